@@ -1,0 +1,1 @@
+//! Registers a posemesh node with the discovery service (DDS).
