@@ -1,1 +1,39 @@
-//! Registers a posemesh node with the discovery service (DDS).
+//! Registers a posemesh node with the discovery service (DDS), and keeps it registered.
+//!
+//! [`node::Node`] does all of it, on an internal runtime: sign-in with the node's Ethereum wallet, retries,
+//! the server that DDS calls back, status, secret, events.
+//!
+//! Programs with a tokio runtime and an axum application of their own can instead use the two halves
+//! directly: [`register::run_registration_loop`] and [`http::router_dds`], which share the state that
+//! [`state`]'s free functions read.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | the option table |
+//! | [`node`] | a running node: start, stop, status, wait, events |
+//! | [`status`], [`secret`], [`event`], [`log`] | what a node shows |
+//! | [`register`] | one registration, and the retry policy |
+//! | [`http`] | the callback server |
+//! | [`state`] | the in-memory state |
+//! | [`crypto`] | keys, addresses, signatures |
+//! | [`error`] | the error codes |
+
+pub mod config;
+pub mod crypto;
+mod dds;
+mod dispatcher;
+pub mod error;
+pub mod event;
+pub mod http;
+pub mod log;
+pub mod node;
+mod process;
+pub mod register;
+mod runtime;
+pub mod secret;
+mod siwe;
+pub mod state;
+pub mod status;
+
+/// The version of this library.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

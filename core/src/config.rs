@@ -1,0 +1,691 @@
+//! The options of a node: one table for every language, the documentation and the environment.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use crate::crypto::{SecretKey, load_secp256k1_privhex};
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+
+/// One option of a node.
+#[derive(Debug)]
+pub struct ConfigOption {
+    /// Its name, as [`Config::set`], C and Python know it.
+    pub name: &'static str,
+    /// The environment variable that [`Config::load_env`] reads.
+    pub env: &'static str,
+    /// For secrets: the environment variable that names a file to read the value from.
+    pub env_file: Option<&'static str>,
+    /// What its values are.
+    pub kind: OptionKind,
+    /// The value when it is not set.
+    pub default: Option<&'static str>,
+    /// Whether a node starts without it.
+    pub required: bool,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+    /// What a value must look like; ends the sentence "expected …".
+    pub expects: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+    apply: fn(&mut Config, &str) -> std::result::Result<(), Invalid>,
+}
+
+/// The type of an option's values, for languages that have more than text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptionKind {
+    /// Any text.
+    Text,
+    /// A path of the file system.
+    Path,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// A list of texts, comma-separated where it is one text.
+    List,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// Every option, in the order in which one needs them.
+pub static OPTIONS: &[ConfigOption] = &[
+    ConfigOption {
+        name: "dds_base_url",
+        env: "DDS_BASE_URL",
+        env_file: None,
+        kind: OptionKind::Text,
+        default: Some("https://dds.auki.network"),
+        required: false,
+        secret: false,
+        expects: "an https URL without user info, query or fragment (http only to a loopback address, or with allow_insecure_http)",
+        help: "The discovery service to register with.",
+        apply: |config, value| {
+            config.dds_base_url = Some(parse_base_url(value)?);
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "reg_secret",
+        env: "REG_SECRET",
+        env_file: Some("REG_SECRET_FILE"),
+        kind: OptionKind::Text,
+        default: None,
+        required: true,
+        secret: true,
+        expects: "the registration credentials from the console, as they are",
+        help: "The registration credentials from the console; passed through untouched.",
+        apply: |config, value| {
+            config.reg_secret = Some(Secret::new(value));
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "secp256k1_privhex",
+        env: "SECP256K1_PRIVHEX",
+        env_file: Some("SECP256K1_PRIVHEX_FILE"),
+        kind: OptionKind::Text,
+        default: None,
+        required: true,
+        secret: true,
+        expects: "a secp256k1 private key as 64 hex digits, 0x optional",
+        help: "The private key of the node's wallet.",
+        apply: |config, value| {
+            let key = load_secp256k1_privhex(value).map_err(|error| Invalid::because(error.message()))?;
+            config.key = Some(key);
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "capabilities",
+        env: "CAPABILITIES",
+        env_file: None,
+        kind: OptionKind::List,
+        default: None,
+        required: true,
+        secret: false,
+        expects: "at least one capability, comma-separated, none of them empty",
+        help: "What the node can do, such as /reconstruction/global-refinement/v1.",
+        apply: |config, value| {
+            let capabilities: Vec<String> = value.split(',').map(|entry| entry.trim().to_owned()).collect();
+            if capabilities.iter().any(String::is_empty) {
+                return Err(Invalid::value("has an empty entry"));
+            }
+            config.capabilities = Some(capabilities);
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "node_version",
+        env: "NODE_VERSION",
+        env_file: None,
+        kind: OptionKind::Text,
+        default: None,
+        required: true,
+        secret: false,
+        expects: "a semantic version such as 1.2.3 or v1.2.3",
+        help: "The version of the node's own software.",
+        apply: |config, value| {
+            semver::Version::parse(value.strip_prefix('v').unwrap_or(value))
+                .map_err(|error| Invalid::value(format!("is not a semantic version ({error})")))?;
+            config.node_version = Some(value.to_owned());
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "max_concurrency",
+        env: "MAX_CONCURRENCY",
+        env_file: None,
+        kind: OptionKind::Integer,
+        default: None,
+        required: false,
+        secret: false,
+        expects: "a whole number from 1 to 4294967295",
+        help: "How many jobs the node takes at a time; not sent when not set.",
+        apply: |config, value| {
+            config.max_concurrency = Some(parse_integer(value, 1, u32::MAX)?);
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "register_interval_secs",
+        env: "REGISTER_INTERVAL_SECS",
+        env_file: None,
+        kind: OptionKind::Integer,
+        default: Some("120"),
+        required: false,
+        secret: false,
+        expects: "a whole number of seconds from 1 to 4294967295",
+        help: "Seconds between attempts after a conflict, a lasting refusal, or max_retry failures.",
+        apply: |config, value| {
+            config.register_interval = Duration::from_secs(parse_integer::<u32>(value, 1, u32::MAX)?.into());
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "max_retry",
+        env: "REGISTER_MAX_RETRY",
+        env_file: None,
+        kind: OptionKind::Integer,
+        default: Some("-1"),
+        required: false,
+        secret: false,
+        expects: "a whole number from -1 to 2147483647; -1 = never give up",
+        help: "Failures in a row after which the registrar pauses for one interval; -1 = never.",
+        apply: |config, value| {
+            config.max_retry = parse_integer(value, -1, i32::MAX)?;
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "request_timeout_secs",
+        env: "REQUEST_TIMEOUT_SECS",
+        env_file: None,
+        kind: OptionKind::Integer,
+        default: Some("10"),
+        required: false,
+        secret: false,
+        expects: "a whole number of seconds from 1 to 4294967295",
+        help: "Seconds that one request to DDS may take, from connecting to the last byte.",
+        apply: |config, value| {
+            config.request_timeout = Duration::from_secs(parse_integer::<u32>(value, 1, u32::MAX)?.into());
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "callback_bind",
+        env: "CALLBACK_BIND",
+        env_file: None,
+        kind: OptionKind::Text,
+        default: None,
+        required: false,
+        secret: false,
+        expects: "host:port, such as 0.0.0.0:8080 or [::1]:0 (port 0 = any)",
+        help: "Where the callback server listens; without it there is none.",
+        apply: |config, value| {
+            config.callback_bind = Some(parse_bind(value)?);
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "callback_policy",
+        env: "CALLBACK_POLICY",
+        env_file: None,
+        kind: OptionKind::Choice(&["per_registration", "open"]),
+        default: Some("per_registration"),
+        required: false,
+        secret: false,
+        expects: "per_registration or open",
+        help: "Which secrets are taken: the first of each registration, or whatever comes last.",
+        apply: |config, value| {
+            config.callback_policy = match value {
+                "per_registration" => CallbackPolicy::PerRegistration,
+                "open" => CallbackPolicy::Open,
+                _ => return Err(Invalid::unknown_word()),
+            };
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "siwe_domain",
+        env: "SIWE_DOMAIN",
+        env_file: None,
+        kind: OptionKind::Text,
+        default: None,
+        required: false,
+        secret: false,
+        expects: "host or host:port, or the word any",
+        help: "The domain the node agrees to sign in to; by default that of dds_base_url, any = no check.",
+        apply: |config, value| {
+            config.siwe_domain = parse_siwe_domain(value)?;
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "siwe_format",
+        env: "SIWE_FORMAT",
+        env_file: None,
+        kind: OptionKind::Choice(&["posemesh", "eip4361"]),
+        default: Some("posemesh"),
+        required: false,
+        secret: false,
+        expects: "posemesh or eip4361",
+        help: "The form of the signed message: DDS's own, or strict EIP-4361.",
+        apply: |config, value| {
+            config.siwe_format = match value {
+                "posemesh" => SiweFormat::Posemesh,
+                "eip4361" => SiweFormat::Eip4361,
+                _ => return Err(Invalid::unknown_word()),
+            };
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "state_dir",
+        env: "STATE_DIR",
+        env_file: None,
+        kind: OptionKind::Path,
+        default: None,
+        required: false,
+        secret: false,
+        expects: "not to be set: this version keeps its state in memory only",
+        help: "A directory for state that outlives the process; not available in this version.",
+        // Taking it and keeping nothing would be a lie that shows after the first restart.
+        apply: |_, _| Err(Invalid::value("is not supported by this version")),
+    },
+    ConfigOption {
+        name: "ca_file",
+        env: "CA_FILE",
+        env_file: None,
+        kind: OptionKind::Path,
+        default: None,
+        required: false,
+        secret: false,
+        expects: "the path of a PEM file with at least one certificate",
+        help: "Certificate authorities to trust beside the system's, such as a company proxy's.",
+        apply: |config, value| {
+            config.ca_file = Some(PathBuf::from(value));
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "allow_insecure_http",
+        env: "ALLOW_INSECURE_HTTP",
+        env_file: None,
+        kind: OptionKind::Boolean,
+        default: Some("false"),
+        required: false,
+        secret: false,
+        expects: "true or false",
+        help: "Allows http to a DDS that is not on this machine: credentials then travel in the open.",
+        apply: |config, value| {
+            config.allow_insecure_http = match value {
+                "true" | "1" => true,
+                "false" | "0" => false,
+                _ => return Err(Invalid::unknown_word()),
+            };
+            Ok(())
+        },
+    },
+];
+
+/// Which secrets the callback server takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallbackPolicy {
+    /// While registering or registered, the first secret of a registration wins; a different one is
+    /// refused until the node is re-armed.
+    #[default]
+    PerRegistration,
+    /// Whatever comes last wins.
+    Open,
+}
+
+/// The form of the message that is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SiweFormat {
+    #[default]
+    Posemesh,
+    Eip4361,
+}
+
+/// The domain that the node agrees to sign in to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SiweDomain {
+    #[default]
+    OfDds,
+    Named(String),
+    Any,
+}
+
+/// The options of a node to start. Setting one checks it at once; what depends on several is checked by
+/// [`Node::start`](crate::node::Node::start).
+///
+/// ```
+/// # fn main() -> posemesh_node_registration::error::Result<()> {
+/// use posemesh_node_registration::config::Config;
+///
+/// let mut config = Config::new();
+/// config.set("node_version", "1.0.0")?.set("capabilities", "/example/v1,/example/v2")?;
+/// let error = config.set("max_retry", "many").expect_err("not a number");
+/// assert!(error.message().starts_with("max_retry"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    dds_base_url: Option<Url>,
+    reg_secret: Option<Secret>,
+    key: Option<SecretKey>,
+    capabilities: Option<Vec<String>>,
+    node_version: Option<String>,
+    max_concurrency: Option<u32>,
+    register_interval: Duration,
+    max_retry: i32,
+    request_timeout: Duration,
+    callback_bind: Option<String>,
+    callback_policy: CallbackPolicy,
+    siwe_domain: SiweDomain,
+    siwe_format: SiweFormat,
+    ca_file: Option<PathBuf>,
+    allow_insecure_http: bool,
+}
+
+/// A checked configuration: everything a node needs.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) dds_base_url: Url,
+    pub(crate) reg_secret: Secret,
+    pub(crate) key: SecretKey,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) node_version: String,
+    pub(crate) max_concurrency: Option<u32>,
+    pub(crate) register_interval: Duration,
+    pub(crate) max_retry: i32,
+    pub(crate) request_timeout: Duration,
+    pub(crate) callback_bind: Option<String>,
+    pub(crate) callback_policy: CallbackPolicy,
+    pub(crate) siwe_domain: SiweDomain,
+    pub(crate) siwe_format: SiweFormat,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// All options at their defaults.
+    pub fn new() -> Self {
+        let mut config = Self {
+            dds_base_url: None,
+            reg_secret: None,
+            key: None,
+            capabilities: None,
+            node_version: None,
+            max_concurrency: None,
+            register_interval: Duration::ZERO,
+            max_retry: 0,
+            request_timeout: Duration::ZERO,
+            callback_bind: None,
+            callback_policy: CallbackPolicy::default(),
+            siwe_domain: SiweDomain::default(),
+            siwe_format: SiweFormat::default(),
+            ca_file: None,
+            allow_insecure_http: false,
+        };
+        for option in OPTIONS {
+            if let Some(default) = option.default {
+                (option.apply)(&mut config, default).expect("the defaults in the table are valid");
+            }
+        }
+        config
+    }
+
+    /// Sets one option from its text form. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the option and what it
+    /// expects, and never a secret's value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<&mut Self> {
+        let option = OPTIONS.iter().find(|option| option.name == name).ok_or_else(|| unknown_option(name))?;
+        self.apply(option, option.name, value)?;
+        Ok(self)
+    }
+
+    /// Sets every option that the environment has a variable for. On an error nothing has changed.
+    ///
+    /// A secret may stand in a file instead, which `NAME_FILE` names; one newline at its end is ignored.
+    /// The environment is read without a lock: no other thread may change it meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the variable and what
+    /// it expects, and never a secret's value.
+    pub fn load_env(&mut self) -> Result<&mut Self> {
+        self.load_from(|name| std::env::var_os(name))
+    }
+
+    fn load_from(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<&mut Self> {
+        let mut loaded = self.clone();
+        for option in OPTIONS {
+            let direct = variable(option.env);
+            let from_file = option.env_file.and_then(|name| Some((name, variable(name)?)));
+            match (direct, from_file) {
+                (Some(_), Some((file, _))) => {
+                    return Err(Error::invalid_config(format!(
+                        "{} and {file} are both set; unset one of them",
+                        option.env
+                    )));
+                }
+                (Some(value), None) => {
+                    let value = value
+                        .into_string()
+                        .map(Zeroizing::new)
+                        .map_err(|_| option.error(option.env, &Invalid::value("is not UTF-8"), ""))?;
+                    loaded.apply(option, option.env, &value)?;
+                }
+                (None, Some((file, path))) => {
+                    let value = read_secret_file(file, Path::new(&path))?;
+                    loaded.apply(option, file, &value)?;
+                }
+                (None, None) => {}
+            }
+        }
+        *self = loaded;
+        Ok(self)
+    }
+
+    /// `shown_as` is the name under which the user gave the value.
+    fn apply(&mut self, option: &ConfigOption, shown_as: &str, value: &str) -> Result<()> {
+        let checked = if value.trim().is_empty() {
+            Err(Invalid::value("is empty"))
+        } else if value.contains('\0') {
+            Err(Invalid::value("has a NUL character"))
+        } else {
+            (option.apply)(self, value)
+        };
+        checked.map_err(|invalid| option.error(shown_as, &invalid, value))
+    }
+
+    /// Checks what depends on several options, and gives out the whole.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let missing: Vec<String> = OPTIONS
+            .iter()
+            .filter(|option| option.required && !self.has(option.name))
+            .map(|option| match option.env_file {
+                Some(file) => format!("{} ({} or {file})", option.name, option.env),
+                None => format!("{} ({})", option.name, option.env),
+            })
+            .collect();
+        let (Some(dds_base_url), Some(reg_secret), Some(key), Some(capabilities), Some(node_version)) = (
+            self.dds_base_url.clone(),
+            self.reg_secret.clone(),
+            self.key.clone(),
+            self.capabilities.clone(),
+            self.node_version.clone(),
+        ) else {
+            return Err(Error::invalid_config(format!("missing required options: {}", missing.join(", "))));
+        };
+        if dds_base_url.scheme() == "http" && !is_loopback(&dds_base_url) && !self.allow_insecure_http {
+            return Err(Error::invalid_config(format!(
+                "dds_base_url {dds_base_url} would send the credentials unencrypted to another machine; use \
+                 https, or set allow_insecure_http to true"
+            )));
+        }
+        Ok(Settings {
+            dds_base_url,
+            reg_secret,
+            key,
+            capabilities,
+            node_version,
+            max_concurrency: self.max_concurrency,
+            register_interval: self.register_interval,
+            max_retry: self.max_retry,
+            request_timeout: self.request_timeout,
+            callback_bind: self.callback_bind.clone(),
+            callback_policy: self.callback_policy,
+            siwe_domain: self.siwe_domain.clone(),
+            siwe_format: self.siwe_format,
+            ca_file: self.ca_file.clone(),
+        })
+    }
+
+    fn has(&self, required: &str) -> bool {
+        match required {
+            "reg_secret" => self.reg_secret.is_some(),
+            "secp256k1_privhex" => self.key.is_some(),
+            "capabilities" => self.capabilities.is_some(),
+            "node_version" => self.node_version.is_some(),
+            _ => true,
+        }
+    }
+}
+
+/// Why a value does not fit. Never holds the value of a secret.
+struct Invalid {
+    what: String,
+    /// Whether `what` is a whole sentence that already says what is expected.
+    complete: bool,
+}
+
+impl Invalid {
+    fn value(what: impl Into<String>) -> Self {
+        Self { what: what.into(), complete: false }
+    }
+
+    fn because(sentence: &str) -> Self {
+        Self { what: sentence.to_owned(), complete: true }
+    }
+
+    fn unknown_word() -> Self {
+        Self::value("is not one of its words")
+    }
+}
+
+impl fmt::Debug for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl ConfigOption {
+    fn error(&self, shown_as: &str, invalid: &Invalid, value: &str) -> Error {
+        if invalid.complete {
+            return Error::invalid_config(format!("{shown_as}: {}", invalid.what));
+        }
+        // A URL may hold a password.
+        let hidden = self.secret || value.is_empty() || value.contains('@');
+        let shown: String = if hidden { String::new() } else { format!(" {:?}", cut(value)) };
+        Error::invalid_config(format!("{shown_as}{shown} {}; expected {}", invalid.what, self.expects))
+    }
+}
+
+fn cut(value: &str) -> String {
+    value.chars().take(80).collect()
+}
+
+fn unknown_option(name: &str) -> Error {
+    let known: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+    Error::invalid_config(format!("unknown option {:?}; the options are {}", cut(name), known.join(", ")))
+}
+
+fn parse_integer<T>(value: &str, min: T, max: T) -> std::result::Result<T, Invalid>
+where
+    T: std::str::FromStr + PartialOrd,
+{
+    let number: T = value.parse().map_err(|_| Invalid::value("is not such a number"))?;
+    if number < min || number > max {
+        return Err(Invalid::value("is out of range"));
+    }
+    Ok(number)
+}
+
+fn parse_base_url(value: &str) -> std::result::Result<Url, Invalid> {
+    let url = Url::parse(value).map_err(|error| Invalid::value(format!("is not a URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Invalid::value("has another scheme"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Invalid::value("has user info"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Invalid::value("has a query or fragment"));
+    }
+    Ok(url)
+}
+
+fn parse_bind(value: &str) -> std::result::Result<String, Invalid> {
+    if value.parse::<std::net::SocketAddr>().is_ok() {
+        return Ok(value.to_owned());
+    }
+    let (host, port) = value.rsplit_once(':').ok_or_else(|| Invalid::value("has no port"))?;
+    if port.parse::<u16>().is_err() {
+        return Err(Invalid::value("has no port from 0 to 65535"));
+    }
+    match Host::parse(host) {
+        Ok(Host::Domain(_)) => Ok(value.to_owned()),
+        _ => Err(Invalid::value("has no host name or address before the port")),
+    }
+}
+
+fn parse_siwe_domain(value: &str) -> std::result::Result<SiweDomain, Invalid> {
+    if value == "any" {
+        return Ok(SiweDomain::Any);
+    }
+    let authority: axum::http::uri::Authority =
+        value.parse().map_err(|_| Invalid::value("is not an RFC 3986 authority"))?;
+    if value.contains('@') {
+        return Err(Invalid::value("has user info"));
+    }
+    Ok(SiweDomain::Named(authority.as_str().to_owned()))
+}
+
+/// Whether a URL leads to this machine and nowhere else.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Reads a secret from the file that an environment variable names.
+fn read_secret_file(variable: &str, path: &Path) -> Result<Zeroizing<String>> {
+    const MAX: u64 = 64 * 1024;
+    let failed = |what: String| {
+        Error::invalid_config(format!(
+            "{variable} names {}, which {what}; expected a readable file that holds the secret",
+            path.display()
+        ))
+    };
+    // Asked before opening: a named pipe would block for ever.
+    let metadata = fs::metadata(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if !metadata.is_file() {
+        return Err(failed("is not a regular file".into()));
+    }
+    if metadata.len() > MAX {
+        return Err(failed(format!("is larger than {MAX} bytes")));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)
+        .and_then(|file| file.take(MAX).read_to_end(&mut bytes))
+        .map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| failed("is not UTF-8".into()))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err(failed("is empty".into()));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}

@@ -1,0 +1,164 @@
+//! secp256k1 keys, Ethereum addresses and signatures.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use k256::ecdsa::{RecoveryId, Signature, SigningKey};
+use sha2::Sha256;
+use sha3::{Digest, Keccak256};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorCode, Result};
+
+/// A secp256k1 private key: the wallet of a node. Zeroized on drop; `Debug` prints `[redacted]`.
+#[derive(Clone)]
+pub struct SecretKey(SigningKey);
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Loads a private key from 64 hex digits, with or without `0x` and surrounding space.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] when it is not hex, not 32 bytes, zero, or not below the curve order. The
+/// message never holds the value.
+pub fn load_secp256k1_privhex(hex_str: &str) -> Result<SecretKey> {
+    let invalid = |what: String| {
+        Error::new(
+            ErrorCode::InvalidArgument,
+            format!("{what}; expected 32 bytes as 64 hex digits, 0x optional"),
+        )
+    };
+    let digits = hex_str.trim();
+    let digits = digits.strip_prefix("0x").unwrap_or(digits);
+    if digits.is_empty() {
+        return Err(invalid("the private key is empty".into()));
+    }
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(invalid("the private key is not hex".into()));
+    }
+    let mut key = Zeroizing::new([0_u8; 32]);
+    hex::decode_to_slice(digits, key.as_mut_slice())
+        .map_err(|_| invalid(format!("the private key has {} hex digits", digits.len())))?;
+    let key = SigningKey::from_slice(key.as_slice()).map_err(|_| {
+        invalid("the private key is zero or not below the order of the secp256k1 curve".into())
+    })?;
+    Ok(SecretKey(key))
+}
+
+/// The uncompressed public key (`04`, then x and y: 65 bytes) as lowercase hex.
+pub fn secp256k1_pubkey_uncompressed_hex(sk: &SecretKey) -> String {
+    hex::encode(sk.0.verifying_key().to_encoded_point(false).as_bytes())
+}
+
+/// The Ethereum address: the last 20 bytes of the Keccak-256 of the public key.
+pub(crate) fn address_bytes(sk: &SecretKey) -> [u8; 20] {
+    let point = sk.0.verifying_key().to_encoded_point(false);
+    let hash: [u8; 32] = Keccak256::digest(&point.as_bytes()[1..]).into();
+    let mut address = [0; 20];
+    address.copy_from_slice(&hash[12..]);
+    address
+}
+
+/// The Ethereum address, `0x` and 40 lowercase hex digits.
+pub fn derive_eth_address(sk: &SecretKey) -> String {
+    format!("0x{}", hex::encode(address_bytes(sk)))
+}
+
+/// Signs the SHA-256 of `msg` (ECDSA, RFC 6979, low s): r‖s, 64 bytes as lowercase hex without `0x`.
+pub fn sign_compact_hex(sk: &SecretKey, msg: &[u8]) -> String {
+    let (signature, _) = sign_prehash(sk, &Sha256::digest(msg).into());
+    hex::encode(signature.to_bytes())
+}
+
+/// Signs the Keccak-256 of `msg`: r‖s‖v with v ∈ {0, 1}, 65 bytes as lowercase hex without `0x`.
+pub fn sign_recoverable_keccak_hex(sk: &SecretKey, msg: &[u8]) -> String {
+    hex::encode(recoverable(sk, &Keccak256::digest(msg).into(), 0))
+}
+
+/// Signs text as a wallet does (EIP-191 `personal_sign`): r‖s‖v with v ∈ {27, 28}, 65 bytes as `0x` and
+/// lowercase hex.
+pub fn sign_eip191_recoverable_hex(sk: &SecretKey, message: &str) -> String {
+    sign_eip191(sk, message.as_bytes())
+}
+
+/// As [`sign_eip191_recoverable_hex`], for any bytes.
+pub fn sign_eip191(sk: &SecretKey, message: &[u8]) -> String {
+    let mut hasher = Keccak256::new();
+    hasher.update(format!("\u{19}Ethereum Signed Message:\n{}", message.len()));
+    hasher.update(message);
+    format!("0x{}", hex::encode(recoverable(sk, &hasher.finalize().into(), 27)))
+}
+
+/// RFC 3339 in UTC with nanoseconds and a `Z`.
+pub fn format_timestamp_nanos(ts: DateTime<Utc>) -> String {
+    ts.to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
+fn recoverable(sk: &SecretKey, digest: &[u8; 32], first_v: u8) -> [u8; 65] {
+    let (signature, recovery) = sign_prehash(sk, digest);
+    let mut out = [0; 65];
+    out[..64].copy_from_slice(&signature.to_bytes());
+    out[64] = first_v + recovery.to_byte();
+    out
+}
+
+fn sign_prehash(sk: &SecretKey, digest: &[u8; 32]) -> (Signature, RecoveryId) {
+    sk.0.sign_prehash_recoverable(digest).expect("a 32-byte digest is signable with any valid key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+
+    const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
+    const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+
+    #[test]
+    fn keys_load_with_prefix_space_and_capitals() {
+        let address = derive_eth_address(&load_secp256k1_privhex(KEY).expect("a good key"));
+        assert_eq!(address, "0xfdbb6caf01414300c16ea14859fec7736d95355f");
+        for form in [format!("0x{KEY}"), format!(" {KEY}\n"), KEY.to_uppercase()] {
+            assert_eq!(derive_eth_address(&load_secp256k1_privhex(&form).expect("a good key")), address);
+        }
+    }
+
+    #[test]
+    fn bad_keys_are_named_and_never_shown() {
+        let one_less = format!("{}0", &ORDER[..63]);
+        assert!(load_secp256k1_privhex(&one_less).is_ok());
+        let zero = "0".repeat(64);
+        let bad = [
+            ("", "empty"),
+            ("0x", "empty"),
+            (&KEY[1..], "63 hex digits"),
+            (&format!("{KEY}00"), "66 hex digits"),
+            (&format!("g{}", &KEY[1..]), "not hex"),
+            (&zero, "zero"),
+            (ORDER, "order"),
+            (&"f".repeat(64), "order"),
+        ];
+        for (value, says) in bad {
+            let error = load_secp256k1_privhex(value).expect_err(says);
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+            assert!(error.message().contains(says), "{error}");
+            assert!(value.is_empty() || value == "0x" || !error.message().contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_never_shows_in_debug() {
+        let key = load_secp256k1_privhex(KEY).expect("a good key");
+        assert_eq!(format!("{key:?}"), "[redacted]");
+    }
+
+    #[test]
+    fn timestamps_have_nanoseconds_and_z() {
+        let at = Utc.timestamp_opt(1_704_164_645, 6_007_008).single().expect("a valid time");
+        assert_eq!(format_timestamp_nanos(at), "2024-01-02T03:04:05.006007008Z");
+    }
+}

@@ -1,0 +1,388 @@
+//! The HTTP client of DDS: wire types, limits, TLS, and what an answer means.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use once_cell::sync::OnceCell;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Body, Client, Response, StatusCode, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+use url::Url;
+
+use crate::config::{Settings, is_loopback};
+use crate::error::{Error, ErrorCode, Result};
+use crate::log::log;
+use crate::register::{RegistrationAttempt, RegistrationAttemptKind};
+use crate::siwe::Challenge;
+
+const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
+const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
+
+/// A larger body of a success is an error.
+const MAX_BODY: usize = 64 * 1024;
+/// How much of a refusal is read, and how much of that is shown.
+const MAX_REFUSAL_READ: usize = 16 * 1024;
+const MAX_REFUSAL_SHOWN: usize = 512;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A registration uses its connection twice within milliseconds, and then for hours not at all.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The body of the registration request.
+#[derive(Serialize)]
+pub struct NodeRegisterWalletRequest {
+    /// The signed sign-in message.
+    pub message: String,
+    /// Its EIP-191 signature, `0x` and 130 hex digits.
+    pub signature: String,
+    /// The registration credentials from the console.
+    pub registration_credentials: String,
+    /// What the node can do.
+    pub capabilities: Vec<String>,
+    /// The version of the node's own software.
+    pub version: String,
+}
+
+impl std::fmt::Debug for NodeRegisterWalletRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeRegisterWalletRequest")
+            .field("message", &self.message)
+            .field("registration_credentials", &"[redacted]")
+            .field("capabilities", &self.capabilities)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is sent: the request of the predecessor's wire, and after it what later nodes may add.
+#[derive(Serialize)]
+struct RegisterBody<'a> {
+    #[serde(flatten)]
+    request: &'a NodeRegisterWalletRequest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_concurrency: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ChallengeBody<'a> {
+    wallet: &'a str,
+}
+
+/// One DDS, spoken to through one HTTP client.
+pub(crate) struct Dds<'a> {
+    pub(crate) base_url: &'a str,
+    pub(crate) client: &'a Client,
+    /// For one request, body included; none leaves it to the client.
+    pub(crate) timeout: Option<Duration>,
+    /// Texts that must not come back out of an error, should DDS repeat them.
+    pub(crate) secrets: &'a [&'a str],
+}
+
+impl Dds<'_> {
+    /// Asks for a challenge to sign.
+    pub(crate) async fn challenge(
+        &self,
+        wallet: &str,
+    ) -> std::result::Result<Challenge, RegistrationAttempt> {
+        const WHAT: &str = "the challenge request";
+        let response = self.post(WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
+        let body = read_body(response, MAX_BODY).await.map_err(|error| {
+            let what = match error {
+                BodyError::TooLarge => format!("with more than {MAX_BODY} bytes"),
+                BodyError::Broken(error) => format!("but the answer broke off: {}", chain(error)),
+            };
+            RegistrationAttempt::retryable(format!("DDS answered {WHAT} {what}"))
+        })?;
+        serde_json::from_slice(&body).map_err(|error| {
+            RegistrationAttempt::retryable(format!(
+                "DDS answered {WHAT} with something else than a challenge: {error}"
+            ))
+        })
+    }
+
+    /// Hands in the signed challenge. Any 2xx is a success, whatever its body.
+    pub(crate) async fn register(
+        &self,
+        request: &NodeRegisterWalletRequest,
+        max_concurrency: Option<u32>,
+    ) -> std::result::Result<(), RegistrationAttempt> {
+        self.post("the registration", REGISTER_PATH, &RegisterBody { request, max_concurrency }).await?;
+        Ok(())
+    }
+
+    /// Posts JSON and returns the answer if it is a success.
+    async fn post(
+        &self,
+        what: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> std::result::Result<Response, RegistrationAttempt> {
+        let endpoint = format!("{}{path}", self.base_url.trim_end_matches('/'));
+        let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
+        // A body that is wrapped cannot be sent twice, so even a host's own client, which may follow
+        // redirects, cannot carry the credentials elsewhere.
+        let mut request = self
+            .client
+            .post(&endpoint)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::wrap(Full::<Bytes>::from(body)));
+        if let Some(timeout) = self.timeout {
+            request = request.timeout(timeout);
+        }
+        let response = request.send().await.map_err(|error| {
+            RegistrationAttempt::retryable(format!(
+                "DDS did not answer {what} at {endpoint}: {}",
+                chain(error)
+            ))
+        })?;
+        if Url::parse(&endpoint).is_ok_and(|asked| asked != *response.url()) {
+            return Err(RegistrationAttempt::slow_retry(format!(
+                "DDS answered {what} at {endpoint} with a redirect, which the client followed to {}; give the \
+                 client redirect::Policy::none()",
+                response.url()
+            )));
+        }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(what, &endpoint, response).await)
+    }
+
+    async fn refusal(&self, what: &str, endpoint: &str, response: Response) -> RegistrationAttempt {
+        let status = response.status();
+        let retry_after = parse_retry_after(response.headers(), SystemTime::now());
+        let mut text = format!("DDS answered {what} at {endpoint} with {status}");
+        if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
+            let location = String::from_utf8_lossy(location.as_bytes());
+            text += &format!(
+                " (to {}; redirects are not followed, set dds_base_url to the right place)",
+                self.presentable(&location)
+            );
+        }
+        // However the body ends, what came of it is worth showing.
+        let body = read_start(response, MAX_REFUSAL_READ).await;
+        let words = self.presentable(&String::from_utf8_lossy(&body));
+        if !words.is_empty() {
+            text += ": ";
+            text += &words;
+        }
+        RegistrationAttempt::refused(classify(status), text, retry_after)
+    }
+
+    /// DDS's own words, fit for a log line: without secrets, cut at a character boundary, escaped.
+    fn presentable(&self, text: &str) -> String {
+        let mut text = text.trim().to_owned();
+        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
+            text = text.replace(secret, "[redacted]");
+        }
+        let end = (0..=MAX_REFUSAL_SHOWN.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+        let shown = &text[..end.unwrap_or(0)];
+        let mut out = String::with_capacity(shown.len() + 3);
+        for c in shown.chars() {
+            if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        }
+        if shown.len() < text.len() {
+            out.push('…');
+        }
+        out
+    }
+}
+
+/// What an answer that is no success means for the registrar.
+pub(crate) fn classify(status: StatusCode) -> RegistrationAttemptKind {
+    match status {
+        StatusCode::CONFLICT => RegistrationAttemptKind::Conflict,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            RegistrationAttemptKind::RetryableFailure
+        }
+        status if status.is_server_error() => RegistrationAttemptKind::RetryableFailure,
+        _ => RegistrationAttemptKind::SlowRetryFailure,
+    }
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or an HTTP date.
+fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
+}
+
+enum BodyError {
+    TooLarge,
+    Broken(reqwest::Error),
+}
+
+async fn read_body(mut response: Response, max: usize) -> std::result::Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
+        if body.len() + chunk.len() > max {
+            return Err(BodyError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// At most the first `max` bytes, or what came before the connection broke.
+async fn read_start(mut response: Response, max: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < max
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(max);
+    body
+}
+
+/// An error with its causes; without its URL, which the caller has named already.
+fn chain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text += ": ";
+            text += &next;
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The HTTP clients that the nodes of one runtime share.
+#[derive(Default)]
+pub(crate) struct HttpClients {
+    loopback: OnceCell<Client>,
+    network: OnceCell<Client>,
+}
+
+impl HttpClients {
+    /// The client for a node with these settings. Reads the environment (proxies, `SSL_CERT_FILE`) and the
+    /// system's certificates on first use, so it runs on the host's thread, in `start`.
+    pub(crate) fn get(&self, settings: &Settings) -> Result<Client> {
+        if let Some(path) = &settings.ca_file {
+            let mut roots = system_roots();
+            add_ca_file(&mut roots, path)?;
+            return build_client(roots, is_loopback(&settings.dds_base_url));
+        }
+        if settings.dds_base_url.scheme() == "http" && is_loopback(&settings.dds_base_url) {
+            // Never speaks TLS, so it needs no certificates; reading those takes longer than registering.
+            return self.loopback.get_or_try_init(|| build_client(RootCertStore::empty(), true)).cloned();
+        }
+        if is_loopback(&settings.dds_base_url) {
+            return build_client(system_roots(), true);
+        }
+        self.network.get_or_try_init(|| build_client(system_roots(), false)).cloned()
+    }
+}
+
+fn build_client(roots: RootCertStore, loopback: bool) -> Result<Client> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(ErrorCode::Internal, format!("cannot set up the HTTP client: {error}"))
+    };
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .user_agent(concat!("posemesh-node/", env!("CARGO_PKG_VERSION")));
+    if loopback {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| failed(&chain(error)))
+}
+
+/// The certificate authorities of the system (or of `SSL_CERT_FILE`), else those that come with the library.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let reason = found.errors.first().map_or_else(|| "none found".into(), ToString::to_string);
+        log!(Info, "dds", "using the bundled certificate authorities, for the system has none ({reason})");
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
+    let failed = |what: &dyn std::fmt::Display| {
+        Error::invalid_config(format!(
+            "ca_file {}: {what}; expected a PEM file with at least one certificate",
+            path.display()
+        ))
+    };
+    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+    let mut added = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+        added += 1;
+    }
+    if added == 0 {
+        return Err(failed(&"it holds no certificate"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    fn headers(retry_after: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, retry_after.parse().expect("a header value"))])
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let parse = |value| parse_retry_after(&headers(value), now);
+        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
+        assert_eq!(parse(" 0 "), Some(Duration::ZERO));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:48:37 GMT"), None, "a date that is over");
+        assert_eq!(parse("soon"), None);
+        assert_eq!(parse("-5"), None);
+        assert_eq!(parse_retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn words_of_dds_are_cut_escaped_and_freed_of_secrets() {
+        let client = build_client(RootCertStore::empty(), true).expect("a client");
+        let dds = Dds { base_url: "", client: &client, timeout: None, secrets: &["s3cr3t", ""] };
+        assert_eq!(dds.presentable(" no s3cr3t\r\nX: \u{1b}[0m "), "no [redacted]\\r\\nX: \\u{1b}[0m");
+        // A three-byte character lies across the 512th byte.
+        let long = format!("{}€ and more", "a".repeat(511));
+        assert_eq!(dds.presentable(&long), format!("{}…", "a".repeat(511)));
+        assert_eq!(dds.presentable(&"b".repeat(512)), "b".repeat(512));
+    }
+
+    #[test]
+    fn the_request_never_shows_its_credentials() {
+        let request = NodeRegisterWalletRequest {
+            message: "m".into(),
+            signature: "0x".into(),
+            registration_credentials: "s3cr3t".into(),
+            capabilities: vec!["/a".into()],
+            version: "1.0.0".into(),
+        };
+        assert!(!format!("{request:?}").contains("s3cr3t"));
+    }
+}

@@ -1,0 +1,143 @@
+//! One error type for every door: a stable code with a stable name, and a message for people.
+
+use std::fmt;
+
+/// A [`std::result::Result`] whose error is this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
+        /// What went wrong, as a number and a name that never change once released.
+        ///
+        /// The C header has the same numbers as `PMN_ERR_…`, Node.js the same names as `Error.code`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(i32)]
+        pub enum ErrorCode { $($(#[doc = $doc])+ $variant = $number,)+ }
+
+        impl ErrorCode {
+            /// Every code, in the order of the numbers.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)+];
+
+            /// The stable name, such as `ERR_TIMEOUT`.
+            pub const fn name(self) -> &'static str {
+                match self { $(ErrorCode::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// An argument of a call is not usable: null, not UTF-8, an unknown enum number.
+    InvalidArgument = 1, "ERR_INVALID_ARGUMENT";
+    /// An option is unknown, missing, or has a value that it cannot have.
+    InvalidConfig = 2, "ERR_INVALID_CONFIG";
+    /// What was asked for is not there (no secret yet, no callback server).
+    NotFound = 3, "ERR_NOT_FOUND";
+    /// The caller's buffer is too small; the needed length was reported.
+    BufferTooSmall = 4, "ERR_BUFFER_TOO_SMALL";
+    /// The time given for the call is over.
+    Timeout = 5, "ERR_TIMEOUT";
+    /// The node was stopped.
+    Stopped = 6, "ERR_STOPPED";
+    /// A node with this wallet and DDS already runs in this process.
+    AlreadyRunning = 7, "ERR_ALREADY_RUNNING";
+    /// The callback server could not bind its address.
+    Bind = 8, "ERR_BIND";
+    /// A file or socket of this machine failed.
+    Io = 9, "ERR_IO";
+    /// The node was started by another process, before a `fork`.
+    Forked = 10, "ERR_FORKED";
+    /// The call would wait for the thread that makes it (such as `stop` from inside a callback).
+    WouldDeadlock = 11, "ERR_WOULD_DEADLOCK";
+    /// DDS said no.
+    Rejected = 12, "ERR_REJECTED";
+    /// DDS is out of reach or gave no usable answer.
+    Unavailable = 13, "ERR_UNAVAILABLE";
+    /// A bug in this library, caught at its border. Please report it.
+    Panic = 14, "ERR_PANIC";
+    /// A bug in this library. Please report it.
+    Internal = 15, "ERR_INTERNAL";
+}
+
+impl ErrorCode {
+    /// The stable number, as in the C header.
+    pub const fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// The code with this number, if there is one.
+    pub fn from_number(number: i32) -> Option<ErrorCode> {
+        ErrorCode::ALL.iter().copied().find(|code| code.number() == number)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An error: its [`code`](Error::code) is for programs, its text is for people and says what to do next.
+///
+/// No error ever holds a key, a registration credential or a node secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    code: ErrorCode,
+    message: Box<str>,
+}
+
+impl Error {
+    /// An error with this code and text.
+    pub fn new(code: ErrorCode, message: impl Into<Box<str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// What went wrong, for programs.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn invalid_config(message: impl Into<Box<str>>) -> Self {
+        Self::new(ErrorCode::InvalidConfig, message)
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Self::new(ErrorCode::Stopped, "the node was stopped; start a new one")
+    }
+
+    pub(crate) fn forked() -> Self {
+        Self::new(
+            ErrorCode::Forked,
+            "this node belongs to the process before the fork; start a new one in this process",
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_the_published_ones() {
+        let table: Vec<_> = ErrorCode::ALL.iter().map(|code| (code.number(), code.name())).collect();
+        let numbers: Vec<_> = table.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, (1..=15).collect::<Vec<_>>());
+        assert!(table.iter().all(|(_, name)| name.starts_with("ERR_")));
+        assert_eq!(ErrorCode::from_number(5), Some(ErrorCode::Timeout));
+        assert_eq!(ErrorCode::from_number(0), None);
+    }
+}

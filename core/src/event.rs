@@ -1,0 +1,86 @@
+//! What happens to a node, told to the host as it happens.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::dispatcher::{Dispatcher, Subscription};
+use crate::error::ErrorCode;
+use crate::status::State;
+
+/// Something that happened to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened.
+    pub at: SystemTime,
+    /// Events of this node that were lost just before this one, because the callback was too slow.
+    pub dropped: u64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What an [`Event`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The node moved from one state to another.
+    StatusChanged {
+        /// The state before.
+        from: State,
+        /// The state now.
+        to: State,
+    },
+    /// DDS sent a new secret. The secret itself is read from the node.
+    SecretChanged {
+        /// 1 for the first secret, then one more for each.
+        version: u64,
+    },
+    /// A registration attempt failed; the registrar goes on.
+    AttemptFailed {
+        /// [`ErrorCode::Rejected`] or [`ErrorCode::Unavailable`].
+        code: ErrorCode,
+        /// What happened, with DDS's own words.
+        message: String,
+        /// The time until the next attempt.
+        retry_in: Duration,
+    },
+    /// DDS probed `/health`.
+    Healthcheck,
+}
+
+/// Where the events of one store go.
+#[derive(Default)]
+pub(crate) struct EventChannel {
+    dispatcher: Option<Arc<Dispatcher>>,
+    subscription: Mutex<Option<Arc<Subscription<Event>>>>,
+}
+
+impl EventChannel {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>) -> Self {
+        Self { dispatcher: Some(dispatcher), subscription: Mutex::default() }
+    }
+
+    pub(crate) fn publish(&self, kind: EventKind) {
+        let Some(dispatcher) = &self.dispatcher else { return };
+        let subscription = self.subscription.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(subscription) = &*subscription {
+            subscription.deliver(dispatcher, |dropped| Event { at: SystemTime::now(), dropped, kind });
+        }
+    }
+
+    /// Replaces the callback. The former one is dropped once what is queued for it was delivered.
+    pub(crate) fn subscribe(&self, callback: Option<Box<dyn Fn(&Event) + Send + Sync>>) {
+        let fresh = callback.map(|callback| Subscription::new(move |event| callback(event)));
+        let former =
+            std::mem::replace(&mut *self.subscription.lock().unwrap_or_else(PoisonError::into_inner), fresh);
+        // The host's code runs in this drop: not under the lock.
+        drop(former);
+    }
+
+    /// Ends the subscription: no callback begins after this.
+    pub(crate) fn close(&self) {
+        let former = self.subscription.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(former) = former {
+            former.close();
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The library's own log records: to `tracing` for Rust hosts, and to a callback for all others.
+//!
+//! Nothing here is a process-wide logger: without a `tracing` subscriber and a callback of the host's, a
+//! record costs two comparisons. Records of dependencies never get here.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+
+use crate::dispatcher::{Dispatcher, Subscription};
+use crate::process;
+
+/// How much a record matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Level {
+    /// A bug in this library.
+    Error = 1,
+    /// Something an operator should look at.
+    Warn = 2,
+    /// The few turns of a node's life: registered, secret received, stopped.
+    Info = 3,
+    /// Each step.
+    Debug = 4,
+}
+
+impl Level {
+    /// Every level, from the most important one on.
+    pub const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+
+    /// `error`, `warn`, `info` or `debug`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One log record. It never holds a key, a registration credential or a node secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When it was written.
+    pub at: SystemTime,
+    /// Records that were lost just before this one, because the callback was too slow.
+    pub dropped: u64,
+    /// How much it matters.
+    pub level: Level,
+    /// The part of the library that wrote it, such as `posemesh_node::register`.
+    pub target: &'static str,
+    /// The text: one line, control characters escaped.
+    pub message: String,
+}
+
+/// Sends the library's log records up to `max_level` to `callback`, for all nodes of this process.
+///
+/// The callback runs on the library's dispatcher thread, one record at a time, and may call anything but a
+/// node's `stop`. It replaces the former one, which is dropped once what is queued for it was delivered.
+pub fn set_callback(max_level: Level, callback: impl Fn(&Record) + Send + Sync + 'static) {
+    process::current().log.replace(max_level as u8, Some(Subscription::new(callback)));
+}
+
+/// Ends what [`set_callback`] began.
+pub fn clear_callback() {
+    process::current().log.replace(0, None);
+}
+
+/// The process's log callback.
+#[derive(Default)]
+pub(crate) struct LogSlot {
+    /// 0 = nobody listens.
+    max_level: AtomicU8,
+    listener: Mutex<Listener>,
+}
+
+#[derive(Default)]
+struct Listener {
+    subscription: Option<Arc<Subscription<Record>>>,
+    dispatcher: Weak<Dispatcher>,
+}
+
+impl LogSlot {
+    /// Tells which dispatcher delivers from now on.
+    pub(crate) fn attach(&self, dispatcher: &Arc<Dispatcher>) {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).dispatcher = Arc::downgrade(dispatcher);
+    }
+
+    fn replace(&self, max_level: u8, subscription: Option<Arc<Subscription<Record>>>) {
+        let former = {
+            let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+            self.max_level.store(max_level, Ordering::Relaxed);
+            std::mem::replace(&mut listener.subscription, subscription)
+        };
+        // The host's code runs in this drop: not under the lock.
+        drop(former);
+    }
+
+    fn wants(&self, level: Level) -> bool {
+        level as u8 <= self.max_level.load(Ordering::Relaxed)
+    }
+
+    fn deliver(&self, level: Level, target: &'static str, message: String) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(subscription), Some(dispatcher)) =
+            (&listener.subscription, listener.dispatcher.upgrade())
+        {
+            subscription.deliver(&dispatcher, |dropped| Record {
+                at: SystemTime::now(),
+                dropped,
+                level,
+                target,
+                message,
+            });
+        }
+    }
+}
+
+/// Writes one record. Call it through [`log!`].
+pub(crate) fn write(level: Level, target: &'static str, message: fmt::Arguments<'_>) {
+    // `tracing` wants level and target as constants; the library's target goes along as a field.
+    match level {
+        Level::Error => tracing::error!(target: "posemesh_node", part = target, "{message}"),
+        Level::Warn => tracing::warn!(target: "posemesh_node", part = target, "{message}"),
+        Level::Info => tracing::info!(target: "posemesh_node", part = target, "{message}"),
+        Level::Debug => tracing::debug!(target: "posemesh_node", part = target, "{message}"),
+    }
+    let slot = &process::current().log;
+    if slot.wants(level) {
+        slot.deliver(level, target, message.to_string());
+    }
+}
+
+/// `log!(Info, "register", "registered in {} ms", ms)`
+macro_rules! log {
+    ($level:ident, $part:literal, $($message:tt)+) => {
+        $crate::log::write(
+            $crate::log::Level::$level,
+            concat!("posemesh_node::", $part),
+            format_args!($($message)+),
+        )
+    };
+}
+pub(crate) use log;

@@ -1,0 +1,445 @@
+//! A running node: start, stop, status, wait, events.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::config::{Config, Settings};
+use crate::crypto;
+use crate::error::{Error, ErrorCode, Result};
+use crate::event::{Event, EventChannel};
+use crate::http::{Callback, Server};
+use crate::log::log;
+use crate::process::{self, Generation};
+use crate::register::{decode_credentials, run_registrar};
+use crate::runtime::{OwnThread, Runtime};
+use crate::secret::Secret;
+use crate::state::Store;
+use crate::status::Status;
+
+pub use crate::state::Wait;
+
+/// How long dropping a node waits for its end.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node that registers with DDS and stays registered, until it is stopped.
+///
+/// All methods may be called from any thread, also at the same time, and from callbacks (only
+/// [`stop`](Node::stop) is refused there). Dropping a node stops it first; a drop inside a callback is
+/// carried out right after the callback has returned.
+///
+/// After a `fork`, every method of an inherited node answers [`ErrorCode::Forked`] in the child, and dropping
+/// it there does nothing. The child may start a node of its own.
+pub struct Node {
+    /// Given away only by `drop`.
+    inner: Option<Inner>,
+    generation: Generation,
+}
+
+struct Inner {
+    store: Arc<Store>,
+    settings: Arc<Settings>,
+    wallet: String,
+    callback_address: Option<SocketAddr>,
+    life: Mutex<Life>,
+    ended: Condvar,
+}
+
+enum Life {
+    Running(Running),
+    /// Another thread is in `stop`.
+    Stopping,
+    Stopped,
+}
+
+/// What `stop` takes down.
+struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    /// Disconnects when the node's task is over.
+    done: mpsc::Receiver<()>,
+    runtime: Arc<Runtime>,
+    /// Kept in the process's list of running nodes.
+    identity: (String, String),
+}
+
+impl Node {
+    /// Checks the configuration, binds the callback address and starts the registrar. Does not wait for DDS.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidConfig`], [`ErrorCode::AlreadyRunning`], [`ErrorCode::Bind`], [`ErrorCode::Io`].
+    pub fn start(config: &Config) -> Result<Self> {
+        let settings = Arc::new(config.settings()?);
+        let wallet = crypto::derive_eth_address(&settings.key);
+        let identity = Identity::claim(&wallet, &settings)?;
+        let listener = settings.callback_bind.as_deref().map(bind).transpose()?;
+        let callback_address = listener.as_ref().map(local_address).transpose()?;
+
+        let runtime = Runtime::acquire()?;
+        let client = runtime.http_clients().get(&settings)?;
+        let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
+        store.set_running();
+
+        let server = listener.map(|listener| {
+            let _context = runtime.handle().enter();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
+            Ok::<_, Error>(Server::new(listener, callback(&store, &settings)))
+        });
+        let server = server.transpose()?;
+
+        let (stop, asked_to_stop) = oneshot::channel::<()>();
+        let (running, done) = mpsc::channel::<()>();
+        let task = run(Arc::clone(&store), Arc::clone(&settings), client, server, asked_to_stop);
+        let crashed = Arc::clone(&store);
+        let task = runtime.handle().spawn(task);
+        runtime.handle().spawn(async move {
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                let message = "a bug ended this node's task; please report it, and start the node again";
+                log!(Error, "node", "{message}");
+                crashed.stop(Some(Error::new(ErrorCode::Panic, message)));
+            }
+            drop(running);
+        });
+
+        let running = Running { stop: Some(stop), done, runtime, identity: identity.keep() };
+        Ok(Self {
+            inner: Some(Inner {
+                store,
+                settings,
+                wallet,
+                callback_address,
+                life: Mutex::new(Life::Running(running)),
+                ended: Condvar::new(),
+            }),
+            generation: Generation::current(),
+        })
+    }
+
+    fn inner(&self) -> Result<&Inner> {
+        if self.generation.is_foreign() {
+            return Err(Error::forked());
+        }
+        Ok(self.inner.as_ref().expect("only drop takes it"))
+    }
+
+    /// What the node is doing. A few nanoseconds, without a lock.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn status(&self) -> Result<Status> {
+        Ok(self.inner()?.store.status())
+    }
+
+    /// What the last attempt failed with, in DDS's own words; none after a success.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn last_error(&self) -> Result<Option<Error>> {
+        Ok(self.inner()?.store.last_error())
+    }
+
+    /// Waits until the node is registered or holds a secret; without a timeout for as long as it takes.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
+    pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.inner()?.store.wait(what, deadline)
+    }
+
+    /// As [`wait`](Node::wait), for async code on any runtime. Dropping the future ends the wait.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
+    pub fn wait_async(&self, what: Wait) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
+        let store = Arc::clone(&self.inner()?.store);
+        Ok(async move { store.wait_async(what).await })
+    }
+
+    /// The node secret; `None` before DDS has sent one. Still answers after a stop.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn read_secret(&self) -> Result<Option<Secret>> {
+        self.with_secret(|secret| secret.cloned())
+    }
+
+    /// Lends the node secret to `read` instead of copying it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn with_secret<R>(&self, read: impl FnOnce(Option<&Secret>) -> R) -> Result<R> {
+        let secret = self.inner()?.store.secret();
+        Ok(read(secret.as_deref()))
+    }
+
+    /// Registers again. When this returns, the status is `disconnected` and the registrar awake.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
+    pub fn rearm(&self) -> Result<()> {
+        self.inner()?.store.rearm()?;
+        log!(Info, "node", "re-armed: registering again");
+        Ok(())
+    }
+
+    /// Where the callback server listens; `None` without one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn callback_address(&self) -> Result<Option<SocketAddr>> {
+        Ok(self.inner()?.callback_address)
+    }
+
+    /// The node's Ethereum address, `0x` and 40 lowercase hex digits.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn wallet_address(&self) -> Result<&str> {
+        Ok(&self.inner()?.wallet)
+    }
+
+    /// Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn sign(&self, message: &[u8]) -> Result<String> {
+        Ok(crypto::sign_eip191(&self.inner()?.settings.key, message))
+    }
+
+    /// Sends the node's events to `callback`, in place of the former one; `None` ends that.
+    ///
+    /// It runs on the library's dispatcher thread, one event at a time. A replaced callback is dropped once
+    /// what is queued for it was delivered. What happened before is not told again: read the status after
+    /// this call.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
+    pub fn on_event(&self, callback: Option<Box<dyn Fn(&Event) + Send + Sync>>) -> Result<()> {
+        let inner = self.inner()?;
+        let life = inner.life.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*life, Life::Running(_)) {
+            return Err(Error::stopped());
+        }
+        inner.store.events().subscribe(callback);
+        Ok(())
+    }
+
+    /// Ends the node: cancels what is in flight, wakes every wait with *stopped*, delivers the last events,
+    /// frees the port, and ends the library's threads if no other node needs them. A second call does
+    /// nothing, or waits for the first one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Timeout`] when a callback did not return in time (call again to go on waiting),
+    /// [`ErrorCode::WouldDeadlock`] from inside a callback, [`ErrorCode::Forked`].
+    pub fn stop(&self, timeout: Duration) -> Result<()> {
+        let inner = self.inner()?;
+        if OwnThread::current().is_some() {
+            return Err(Error::new(
+                ErrorCode::WouldDeadlock,
+                "stop waits for the callback that calls it; call it from a thread of your own, or free the node",
+            ));
+        }
+        let deadline = Instant::now().checked_add(timeout);
+        // Without a deadline that a clock can hold, a century does.
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(100 * 365 * 86_400));
+        inner.stop(deadline, Deliver::Rest)
+    }
+}
+
+/// What `stop` does with events that are still queued.
+#[derive(Clone, Copy, PartialEq)]
+enum Deliver {
+    Rest,
+    Nothing,
+}
+
+impl Inner {
+    fn stop(&self, deadline: Instant, deliver: Deliver) -> Result<()> {
+        let Some(mut running) = self.begin_stop(deadline)? else { return Ok(()) };
+        self.store.stop(None);
+        drop(running.stop.take());
+        let result = self.take_down(&running, deadline, deliver);
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        if result.is_err() {
+            *life = Life::Running(running);
+        } else {
+            *life = Life::Stopped;
+            // Joins the library's threads if this was the last node. Their end needs no lock of ours.
+            drop(running);
+        }
+        drop(life);
+        self.ended.notify_all();
+        result
+    }
+
+    /// Makes the caller the one who stops the node. `None` when it is stopped already.
+    fn begin_stop(&self, deadline: Instant) -> Result<Option<Running>> {
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match std::mem::replace(&mut *life, Life::Stopping) {
+                Life::Running(running) => return Ok(Some(running)),
+                Life::Stopped => {
+                    *life = Life::Stopped;
+                    return Ok(None);
+                }
+                Life::Stopping => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(stop_timed_out("another thread is still stopping the node"));
+                    }
+                    life = self.ended.wait_timeout(life, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+    }
+
+    fn take_down(&self, running: &Running, deadline: Instant, deliver: Deliver) -> Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if running.done.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+            return Err(stop_timed_out("the node's task has not ended"));
+        }
+        log!(Info, "node", "stopped");
+        if deliver == Deliver::Rest && !running.runtime.dispatcher().flush(deadline) {
+            return Err(stop_timed_out("a callback has not returned"));
+        }
+        self.store.events().close();
+        let mut others = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+        others.remove(&running.identity);
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        if self.generation.is_foreign() {
+            // Threads, sockets and locks behind it are the parent's.
+            std::mem::forget(inner);
+            return;
+        }
+        match OwnThread::current() {
+            None => {
+                if inner.stop(Instant::now() + DROP_TIMEOUT, Deliver::Rest).is_err() {
+                    abandon(inner);
+                }
+            }
+            Some(OwnThread::Dispatcher) => crate::dispatcher::after_callback(move || {
+                if inner.stop(Instant::now() + DROP_TIMEOUT, Deliver::Nothing).is_err() {
+                    abandon(inner);
+                }
+            }),
+            // A `tracing` subscriber of a Rust host: nobody can wait here for the thread to end.
+            Some(OwnThread::Runtime) => abandon(inner),
+        }
+    }
+}
+
+/// Lets go of a node whose end nobody can wait for. It runs no callback any more, and what it holds stays.
+fn abandon(inner: Inner) {
+    log!(Warn, "node", "a node was freed while a callback was stuck; its threads stay behind");
+    inner.store.stop(None);
+    inner.store.events().close();
+    std::mem::forget(inner);
+}
+
+/// The task of one node.
+async fn run(
+    store: Arc<Store>,
+    settings: Arc<Settings>,
+    client: reqwest::Client,
+    mut server: Option<Server>,
+    asked_to_stop: oneshot::Receiver<()>,
+) {
+    let serve = async {
+        match &mut server {
+            Some(server) => server.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = asked_to_stop => {}
+        () = run_registrar(&store, settings, client) => {}
+        () = serve => {}
+    }
+    if let Some(server) = server {
+        server.close().await;
+    }
+}
+
+fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
+    Callback {
+        store: Arc::clone(store),
+        policy: settings.callback_policy,
+        node_id: decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id),
+    }
+}
+
+/// A wallet registered at a DDS, at most once at a time in a process.
+struct Identity(Option<(String, String)>);
+
+impl Identity {
+    fn claim(wallet: &str, settings: &Settings) -> Result<Self> {
+        let identity = (wallet.to_owned(), settings.dds_base_url.to_string());
+        let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+        if !running.insert(identity.clone()) {
+            return Err(Error::new(
+                ErrorCode::AlreadyRunning,
+                format!(
+                    "a node with wallet {wallet} and DDS {} already runs in this process; use or stop that one",
+                    settings.dds_base_url
+                ),
+            ));
+        }
+        Ok(Self(Some(identity)))
+    }
+
+    /// The start succeeded: `stop` gives it back.
+    fn keep(mut self) -> (String, String) {
+        self.0.take().expect("kept once")
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        if let Some(identity) = &self.0 {
+            process::current().running.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
+        }
+    }
+}
+
+/// Binds the callback address; names are resolved, and the first address that works is taken.
+fn bind(address: &str) -> Result<TcpListener> {
+    let failed = |error: io::Error| {
+        Error::new(
+            ErrorCode::Bind,
+            format!("callback_bind {address}: {error}; choose another address or port"),
+        )
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs().map_err(failed)? {
+        match TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|error| io_error(&error))
+}
+
+fn io_error(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("the callback socket failed: {error}"))
+}
+
+fn stop_timed_out(what: &str) -> Error {
+    Error::new(ErrorCode::Timeout, format!("not stopped in time: {what}; call stop again to go on waiting"))
+}

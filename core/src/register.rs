@@ -1,0 +1,455 @@
+//! One registration, and the policy of when to try again. Nothing here knows about HTTP.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rand::Rng as _;
+use reqwest::Client;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use url::Url;
+
+pub use crate::dds::NodeRegisterWalletRequest;
+
+use crate::config::{Settings, SiweDomain, SiweFormat};
+use crate::crypto::{self, SecretKey, load_secp256k1_privhex};
+use crate::dds::Dds;
+use crate::error::{Error, ErrorCode};
+use crate::log::{self, Level, log};
+use crate::secret::Secret;
+use crate::siwe::{self, Expectation};
+use crate::state::{self, LockGuard, Signal, Store};
+use crate::status::State;
+
+/// The longest pause between two attempts of a backoff, before jitter.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// However long DDS asks us to stay away, the node comes back after this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// At most one warning of a kind in this time; what comes between is logged at debug level.
+const WARN_INTERVAL: Duration = Duration::from_secs(180);
+
+/// What [`run_registration_loop`] needs.
+pub struct RegistrationConfig {
+    /// The URL of DDS; a base path is kept.
+    pub dds_base_url: String,
+    /// The version of the node's own software.
+    pub node_version: String,
+    /// The registration credentials from the console.
+    pub reg_secret: String,
+    /// The wallet's private key, 64 hex digits.
+    pub secp256k1_privhex: String,
+    /// The HTTP client to use; give it a timeout.
+    pub client: Client,
+    /// Seconds between attempts after a conflict or a lasting refusal; at least 1.
+    pub register_interval_secs: u64,
+    /// Failures in a row after which to pause for one interval; negative = never.
+    pub max_retry: i32,
+    /// What the node can do; must not be empty.
+    pub capabilities: Vec<String>,
+}
+
+impl fmt::Debug for RegistrationConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrationConfig")
+            .field("dds_base_url", &self.dds_base_url)
+            .field("node_version", &self.node_version)
+            .field("reg_secret", &"[redacted]")
+            .field("secp256k1_privhex", &"[redacted]")
+            .field("register_interval_secs", &self.register_interval_secs)
+            .field("max_retry", &self.max_retry)
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a registration attempt ended, as the retry policy sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationAttemptKind {
+    /// DDS has registered the node.
+    Registered,
+    /// Another online node holds the wallet.
+    Conflict,
+    /// DDS is out of reach or gave no usable answer: worth another try soon.
+    RetryableFailure,
+    /// DDS said no: worth another try later.
+    SlowRetryFailure,
+}
+
+/// How a registration attempt ended.
+#[derive(Debug, Clone)]
+pub struct RegistrationAttempt {
+    kind: RegistrationAttemptKind,
+    error: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl RegistrationAttempt {
+    /// How it ended.
+    pub fn kind(&self) -> RegistrationAttemptKind {
+        self.kind
+    }
+
+    /// What went wrong, with DDS's own words; none after a success.
+    pub fn error_text(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    fn registered() -> Self {
+        Self { kind: RegistrationAttemptKind::Registered, error: None, retry_after: None }
+    }
+
+    pub(crate) fn retryable(error: String) -> Self {
+        Self::refused(RegistrationAttemptKind::RetryableFailure, error, None)
+    }
+
+    pub(crate) fn slow_retry(error: String) -> Self {
+        Self::refused(RegistrationAttemptKind::SlowRetryFailure, error, None)
+    }
+
+    pub(crate) fn refused(
+        kind: RegistrationAttemptKind,
+        error: String,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        Self { kind, error: Some(error), retry_after }
+    }
+
+    fn to_error(&self) -> Error {
+        let code = match self.kind {
+            RegistrationAttemptKind::Conflict | RegistrationAttemptKind::SlowRetryFailure => {
+                ErrorCode::Rejected
+            }
+            RegistrationAttemptKind::Registered | RegistrationAttemptKind::RetryableFailure => {
+                ErrorCode::Unavailable
+            }
+        };
+        Error::new(code, self.error.clone().unwrap_or_default())
+    }
+}
+
+/// Registers once: asks for a challenge, checks and signs it, hands it in.
+///
+/// The challenge must be for the host of `dds_base_url`; any other is refused unsigned.
+pub async fn register_once(
+    dds_base_url: &str,
+    node_version: &str,
+    reg_secret: &str,
+    sk: &SecretKey,
+    client: &Client,
+    capabilities: &[String],
+) -> RegistrationAttempt {
+    let dds = match Url::parse(dds_base_url) {
+        Ok(url) => url,
+        Err(error) => {
+            return RegistrationAttempt::retryable(format!("the DDS base URL does not parse: {error}"));
+        }
+    };
+    let registration = Registration {
+        dds_base_url,
+        node_version,
+        reg_secret,
+        key: sk,
+        client,
+        capabilities,
+        max_concurrency: None,
+        timeout: None,
+        expected: &Expectation { domain: SiweDomain::OfDds, dds, format: SiweFormat::Posemesh },
+    };
+    registration.attempt().await
+}
+
+/// Everything one attempt needs.
+struct Registration<'a> {
+    dds_base_url: &'a str,
+    node_version: &'a str,
+    reg_secret: &'a str,
+    key: &'a SecretKey,
+    client: &'a Client,
+    capabilities: &'a [String],
+    max_concurrency: Option<u32>,
+    timeout: Option<Duration>,
+    expected: &'a Expectation,
+}
+
+impl Registration<'_> {
+    async fn attempt(&self) -> RegistrationAttempt {
+        match self.try_once().await {
+            Ok(()) => RegistrationAttempt::registered(),
+            Err(attempt) => attempt,
+        }
+    }
+
+    async fn try_once(&self) -> Result<(), RegistrationAttempt> {
+        if self.capabilities.is_empty() {
+            return Err(RegistrationAttempt::slow_retry(
+                "DDS registers no node without capabilities; name one".into(),
+            ));
+        }
+        let wallet = crypto::derive_eth_address(self.key);
+        log!(
+            Debug,
+            "register",
+            "registering wallet {wallet} with {} (version {}, capabilities {})",
+            self.dds_base_url,
+            self.node_version,
+            self.capabilities.join(", ")
+        );
+        let decoded = decode_credentials(self.reg_secret);
+        let secrets = [self.reg_secret, decoded.as_ref().map_or("", |(_, secret)| secret.expose())];
+        let dds = Dds {
+            base_url: self.dds_base_url,
+            client: self.client,
+            timeout: self.timeout,
+            secrets: &secrets,
+        };
+
+        let challenge = dds.challenge(&wallet).await?;
+        let address = crypto::address_bytes(self.key);
+        let message =
+            siwe::compose_message(&challenge, self.expected, address, SystemTime::now()).map_err(|why| {
+                RegistrationAttempt::retryable(format!("refused to sign the challenge of DDS: {why}"))
+            })?;
+        let request = NodeRegisterWalletRequest {
+            signature: crypto::sign_eip191_recoverable_hex(self.key, &message),
+            message,
+            registration_credentials: self.reg_secret.to_owned(),
+            capabilities: self.capabilities.to_vec(),
+            version: self.node_version.to_owned(),
+        };
+        log!(Debug, "register", "challenge checked and signed");
+        dds.register(&request, self.max_concurrency).await
+    }
+}
+
+/// The node id and the secret in registration credentials of the console's shape:
+/// base64(`<node UUID>:<registration secret>`). Others exist, and name no node.
+pub(crate) fn decode_credentials(credentials: &str) -> Option<(String, Secret)> {
+    use base64::Engine as _;
+    use base64::engine::DecodePaddingMode;
+    use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let text = zeroize::Zeroizing::new(LENIENT.decode(credentials.trim()).ok()?);
+    let (id, secret) = std::str::from_utf8(&text).ok()?.split_once(':')?;
+    is_uuid(id).then(|| (id.to_ascii_lowercase(), Secret::new(secret)))
+}
+
+/// 8-4-4-4-12 hex digits (RFC 9562).
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<_> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Registers, and keeps registered, in the process-wide default state; spawn it on a tokio runtime. Returns
+/// only when the private key cannot be used.
+///
+/// Parked while registered: no request, no timer. [`state::set_status`]`("disconnected")` re-arms it at once.
+pub async fn run_registration_loop(cfg: RegistrationConfig) {
+    let key = match load_secp256k1_privhex(&cfg.secp256k1_privhex) {
+        Ok(key) => key,
+        Err(error) => {
+            log!(Warn, "register", "the registration loop cannot run: {error}");
+            return;
+        }
+    };
+    let interval = Duration::from_secs(cfg.register_interval_secs.max(1));
+    let policy = RetryPolicy::new(interval, cfg.max_retry);
+    // A registrar that has not given the lock back after two of its intervals is gone.
+    let stale_after = interval.saturating_mul(2).clamp(Duration::from_secs(30), Duration::from_secs(600));
+    let store = Arc::clone(state::default_store_handle());
+    let (cfg, key) = (Arc::new(cfg), Arc::new(key));
+    keep_registered(&store, policy, || {
+        let (cfg, key) = (Arc::clone(&cfg), Arc::clone(&key));
+        async move {
+            let _lock = LockGuard::try_acquire(stale_after).ok().flatten()?;
+            Some(
+                register_once(
+                    &cfg.dds_base_url,
+                    &cfg.node_version,
+                    &cfg.reg_secret,
+                    &key,
+                    &cfg.client,
+                    &cfg.capabilities,
+                )
+                .await,
+            )
+        }
+    })
+    .await;
+}
+
+/// The registrar of a node: runs until it is dropped.
+pub(crate) async fn run_registrar(store: &Store, settings: Arc<Settings>, client: Client) {
+    let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
+    let expected = Arc::new(Expectation {
+        domain: settings.siwe_domain.clone(),
+        dds: settings.dds_base_url.clone(),
+        format: settings.siwe_format,
+    });
+    keep_registered(store, policy, || {
+        let (settings, client, expected) = (Arc::clone(&settings), client.clone(), Arc::clone(&expected));
+        async move {
+            let registration = Registration {
+                dds_base_url: settings.dds_base_url.as_str(),
+                node_version: &settings.node_version,
+                reg_secret: settings.reg_secret.expose(),
+                key: &settings.key,
+                client: &client,
+                capabilities: &settings.capabilities,
+                max_concurrency: settings.max_concurrency,
+                timeout: Some(settings.request_timeout),
+                expected: &expected,
+            };
+            Some(registration.attempt().await)
+        }
+    })
+    .await;
+}
+
+/// Attempts until registered, parks, and begins again when re-armed; for ever.
+///
+/// `attempt` answers `None` when it is another registrar's turn.
+async fn keep_registered<A, F>(store: &Store, mut policy: RetryPolicy, attempt: A)
+where
+    A: Fn() -> F,
+    F: Future<Output = Option<RegistrationAttempt>>,
+{
+    let mut signal = store.signal();
+    loop {
+        // Parked: nothing runs until the state says something else.
+        until(&mut signal, |now| now.state != State::Registered).await;
+        let registration = store.begin_attempt();
+        let began = Instant::now();
+        let finished = tokio::select! {
+            finished = attempt() => finished,
+            // Overtaken by a re-arm, which wants an attempt of its own.
+            () = until(&mut signal, |now| now.registration != registration) => continue,
+        };
+        let Some(finished) = finished else {
+            log!(Debug, "register", "another registrar of this process is at work");
+            pause(&mut signal, registration, policy.interval).await;
+            continue;
+        };
+        if finished.kind == RegistrationAttemptKind::Registered {
+            if store.finish_attempt(registration) {
+                policy.succeeded();
+                log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
+            }
+            continue;
+        }
+        let next = policy.failed(&finished, Instant::now());
+        let error = finished.to_error();
+        if store.fail_attempt(registration, &error, next.pause) {
+            log::write(
+                next.level,
+                "posemesh_node::register",
+                format_args!("{error}; {}next attempt in {:.1} s", next.remark, next.pause.as_secs_f64()),
+            );
+            pause(&mut signal, registration, next.pause).await;
+        }
+    }
+}
+
+/// Sleeps, but not through a re-arm, nor through a callback that confirms the registration.
+async fn pause(signal: &mut watch::Receiver<Signal>, registration: u64, pause: Duration) {
+    let woken = until(signal, |now| now.registration != registration || now.state == State::Registered);
+    let _ = tokio::time::timeout(pause, woken).await;
+}
+
+async fn until(signal: &mut watch::Receiver<Signal>, condition: impl FnMut(&Signal) -> bool) {
+    if signal.wait_for(condition).await.is_err() {
+        // The store is gone, and with it whoever could want a registration.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// When to try again, and how loud to be about it.
+struct RetryPolicy {
+    interval: Duration,
+    max_retry: i32,
+    /// Retryable failures in a row since the last pause.
+    failures: u32,
+    conflict: RateLimit,
+    slow_retry: RateLimit,
+    retryable: RateLimit,
+}
+
+#[derive(Debug, PartialEq)]
+struct Next {
+    pause: Duration,
+    level: Level,
+    remark: &'static str,
+}
+
+impl RetryPolicy {
+    fn new(interval: Duration, max_retry: i32) -> Self {
+        Self {
+            interval,
+            max_retry,
+            failures: 0,
+            conflict: RateLimit::default(),
+            slow_retry: RateLimit::default(),
+            retryable: RateLimit::default(),
+        }
+    }
+
+    fn succeeded(&mut self) {
+        *self = Self::new(self.interval, self.max_retry);
+    }
+
+    fn failed(&mut self, attempt: &RegistrationAttempt, now: Instant) -> Next {
+        match attempt.kind {
+            RegistrationAttemptKind::Registered | RegistrationAttemptKind::RetryableFailure => {
+                self.retryable_failure(attempt.retry_after, now)
+            }
+            RegistrationAttemptKind::Conflict => {
+                self.failures = 0;
+                let remark = "another online node holds this wallet; ";
+                Next { pause: self.interval, level: self.conflict.level(now), remark }
+            }
+            RegistrationAttemptKind::SlowRetryFailure => {
+                self.failures = 0;
+                Next { pause: self.interval, level: self.slow_retry.level(now), remark: "" }
+            }
+        }
+    }
+
+    fn retryable_failure(&mut self, retry_after: Option<Duration>, now: Instant) -> Next {
+        self.failures += 1;
+        let (own_pause, remark) = if u32::try_from(self.max_retry).is_ok_and(|max| self.failures >= max) {
+            self.failures = 0;
+            (self.interval, "max_retry reached, pausing for one interval; ")
+        } else {
+            (backoff(self.failures).mul_f64(rand::thread_rng().gen_range(0.8..=1.2)), "")
+        };
+        let asked_for = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+        Next { pause: own_pause.max(asked_for), level: self.retryable.level(now), remark }
+    }
+}
+
+/// 2, 4, 8, 16, 32, and then 60 seconds.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_secs(2_u64.saturating_pow(failures)).min(MAX_BACKOFF)
+}
+
+/// Lets one warning through per [`WARN_INTERVAL`].
+#[derive(Debug, Default)]
+struct RateLimit {
+    next: Option<Instant>,
+}
+
+impl RateLimit {
+    fn level(&mut self, now: Instant) -> Level {
+        if self.next.is_some_and(|next| now < next) {
+            return Level::Debug;
+        }
+        self.next = Some(now + WARN_INTERVAL);
+        Level::Warn
+    }
+}

@@ -1,0 +1,506 @@
+//! The in-memory state of a registration: status, last health check, secret.
+//!
+//! A [`Store`] is the state of one node. The free functions act on the process-wide default store, for
+//! programs that run [`run_registration_loop`](crate::register::run_registration_loop) and
+//! [`router_dds`](crate::http::router_dds) themselves; both share this one implementation.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::config::CallbackPolicy;
+use crate::error::{Error, ErrorCode, Result};
+use crate::event::{EventChannel, EventKind};
+use crate::process;
+use crate::secret::Secret;
+use crate::status::{State, Status, StatusCell};
+
+/// The status text of a node that tries to register.
+pub const STATUS_REGISTERING: &str = State::Registering.name();
+/// The status text of a registered node.
+pub const STATUS_REGISTERED: &str = State::Registered.name();
+/// The status text of a node that is not registered and has not tried yet.
+pub const STATUS_DISCONNECTED: &str = State::Disconnected.name();
+
+/// The state as programs exchange it: `{"status": "…", "last_healthcheck": <unix seconds> | null}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegistrationState {
+    /// [`STATUS_DISCONNECTED`], [`STATUS_REGISTERING`] or [`STATUS_REGISTERED`].
+    pub status: String,
+    /// When DDS last probed `/health`.
+    #[serde(default, with = "chrono::serde::ts_seconds_option")]
+    pub last_healthcheck: Option<DateTime<Utc>>,
+}
+
+impl Default for RegistrationState {
+    fn default() -> Self {
+        Self { status: STATUS_DISCONNECTED.into(), last_healthcheck: None }
+    }
+}
+
+/// What a caller can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Until the node is registered.
+    Registered,
+    /// Until a node secret is held.
+    Secret,
+}
+
+/// What became of a secret that DDS sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    /// It is new; this is its version.
+    New(u64),
+    /// It is the one already held.
+    Same,
+    /// The callback policy forbids it, for this reason.
+    Refused(&'static str),
+}
+
+/// What the registrar and waiters watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signal {
+    /// Counts re-arms: an attempt that began under an older number must not count any more.
+    pub(crate) registration: u64,
+    pub(crate) state: State,
+    has_secret: bool,
+    stopped: bool,
+}
+
+/// The state of one node. Status and secret are read without a lock; writers take turns.
+pub(crate) struct Store {
+    status: StatusCell,
+    secret: ArcSwapOption<Secret>,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    signal: watch::Sender<Signal>,
+    events: EventChannel,
+}
+
+#[derive(Default)]
+struct Inner {
+    status: Status,
+    /// As [`Status::last_healthcheck`], to the nanosecond.
+    last_healthcheck: Option<DateTime<Utc>>,
+    last_error: Option<Error>,
+    registration: u64,
+    /// The registration in which the held secret was accepted.
+    secret_registration: Option<u64>,
+    stopped: bool,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new(EventChannel::default())
+    }
+}
+
+impl Store {
+    pub(crate) fn new(events: EventChannel) -> Self {
+        Self {
+            status: StatusCell::default(),
+            secret: ArcSwapOption::empty(),
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            signal: watch::Sender::default(),
+            events,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one way to change anything: publishes what the change did to readers, events and waiters.
+    fn update<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+        let mut inner = self.lock();
+        let before = inner.status;
+        let result = change(&mut inner);
+        let now = inner.status;
+        if now != before {
+            self.status.write(&now);
+        }
+        if now.state != before.state {
+            self.events.publish(EventKind::StatusChanged { from: before.state, to: now.state });
+        }
+        if now.secret_version != before.secret_version {
+            self.events.publish(EventKind::SecretChanged { version: now.secret_version });
+        }
+        let signal = Signal {
+            registration: inner.registration,
+            state: now.state,
+            has_secret: now.has_secret,
+            stopped: inner.stopped,
+        };
+        let woke = self.signal.send_if_modified(|former| std::mem::replace(former, signal) != signal);
+        drop(inner);
+        if woke {
+            self.changed.notify_all();
+        }
+        result
+    }
+
+    pub(crate) fn events(&self) -> &EventChannel {
+        &self.events
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status.read()
+    }
+
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.lock().last_error.clone()
+    }
+
+    pub(crate) fn secret(&self) -> arc_swap::Guard<Option<Arc<Secret>>> {
+        self.secret.load()
+    }
+
+    pub(crate) fn signal(&self) -> watch::Receiver<Signal> {
+        self.signal.subscribe()
+    }
+
+    pub(crate) fn set_running(&self) {
+        self.update(|inner| inner.status.running = true);
+    }
+
+    /// An attempt begins. Returns the registration that it is for.
+    pub(crate) fn begin_attempt(&self) -> u64 {
+        self.update(|inner| {
+            inner.status.state = State::Registering;
+            inner.status.attempts += 1;
+            inner.status.set_next_attempt(None);
+            inner.registration
+        })
+    }
+
+    /// An attempt succeeded. False when a re-arm has overtaken it, and it does not count.
+    pub(crate) fn finish_attempt(&self, registration: u64) -> bool {
+        self.update(|inner| {
+            let counts = inner.registration == registration && !inner.stopped;
+            if counts {
+                inner.mark_registered();
+            }
+            counts
+        })
+    }
+
+    /// An attempt failed, and the next one is due after `retry_in`. False when it does not count: a re-arm
+    /// has overtaken it, or DDS has called back meanwhile and so has confirmed the registration.
+    pub(crate) fn fail_attempt(&self, registration: u64, error: &Error, retry_in: Duration) -> bool {
+        self.update(|inner| {
+            if inner.registration != registration || inner.stopped || inner.status.state == State::Registered
+            {
+                return false;
+            }
+            inner.status.consecutive_failures = inner.status.consecutive_failures.saturating_add(1);
+            inner.status.last_error = Some(error.code());
+            inner.status.set_next_attempt(Instant::now().checked_add(retry_in));
+            inner.last_error = Some(error.clone());
+            self.events.publish(EventKind::AttemptFailed {
+                code: error.code(),
+                message: error.message().to_owned(),
+                retry_in,
+            });
+            true
+        })
+    }
+
+    /// Begins a new registration: the status is `disconnected` when this returns, and the registrar awake.
+    pub(crate) fn rearm(&self) -> Result<()> {
+        self.update(|inner| {
+            if inner.stopped {
+                return Err(Error::stopped());
+            }
+            inner.rearm();
+            Ok(())
+        })
+    }
+
+    /// Takes a secret that DDS sent, if the policy allows it; DDS has thereby confirmed the registration.
+    pub(crate) fn accept_secret(&self, policy: CallbackPolicy, secret: Secret) -> Acceptance {
+        self.update(|inner| {
+            if inner.stopped {
+                return Acceptance::Refused("the node was stopped");
+            }
+            let same = self.secret.load().as_deref() == Some(&secret);
+            if policy == CallbackPolicy::PerRegistration {
+                if inner.status.state == State::Disconnected {
+                    return Acceptance::Refused("the node is not registering");
+                }
+                if inner.secret_registration == Some(inner.registration) && !same {
+                    return Acceptance::Refused("this registration already has another secret");
+                }
+            }
+            inner.secret_registration = Some(inner.registration);
+            if inner.status.state != State::Registered {
+                inner.mark_registered();
+            }
+            if same {
+                return Acceptance::Same;
+            }
+            Acceptance::New(self.put_secret(inner, secret))
+        })
+    }
+
+    fn put_secret(&self, inner: &mut Inner, secret: Secret) -> u64 {
+        self.secret.store(Some(Arc::new(secret)));
+        inner.status.has_secret = true;
+        inner.status.secret_version += 1;
+        inner.status.secret_version
+    }
+
+    pub(crate) fn touch_healthcheck(&self) {
+        self.update(|inner| {
+            inner.set_healthcheck(Some(Utc::now()));
+            self.events.publish(EventKind::Healthcheck);
+        });
+    }
+
+    /// Wakes every waiter with *stopped*; nothing changes the state after this.
+    pub(crate) fn stop(&self, error: Option<Error>) {
+        self.update(|inner| {
+            inner.stopped = true;
+            inner.status.running = false;
+            inner.status.state = State::Disconnected;
+            inner.status.set_next_attempt(None);
+            if let Some(error) = error {
+                inner.status.last_error = Some(error.code());
+                inner.last_error = Some(error);
+            }
+        });
+    }
+
+    /// Blocks until it is so, the node stops, or the deadline passes.
+    pub(crate) fn wait(&self, what: Wait, deadline: Option<Instant>) -> Result<()> {
+        let mut inner = self.lock();
+        loop {
+            if inner.stopped {
+                return Err(Error::stopped());
+            }
+            if inner.satisfies(what) {
+                return Ok(());
+            }
+            inner = match deadline {
+                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(inner.wait_timed_out(what));
+                    }
+                    self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// As [`Store::wait`], for any async runtime and without a timer of its own.
+    pub(crate) async fn wait_async(&self, what: Wait) -> Result<()> {
+        let satisfied = |signal: &Signal| match what {
+            Wait::Registered => signal.state == State::Registered,
+            Wait::Secret => signal.has_secret,
+        };
+        match self.signal().wait_for(|signal| signal.stopped || satisfied(signal)).await {
+            Ok(signal) if !signal.stopped => Ok(()),
+            _ => Err(Error::stopped()),
+        }
+    }
+}
+
+impl Inner {
+    fn mark_registered(&mut self) {
+        self.status.state = State::Registered;
+        self.status.registered_at = u64::try_from(Utc::now().timestamp()).ok();
+        self.status.consecutive_failures = 0;
+        self.status.last_error = None;
+        self.status.set_next_attempt(None);
+        self.last_error = None;
+    }
+
+    fn rearm(&mut self) {
+        self.registration += 1;
+        self.status.state = State::Disconnected;
+        self.status.set_next_attempt(None);
+    }
+
+    fn set_healthcheck(&mut self, at: Option<DateTime<Utc>>) {
+        self.last_healthcheck = at;
+        self.status.last_healthcheck = at.and_then(|at| u64::try_from(at.timestamp()).ok());
+    }
+
+    fn satisfies(&self, what: Wait) -> bool {
+        match what {
+            Wait::Registered => self.status.state == State::Registered,
+            Wait::Secret => self.status.has_secret,
+        }
+    }
+
+    fn wait_timed_out(&self, what: Wait) -> Error {
+        let missing = match what {
+            Wait::Registered => "not registered in time",
+            Wait::Secret => "no secret from DDS in time",
+        };
+        let reason =
+            self.last_error.as_ref().map_or_else(String::new, |error| format!("; last attempt: {error}"));
+        Error::new(ErrorCode::Timeout, format!("{missing} (status {}){reason}", self.status.state))
+    }
+}
+
+fn default_store() -> &'static Store {
+    default_store_handle()
+}
+
+/// The store that the free functions act on.
+pub(crate) fn default_store_handle() -> &'static Arc<Store> {
+    process::current().default_store.get_or_init(Arc::default)
+}
+
+fn parse_status(status: &str) -> Result<State> {
+    State::from_name(status).ok_or_else(|| {
+        Error::new(
+            ErrorCode::InvalidArgument,
+            format!("status {status:?} is none of disconnected, registering, registered"),
+        )
+    })
+}
+
+/// Reads the default store's state.
+///
+/// # Errors
+/// None at present; the signature is its predecessor's.
+pub fn read_state() -> Result<RegistrationState> {
+    let inner = default_store().lock();
+    Ok(RegistrationState {
+        status: inner.status.state.name().into(),
+        last_healthcheck: inner.last_healthcheck,
+    })
+}
+
+/// Replaces the default store's state.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] when the status is none of the three.
+pub fn write_state(st: &RegistrationState) -> Result<()> {
+    let state = parse_status(&st.status)?;
+    default_store().update(|inner| {
+        inner.set_state(state);
+        inner.set_healthcheck(st.last_healthcheck);
+    });
+    Ok(())
+}
+
+/// Sets the default store's status. `disconnected` wakes a parked registration loop at once.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] when the status is none of the three.
+pub fn set_status(new_status: &str) -> Result<()> {
+    let state = parse_status(new_status)?;
+    default_store().update(|inner| inner.set_state(state));
+    Ok(())
+}
+
+impl Inner {
+    /// A state that the host decided on. `disconnected` is its way to re-arm.
+    fn set_state(&mut self, state: State) {
+        match state {
+            State::Disconnected => self.rearm(),
+            State::Registering => self.status.state = State::Registering,
+            State::Registered => self.mark_registered(),
+        }
+    }
+}
+
+/// Notes that DDS has just probed the node's health.
+///
+/// # Errors
+/// None at present; the signature is its predecessor's.
+pub fn touch_healthcheck_now() -> Result<()> {
+    default_store().touch_healthcheck();
+    Ok(())
+}
+
+/// Keeps a node secret in the default store.
+///
+/// # Errors
+/// None at present; the signature is its predecessor's.
+pub fn write_node_secret(secret: &str) -> Result<()> {
+    let store = default_store();
+    store.update(|inner| store.put_secret(inner, Secret::new(secret)));
+    Ok(())
+}
+
+/// Reads the default store's node secret; `None` before DDS has sent one.
+///
+/// # Errors
+/// None at present; the signature is its predecessor's.
+pub fn read_node_secret() -> Result<Option<String>> {
+    Ok(default_store().secret().as_ref().map(|secret| secret.expose().to_owned()))
+}
+
+/// Forgets the default store's node secret.
+///
+/// # Errors
+/// None at present; the signature is its predecessor's.
+pub fn clear_node_secret() -> Result<()> {
+    let store = default_store();
+    store.update(|inner| {
+        store.secret.store(None);
+        inner.status.has_secret = false;
+        inner.secret_registration = None;
+    });
+    Ok(())
+}
+
+/// Lets one registrar at a time make an attempt in this process. Released on drop.
+#[derive(Debug)]
+pub struct LockGuard {
+    token: u64,
+}
+
+/// Who holds the lock, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct RegistrationLock {
+    holder: Option<(u64, Instant)>,
+    last_token: u64,
+}
+
+fn lock_registration() -> MutexGuard<'static, RegistrationLock> {
+    process::current().registration_lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LockGuard {
+    /// Takes the lock if nobody holds it, or if its holder took it longer than `stale_after` ago. `None`
+    /// when another registrar is at work.
+    ///
+    /// # Errors
+    /// None at present; the signature is its predecessor's.
+    pub fn try_acquire(stale_after: Duration) -> io::Result<Option<Self>> {
+        let mut lock = lock_registration();
+        let now = Instant::now();
+        if let Some((_, since)) = lock.holder
+            && now.duration_since(since) <= stale_after
+        {
+            return Ok(None);
+        }
+        lock.last_token += 1;
+        let token = lock.last_token;
+        lock.holder = Some((token, now));
+        Ok(Some(Self { token }))
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let mut lock = lock_registration();
+        // A holder that was taken for stale must not release the lock of the one after it.
+        if lock.holder.is_some_and(|(token, _)| token == self.token) {
+            lock.holder = None;
+        }
+    }
+}

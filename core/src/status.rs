@@ -1,0 +1,229 @@
+//! What a node is doing, and the cell from which any thread reads it without a lock.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crate::error::ErrorCode;
+
+/// Where a node stands with DDS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Not registered, and no attempt made yet since the start or the last re-arm.
+    #[default]
+    Disconnected = 0,
+    /// Trying to register.
+    Registering = 1,
+    /// Registered; the registrar is parked.
+    Registered = 2,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 3] = [State::Disconnected, State::Registering, State::Registered];
+
+    /// `disconnected`, `registering` or `registered`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Disconnected => "disconnected",
+            State::Registering => "registering",
+            State::Registered => "registered",
+        }
+    }
+
+    /// The state with this name.
+    pub fn from_name(name: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A consistent picture of a node at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Where the node stands with DDS.
+    pub state: State,
+    /// False once the node was stopped.
+    pub running: bool,
+    /// Whether a node secret is held.
+    pub has_secret: bool,
+    /// 0 = no secret so far; each new secret adds one.
+    pub secret_version: u64,
+    /// When DDS last probed `/health`, in seconds since 1970 (UTC).
+    pub last_healthcheck: Option<u64>,
+    /// When DDS last confirmed a registration, in seconds since 1970 (UTC).
+    pub registered_at: Option<u64>,
+    /// Registration attempts begun since the start.
+    pub attempts: u64,
+    /// Attempts that failed since the last success.
+    pub consecutive_failures: u32,
+    /// What the last attempt failed with; none after a success.
+    pub last_error: Option<ErrorCode>,
+    /// When the next attempt is due, in milliseconds since the library's first use; see
+    /// [`Status::next_attempt_in`].
+    pub(crate) next_attempt_at: Option<u64>,
+}
+
+impl Status {
+    /// The time until the next attempt, while the registrar waits for one.
+    pub fn next_attempt_in(&self) -> Option<Duration> {
+        let at = self.next_attempt_at?;
+        Some(Duration::from_millis(at.saturating_sub(uptime_ms(Instant::now()))))
+    }
+
+    pub(crate) fn set_next_attempt(&mut self, at: Option<Instant>) {
+        self.next_attempt_at = at.map(uptime_ms);
+    }
+}
+
+/// Milliseconds on the monotonic clock, from the first call on.
+fn uptime_ms(at: Instant) -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Holds the current [`Status`]: one writer at a time (the caller's duty), readers on any thread.
+///
+/// There are two slots. A writer fills the one that nobody is sent to and then turns readers towards it, so
+/// a reader never meets a half-written slot unless two whole writes happen while it copies six numbers; it
+/// notices that by the version and copies again. No reader ever waits for a writer, and a writer never
+/// waits at all.
+#[derive(Default)]
+pub(crate) struct StatusCell {
+    version: AtomicU64,
+    slots: [[AtomicU64; WORDS]; 2],
+}
+
+const WORDS: usize = 6;
+
+impl StatusCell {
+    pub(crate) fn read(&self) -> Status {
+        loop {
+            let version = self.version.load(Ordering::Acquire);
+            let slot = &self.slots[(version & 1) as usize];
+            let words = std::array::from_fn(|i| slot[i].load(Ordering::Relaxed));
+            // Pairs with the fence in `write`: whoever saw a word of a newer write sees its version too.
+            fence(Ordering::Acquire);
+            if self.version.load(Ordering::Relaxed) == version {
+                return unpack(words);
+            }
+        }
+    }
+
+    /// Must not be called by two threads at once.
+    pub(crate) fn write(&self, status: &Status) {
+        let version = self.version.load(Ordering::Relaxed) + 1;
+        fence(Ordering::Release);
+        let slot = &self.slots[(version & 1) as usize];
+        for (word, value) in slot.iter().zip(pack(status)) {
+            word.store(value, Ordering::Relaxed);
+        }
+        self.version.store(version, Ordering::Release);
+    }
+}
+
+// Word 0: bits 0-7 state, 8 running, 9 has_secret, 16-31 error code, 32-63 consecutive failures.
+// Optional times are stored plus one, so that 0 is "none".
+fn pack(status: &Status) -> [u64; WORDS] {
+    let flags = status.state as u64
+        | u64::from(status.running) << 8
+        | u64::from(status.has_secret) << 9
+        | (status.last_error.map_or(0, |code| code.number() as u64) & 0xffff) << 16
+        | u64::from(status.consecutive_failures) << 32;
+    let optional = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
+    [
+        flags,
+        status.secret_version,
+        optional(status.last_healthcheck),
+        optional(status.registered_at),
+        status.attempts,
+        optional(status.next_attempt_at),
+    ]
+}
+
+fn unpack(
+    [flags, secret_version, healthcheck, registered_at, attempts, next_attempt]: [u64; WORDS],
+) -> Status {
+    let state = match flags & 0xff {
+        1 => State::Registering,
+        2 => State::Registered,
+        _ => State::Disconnected,
+    };
+    Status {
+        state,
+        running: flags >> 8 & 1 == 1,
+        has_secret: flags >> 9 & 1 == 1,
+        secret_version,
+        last_healthcheck: healthcheck.checked_sub(1),
+        registered_at: registered_at.checked_sub(1),
+        attempts,
+        consecutive_failures: (flags >> 32) as u32,
+        last_error: ErrorCode::from_number((flags >> 16 & 0xffff) as i32),
+        next_attempt_at: next_attempt.checked_sub(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn every_field_survives_the_cell() {
+        let cell = StatusCell::default();
+        assert_eq!(cell.read(), Status::default());
+        let status = Status {
+            state: State::Registered,
+            running: true,
+            has_secret: true,
+            secret_version: u64::MAX,
+            last_healthcheck: Some(0),
+            registered_at: Some(1_800_000_000),
+            attempts: 7,
+            consecutive_failures: u32::MAX,
+            last_error: Some(ErrorCode::Internal),
+            next_attempt_at: Some(0),
+        };
+        cell.write(&status);
+        assert_eq!(cell.read(), status);
+    }
+
+    #[test]
+    fn readers_never_see_half_a_write() {
+        let cell = StatusCell::default();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut reads = 0_u64;
+                        while !done.load(Ordering::Relaxed) {
+                            let status = cell.read();
+                            assert_eq!(status.attempts, status.secret_version);
+                            assert_eq!(status.registered_at.unwrap_or(0), status.attempts);
+                            reads += 1;
+                        }
+                        reads
+                    })
+                })
+                .collect();
+            for n in 1..200_000 {
+                let status =
+                    Status { attempts: n, secret_version: n, registered_at: Some(n), ..Status::default() };
+                cell.write(&status);
+            }
+            done.store(true, Ordering::Relaxed);
+            for reader in readers {
+                reader.join().expect("reader saw a torn status");
+            }
+        });
+    }
+}
