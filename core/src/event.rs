@@ -67,9 +67,8 @@ impl EventChannel {
         }
     }
 
-    /// Replaces the callback. The former one is dropped once what is queued for it was delivered.
-    pub(crate) fn subscribe(&self, callback: Option<Box<dyn Fn(&Event) + Send + Sync>>) {
-        let fresh = callback.map(|callback| Subscription::new(move |event| callback(event)));
+    /// Replaces the subscription. The former one is dropped once what is queued for it was delivered.
+    pub(crate) fn replace(&self, fresh: Option<Arc<Subscription<Event>>>) {
         let former =
             std::mem::replace(&mut *self.subscription.lock().unwrap_or_else(PoisonError::into_inner), fresh);
         // The host's code runs in this drop: not under the lock.

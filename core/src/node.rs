@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, Settings};
 use crate::crypto;
+use crate::dispatcher::Subscription;
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
 use crate::http::{Callback, Server};
@@ -211,7 +212,7 @@ impl Node {
         Ok(crypto::sign_eip191(&self.inner()?.settings.key, message))
     }
 
-    /// Sends the node's events to `callback`, in place of the former one; `None` ends that.
+    /// Sends the node's events to `callback`, in place of the former one.
     ///
     /// It runs on the library's dispatcher thread, one event at a time. A replaced callback is dropped once
     /// what is queued for it was delivered. What happened before is not told again: read the status after
@@ -219,13 +220,25 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
-    pub fn on_event(&self, callback: Option<Box<dyn Fn(&Event) + Send + Sync>>) -> Result<()> {
+    pub fn set_event_callback(&self, callback: impl Fn(&Event) + Send + Sync + 'static) -> Result<()> {
+        self.replace_event_callback(Some(Subscription::new(callback)))
+    }
+
+    /// Ends what [`set_event_callback`](Node::set_event_callback) began.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
+    pub fn clear_event_callback(&self) -> Result<()> {
+        self.replace_event_callback(None)
+    }
+
+    fn replace_event_callback(&self, fresh: Option<Arc<Subscription<Event>>>) -> Result<()> {
         let inner = self.inner()?;
         let life = inner.life.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*life, Life::Running(_)) {
             return Err(Error::stopped());
         }
-        inner.store.events().subscribe(callback);
+        inner.store.events().replace(fresh);
         Ok(())
     }
 
