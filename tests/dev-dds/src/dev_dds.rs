@@ -1,0 +1,256 @@
+//! A running server, as its owner sees it.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::builder::Builder;
+use crate::callback::{self, CallbackOutcome};
+use crate::endpoint::Endpoint;
+use crate::fault::Fault;
+use crate::record::Request;
+use crate::registry::RegisteredNode;
+use crate::server;
+use crate::shared::Shared;
+use crate::wallet::Wallet;
+
+/// A running DDS on loopback. Dropping it stops it: connections are cut, its thread ends, its port is free.
+pub struct DevDds {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    /// Dropping it tells the thread to end.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DevDds {
+    /// Starts a server with the defaults of [`Builder`], on a free port of 127.0.0.1.
+    pub fn start() -> io::Result<Self> {
+        Self::builder().start()
+    }
+
+    /// Sets up a server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn start_with(builder: Builder) -> io::Result<Self> {
+        let node_url = builder
+            .node_url
+            .map(|url| url.parse())
+            .transpose()
+            .map_err(invalid)?;
+        if builder.settings.health_interval == Some(Duration::ZERO) {
+            return Err(invalid("the health interval must not be zero".into()));
+        }
+        let listener = server::listen(builder.bind)?;
+        let authority = listener.local_addr()?.to_string();
+        let shared = Arc::new(Shared::new(builder.settings, authority, node_url));
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let serve = server::serve(listener, Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name("dev-dds".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        error = serve => drop(error),
+                        _ = stopped => {}
+                    }
+                });
+                // The runtime goes here, and every connection with it.
+            })?;
+        Ok(Self {
+            shared,
+            runtime: handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    pub fn url(&self) -> String {
+        self.shared.url()
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn authority(&self) -> String {
+        self.shared.authority.clone()
+    }
+
+    /// Lets the next `times` requests to `endpoint` meet with `fault`, after the faults injected before;
+    /// `u32::MAX`: every one, until [`clear_faults`](Self::clear_faults).
+    ///
+    /// # Panics
+    /// If HTTP does not allow the fault's status or one of its headers.
+    pub fn inject(&self, endpoint: Endpoint, fault: Fault, times: u32) {
+        self.shared
+            .inject(endpoint, fault, times)
+            .expect("a fault that HTTP allows");
+    }
+
+    /// No more faults. One that is under way (a hanging request, say) goes on.
+    pub fn clear_faults(&self) {
+        self.shared.change(|state| state.faults.clear());
+    }
+
+    /// Every request so far, in the order of their arrival (the latest 10 000).
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.read(|state| state.record.all())
+    }
+
+    /// Every request to `endpoint` so far.
+    pub fn requests_to(&self, endpoint: Endpoint) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.endpoint == Some(endpoint));
+        requests
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.shared.change(|state| state.record.clear());
+    }
+
+    /// Waits until `condition` holds and returns true, or false after `timeout`. The condition is asked
+    /// again whenever something changes here: a request, an answer, a registration, a callback.
+    pub fn wait_for(&self, timeout: Duration, condition: impl Fn(&Self) -> bool) -> bool {
+        self.shared.wait_for(timeout, || condition(self))
+    }
+
+    /// Waits until at least `count` requests to `endpoint` have arrived; false after `timeout`.
+    pub fn wait_for_requests(&self, endpoint: Endpoint, count: usize, timeout: Duration) -> bool {
+        self.wait_for(timeout, |dds| dds.requests_to(endpoint).len() >= count)
+    }
+
+    /// A JSON object that is put over every new challenge: it replaces fields, adds them, and removes
+    /// those that are `null`. What comes out is what the signed message is checked against. A nonce that
+    /// is fixed here is fresh again with every challenge.
+    ///
+    /// # Panics
+    /// If it is no object.
+    pub fn set_challenge(&self, overrides: Option<Value>) {
+        self.shared.set_challenge(overrides).expect("a JSON object");
+    }
+
+    /// Where the node's callback server is: `http://127.0.0.1:PORT`, perhaps with a base path. Anything
+    /// but plain HTTP to loopback is refused.
+    pub fn set_node_url(&self, url: Option<String>) -> io::Result<()> {
+        self.shared.set_node_url(url).map_err(invalid)
+    }
+
+    /// The secret of every callback from now on; `None`: a new random one each time.
+    pub fn set_secret(&self, secret: Option<String>) {
+        self.shared.change(|state| state.secret = secret);
+    }
+
+    /// The secret of the latest callback. It is here before the node has it.
+    pub fn last_secret(&self) -> Option<String> {
+        self.shared.read(|state| state.last_secret.clone())
+    }
+
+    /// Calls the node back now, with a secret for the node that registered last.
+    pub fn call_back(&self) -> io::Result<CallbackOutcome> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { callback::call_back(&shared).await })
+    }
+
+    /// Posts any body to where the node expects a callback.
+    pub fn call_back_with(
+        &self,
+        body: impl Into<Vec<u8>>,
+        content_type: &str,
+    ) -> io::Result<CallbackOutcome> {
+        let (shared, body, content_type) = (
+            Arc::clone(&self.shared),
+            body.into(),
+            content_type.to_owned(),
+        );
+        self.run(async move { callback::call_back_with(&shared, body, &content_type).await })
+    }
+
+    /// Asks the node for its health as DDS does, and returns the status of the answer.
+    pub fn probe_health(&self) -> io::Result<u16> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { callback::probe_health(&shared).await })
+    }
+
+    /// The nodes that are registered, ordered by wallet.
+    pub fn nodes(&self) -> Vec<RegisteredNode> {
+        self.shared.read(|state| state.registry.all())
+    }
+
+    /// Loses a node: from now on it gets no access token until it has registered again.
+    ///
+    /// # Panics
+    /// If `wallet` is no Ethereum address.
+    pub fn forget(&self, wallet: &str) {
+        let wallet = address(wallet);
+        self.shared.change(|state| state.registry.forget(wallet));
+    }
+
+    /// Loses every node.
+    pub fn forget_all(&self) {
+        self.shared.change(|state| state.registry.forget_all());
+    }
+
+    /// Whether another node with this wallet is online, so that a registration is answered with 409.
+    ///
+    /// # Panics
+    /// If `wallet` is no Ethereum address.
+    pub fn set_online_elsewhere(&self, wallet: &str, elsewhere: bool) {
+        let wallet = address(wallet);
+        self.shared
+            .change(|state| state.registry.set_online_elsewhere(wallet, elsewhere));
+    }
+
+    /// Runs `work` on the server's thread and waits for it.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = io::Result<T>> + Send + 'static,
+    ) -> io::Result<T> {
+        let (sender, receiver) = mpsc::channel();
+        self.runtime.spawn(async move { sender.send(work.await) });
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the server has stopped")))
+    }
+}
+
+impl Drop for DevDds {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for DevDds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevDds")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
+
+fn address(wallet: &str) -> Wallet {
+    wallet
+        .parse()
+        .expect("an Ethereum address, in lowercase or with its EIP-55 checksum")
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}

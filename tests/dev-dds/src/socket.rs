@@ -1,0 +1,68 @@
+//! Faults that no HTTP server commits: they are played on the bare socket.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fault::Fault;
+
+/// An endless body ends after all, so that a client without a limit does not fill a machine.
+const ENDLESS_CHUNKS: usize = 1024;
+const ENDLESS_CHUNK: usize = 64 * 1024;
+const ENDLESS_TIME: Duration = Duration::from_secs(30);
+
+/// A fault that happens to the connection. To hyper it is the error that the service ended with.
+#[derive(Debug)]
+pub(crate) struct SocketFault(pub(crate) Fault);
+
+impl SocketFault {
+    /// The status that the client gets to see, if any.
+    pub(crate) fn status(&self) -> Option<u16> {
+        matches!(self.0, Fault::HalfBody | Fault::EndlessBody).then_some(200)
+    }
+
+    /// Does it. That the client leaves in the meantime is no error.
+    pub(crate) async fn play(&self, mut stream: TcpStream) {
+        let _ = match self.0 {
+            // No lingering: what follows is an RST, not a FIN.
+            Fault::Reset => stream.set_zero_linger(),
+            Fault::HalfBody => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"nonce\":\"half").await,
+            Fault::NotHttp => stream.write_all(b"\x00\xFFthis is no HTTP\r\n\r\n").await,
+            Fault::EndlessBody => tokio::time::timeout(ENDLESS_TIME, endless_body(&mut stream)).await.unwrap_or(Ok(())),
+            _ => until_client_leaves(&mut stream).await,
+        };
+    }
+}
+
+impl fmt::Display for SocketFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fault: {}", self.0.name())
+    }
+}
+
+impl std::error::Error for SocketFault {}
+
+async fn endless_body(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+    // The JSON string that begins here never ends, so that no parser is content early.
+    stream.write_all(b"1\r\n\"\r\n").await?;
+    let chunk = [
+        format!("{ENDLESS_CHUNK:x}\r\n").into_bytes(),
+        vec![b'a'; ENDLESS_CHUNK],
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    for _ in 0..ENDLESS_CHUNKS {
+        stream.write_all(&chunk).await?;
+    }
+    Ok(())
+}
+
+async fn until_client_leaves(stream: &mut TcpStream) -> io::Result<()> {
+    let mut ignored = [0; 1024];
+    while stream.read(&mut ignored).await? > 0 {}
+    Ok(())
+}
