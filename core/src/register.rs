@@ -453,3 +453,6 @@ impl RateLimit {
         Level::Warn
     }
 }
+
+#[cfg(test)]
+mod tests;

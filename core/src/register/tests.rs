@@ -1,0 +1,366 @@
+//! The retry policy and the registrar's loop, on a paused clock: time passes only where the code sleeps.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::*;
+use crate::config::CallbackPolicy;
+use crate::state::{Acceptance, Wait};
+
+const INTERVAL: Duration = Duration::from_secs(120);
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn retryable() -> RegistrationAttempt {
+    RegistrationAttempt::retryable("503".into())
+}
+
+fn retryable_after(retry_after: Duration) -> RegistrationAttempt {
+    RegistrationAttempt::refused(
+        RegistrationAttemptKind::RetryableFailure,
+        "503".into(),
+        Some(retry_after),
+    )
+}
+
+fn conflict() -> RegistrationAttempt {
+    RegistrationAttempt::refused(RegistrationAttemptKind::Conflict, "409".into(), None)
+}
+
+fn slow_retry() -> RegistrationAttempt {
+    RegistrationAttempt::slow_retry("403".into())
+}
+
+fn registered() -> RegistrationAttempt {
+    RegistrationAttempt::registered()
+}
+
+/// Plays the attempts of a script, and notes when each began. After the script it hangs.
+struct Script {
+    answers: Mutex<VecDeque<RegistrationAttempt>>,
+    began: Mutex<Vec<Instant>>,
+}
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = RegistrationAttempt>) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), began: Mutex::default() })
+    }
+
+    async fn attempt(self: Arc<Self>) -> Option<RegistrationAttempt> {
+        self.began.lock().unwrap().push(Instant::now());
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer {
+            Some(answer) => Some(answer),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn attempts(&self) -> usize {
+        self.began.lock().unwrap().len()
+    }
+
+    /// The time between the begins of the attempts.
+    fn pauses(&self) -> Vec<Duration> {
+        self.began.lock().unwrap().windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+}
+
+fn spawn_registrar(script: &Arc<Script>, max_retry: i32) -> Arc<Store> {
+    let store = Arc::new(Store::default());
+    let (task_store, script) = (Arc::clone(&store), Arc::clone(script));
+    tokio::spawn(async move {
+        let policy = RetryPolicy::new(INTERVAL, max_retry);
+        keep_registered(&task_store, policy, || Arc::clone(&script).attempt()).await;
+    });
+    store
+}
+
+/// Lets every other task run until all of them wait.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn assert_jittered(pause: Duration, base: Duration) {
+    assert!(pause >= base.mul_f64(0.8) && pause <= base.mul_f64(1.2) + Duration::from_millis(2), "{pause:?} for {base:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_doubles_up_to_a_minute() {
+    let script = Script::new((0..8).map(|_| retryable()).chain([registered()]));
+    let store = spawn_registrar(&script, -1);
+    store.wait_async(Wait::Registered).await.unwrap();
+
+    let pauses = script.pauses();
+    assert_eq!(pauses.len(), 8);
+    for (pause, base) in pauses.into_iter().zip([2, 4, 8, 16, 32, 60, 60, 60]) {
+        assert_jittered(pause, secs(base));
+    }
+}
+
+#[test]
+fn jitter_fills_its_bounds() {
+    let now = Instant::now();
+    let pauses: Vec<_> =
+        (0..1000).map(|_| RetryPolicy::new(INTERVAL, -1).failed(&retryable(), now).pause).collect();
+    let (min, max) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+    assert!(*min >= secs(2).mul_f64(0.8) && *min < secs(2).mul_f64(0.85), "{min:?}");
+    assert!(*max <= secs(2).mul_f64(1.2) && *max > secs(2).mul_f64(1.15), "{max:?}");
+}
+
+#[test]
+fn retry_after_counts_when_longer_and_up_to_ten_minutes() {
+    let now = Instant::now();
+    let pause = |retry_after| RetryPolicy::new(INTERVAL, -1).failed(&retryable_after(retry_after), now).pause;
+    assert_eq!(pause(secs(30)), secs(30));
+    assert_eq!(pause(secs(600)), secs(600));
+    assert_eq!(pause(secs(601)), secs(600));
+    assert_eq!(pause(Duration::MAX), secs(600));
+    assert_jittered(pause(secs(1)), secs(2));
+    assert_jittered(pause(Duration::ZERO), secs(2));
+    // It also stretches the pause after max_retry, which is one interval.
+    let mut policy = RetryPolicy::new(INTERVAL, 1);
+    assert_eq!(policy.failed(&retryable_after(secs(300)), now).pause, secs(300));
+    assert_eq!(policy.failed(&retryable_after(secs(3)), now).pause, INTERVAL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_retry_pauses_for_one_interval_and_starts_over() {
+    let script = Script::new((0..7).map(|_| retryable()).chain([registered()]));
+    let store = spawn_registrar(&script, 3);
+    store.wait_async(Wait::Registered).await.unwrap();
+
+    let pauses = script.pauses();
+    for (at, base) in [(0, 2), (1, 4), (3, 2), (4, 4), (6, 2)] {
+        assert_jittered(pauses[at], secs(base));
+    }
+    for at in [2, 5] {
+        assert_eq!(pauses[at].as_secs(), INTERVAL.as_secs());
+    }
+}
+
+#[test]
+fn max_retry_zero_pauses_after_each_failure_and_minus_one_never() {
+    let now = Instant::now();
+    let mut at_once = RetryPolicy::new(INTERVAL, 0);
+    let mut never = RetryPolicy::new(INTERVAL, -1);
+    for _ in 0..50 {
+        assert_eq!(at_once.failed(&retryable(), now).pause, INTERVAL);
+        assert!(never.failed(&retryable(), now).pause <= MAX_BACKOFF.mul_f64(1.2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn conflicts_and_lasting_refusals_come_back_after_the_interval() {
+    for refusal in [conflict, slow_retry] {
+        let script = Script::new((0..3).map(|_| refusal()).chain([registered()]));
+        let store = spawn_registrar(&script, 0);
+        store.wait_async(Wait::Registered).await.unwrap();
+        assert_eq!(script.pauses().iter().map(Duration::as_secs).collect::<Vec<_>>(), [120, 120, 120]);
+    }
+}
+
+#[test]
+fn one_warning_per_three_minutes_and_kind() {
+    for refusal in [conflict, slow_retry, retryable] {
+        let mut policy = RetryPolicy::new(INTERVAL, -1);
+        let start = Instant::now();
+        let levels: Vec<_> = (0..=370)
+            .map(|second| (second, policy.failed(&refusal(), start + secs(second)).level))
+            .filter(|(_, level)| *level == Level::Warn)
+            .map(|(second, _)| second)
+            .collect();
+        assert_eq!(levels, [0, 180, 360]);
+    }
+    // Each kind has its own limit, and an answer of another kind does not reset it.
+    let mut policy = RetryPolicy::new(INTERVAL, -1);
+    let now = Instant::now();
+    let kinds = [conflict(), slow_retry(), retryable(), conflict(), slow_retry(), retryable()];
+    let levels: Vec<_> = kinds.iter().map(|attempt| policy.failed(attempt, now).level).collect();
+    assert_eq!(levels[..3], [Level::Warn; 3]);
+    assert_eq!(levels[3..], [Level::Debug; 3]);
+}
+
+#[test]
+fn an_answer_of_another_kind_ends_the_backoff() {
+    let now = Instant::now();
+    for other in [conflict(), slow_retry()] {
+        let mut policy = RetryPolicy::new(INTERVAL, -1);
+        for _ in 0..4 {
+            policy.failed(&retryable(), now);
+        }
+        policy.failed(&other, now);
+        assert_jittered(policy.failed(&retryable(), now).pause, secs(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_resets_backoff_warnings_and_status() {
+    let mut policy = RetryPolicy::new(INTERVAL, -1);
+    let now = Instant::now();
+    for attempt in [retryable(), retryable(), conflict(), slow_retry(), retryable()] {
+        policy.failed(&attempt, now);
+    }
+    policy.succeeded();
+    let next = policy.failed(&retryable(), now);
+    assert_jittered(next.pause, secs(2));
+    for attempt in [conflict(), slow_retry()] {
+        assert_eq!(policy.failed(&attempt, now).level, Level::Warn);
+    }
+
+    let script = Script::new([retryable(), retryable(), registered(), retryable(), registered()]);
+    let store = spawn_registrar(&script, -1);
+    store.wait_async(Wait::Registered).await.unwrap();
+    let status = store.status();
+    assert_eq!((status.attempts, status.consecutive_failures, status.last_error), (3, 0, None));
+    assert!(status.registered_at.is_some() && status.next_attempt_in().is_none());
+    assert_eq!(store.last_error(), None);
+    store.rearm().unwrap();
+    store.wait_async(Wait::Registered).await.unwrap();
+    assert_jittered(script.pauses()[3], secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_show_in_the_status() {
+    let script = Script::new([retryable(), slow_retry()]);
+    let store = spawn_registrar(&script, -1);
+    settle().await;
+    let status = store.status();
+    assert_eq!(status.state, State::Registering);
+    assert_eq!((status.attempts, status.consecutive_failures), (1, 1));
+    assert_eq!(status.last_error, Some(ErrorCode::Unavailable));
+    assert!(status.next_attempt_in().is_some_and(|pause| pause <= secs(2).mul_f64(1.2)));
+
+    tokio::time::sleep(secs(3)).await;
+    assert_eq!(store.status().last_error, Some(ErrorCode::Rejected));
+    assert_eq!(store.last_error().unwrap().message(), "403");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_re_arm_wakes_at_once_from_every_kind_of_sleep() {
+    // In a backoff, in one that DDS stretched, after max_retry, after a conflict, after a refusal, parked,
+    // and in the middle of an attempt that hangs.
+    let sleeps = [
+        (vec![retryable()], -1),
+        (vec![retryable_after(secs(500))], -1),
+        (vec![retryable()], 1),
+        (vec![conflict()], -1),
+        (vec![slow_retry()], -1),
+        (vec![registered()], -1),
+        (vec![], -1),
+    ];
+    for (before, max_retry) in sleeps {
+        let begun = before.len().max(1);
+        let mut answers = before;
+        if !answers.is_empty() {
+            answers.push(registered());
+        }
+        let script = Script::new(answers);
+        let store = spawn_registrar(&script, max_retry);
+        settle().await;
+        assert_eq!(script.attempts(), begun);
+
+        store.rearm().unwrap();
+        let at = Instant::now();
+        assert_eq!(store.status().state, State::Disconnected);
+        settle().await;
+        assert_eq!(script.attempts(), begun + 1);
+        assert_eq!(*script.began.lock().unwrap().last().unwrap(), at);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_means_no_attempt_however_long() {
+    let script = Script::new([registered()]);
+    let store = spawn_registrar(&script, -1);
+    store.wait_async(Wait::Registered).await.unwrap();
+    tokio::time::sleep(secs(30 * 86_400)).await;
+    assert_eq!(script.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_from_dds_ends_a_pause_and_parks() {
+    let script = Script::new([retryable()]);
+    let store = spawn_registrar(&script, -1);
+    settle().await;
+    let accepted = store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
+    assert_eq!(accepted, Acceptance::New(1));
+    tokio::time::sleep(secs(86_400)).await;
+    assert_eq!(script.attempts(), 1);
+    assert_eq!(store.status().state, State::Registered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_fails_after_dds_has_called_back_does_not_count() {
+    let store = Store::default();
+    let registration = store.begin_attempt();
+    store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
+    assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
+    assert_eq!(store.status().state, State::Registered);
+    assert_eq!(store.status().consecutive_failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_a_re_arm_has_overtaken_does_not_count() {
+    let store = Store::default();
+    let registration = store.begin_attempt();
+    store.rearm().unwrap();
+    assert!(!store.finish_attempt(registration));
+    assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
+    assert_eq!(store.status().state, State::Disconnected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_registrar_at_work_is_waited_for() {
+    let store = Arc::new(Store::default());
+    let turns = Arc::new(Mutex::new(Vec::new()));
+    let (task_store, task_turns) = (Arc::clone(&store), Arc::clone(&turns));
+    tokio::spawn(async move {
+        keep_registered(&task_store, RetryPolicy::new(INTERVAL, -1), || {
+            let mut turns = task_turns.lock().unwrap();
+            turns.push(Instant::now());
+            let ours = turns.len() == 3;
+            async move { ours.then(registered) }
+        })
+        .await;
+    });
+    store.wait_async(Wait::Registered).await.unwrap();
+    let turns = turns.lock().unwrap();
+    assert_eq!((turns[2] - turns[0]).as_secs(), 2 * INTERVAL.as_secs());
+    assert_eq!(store.status().consecutive_failures, 0);
+}
+
+#[test]
+fn credentials_of_the_console_name_the_node() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+    let text = "C3F1D7C2-0a54-4b52-9b8e-6f0a8a2f7d11:se:cret";
+    for credentials in [STANDARD.encode(text), STANDARD_NO_PAD.encode(text)] {
+        let (id, secret) = decode_credentials(&credentials).unwrap();
+        assert_eq!(id, "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11");
+        assert_eq!(secret.expose(), "se:cret");
+    }
+    for other in ["", "token", "eyJhbGciOiJIUzI1NiJ9.e30.x", &STANDARD.encode("node:secret"), &STANDARD.encode([0xff])] {
+        assert!(decode_credentials(other).is_none(), "{other}");
+    }
+}
+
+#[test]
+fn a_configuration_never_shows_its_secrets() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = RegistrationConfig {
+        dds_base_url: "https://dds.auki.network".into(),
+        node_version: "1.0.0".into(),
+        reg_secret: "s3cr3t".into(),
+        secp256k1_privhex: "0xdeadbeef".into(),
+        client: Client::new(),
+        register_interval_secs: 60,
+        max_retry: -1,
+        capabilities: vec!["/a".into()],
+    };
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s3cr3t") && !shown.contains("deadbeef"), "{shown}");
+}
