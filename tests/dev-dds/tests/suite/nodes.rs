@@ -86,6 +86,8 @@ fn malformed_requests_are_bad_requests() {
     for wallet in [
         json!({}),
         json!({ "wallet": "0x12" }),
+        // A checksum that is wrong.
+        json!({ "wallet": wallet.address().to_uppercase().replace("0X", "0x") }),
         json!({ "wallet": 1 }),
         json!([]),
     ] {

@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use posemesh_dev_dds::{DevDds, Endpoint};
 use serde_json::json;
 
-use crate::client::{PATIENCE, Wallet, post, request};
+use crate::client::{Node, OK, PATIENCE, Wallet, post, request};
 
 #[test]
 fn it_listens_on_loopback_only() {
@@ -17,6 +18,19 @@ fn it_listens_on_loopback_only() {
     let dds = DevDds::start().unwrap();
     assert_eq!(dds.url(), format!("http://{}", dds.authority()));
     assert!(dds.authority().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn it_can_be_used_inside_another_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let dds = DevDds::start().unwrap();
+        let node = Node::start(&[OK]);
+        dds.set_node_url(Some(node.url)).unwrap();
+        assert_eq!(dds.probe_health().unwrap(), 200);
+    });
 }
 
 #[test]
@@ -76,15 +90,29 @@ fn every_request_is_on_record() {
 }
 
 #[test]
-fn waiting_ends_with_the_request_or_with_the_time() {
+fn waiting_ends_with_the_time() {
     let dds = DevDds::start().unwrap();
     assert!(!dds.wait_for_requests(Endpoint::Challenge, 1, Duration::ZERO));
     assert!(!dds.wait_for(Duration::from_millis(1), |dds| !dds.nodes().is_empty()));
-    thread::scope(|scope| {
-        scope.spawn(|| Wallet::new(1).register(&dds));
-        assert!(dds.wait_for_requests(Endpoint::Challenge, 1, PATIENCE));
-        assert!(dds.wait_for(PATIENCE, |dds| !dds.nodes().is_empty()));
+}
+
+#[test]
+fn waiting_ends_when_there_is_nothing_to_wait_for() {
+    let dds = Arc::new(DevDds::start().unwrap());
+    let (asked, was_asked) = mpsc::channel();
+    let (woke, was_woken) = mpsc::channel();
+    let waiting = Arc::clone(&dds);
+    thread::spawn(move || {
+        let registered = waiting.wait_for(Duration::MAX, |dds| {
+            asked.send(()).expect("a test that goes on");
+            !dds.nodes().is_empty()
+        });
+        woke.send(registered).expect("a test that goes on");
     });
+    was_asked.recv_timeout(PATIENCE).unwrap();
+    Wallet::new(1).register(&dds);
+    assert_eq!(was_woken.recv_timeout(PATIENCE), Ok(true));
+    assert!(dds.wait_for_requests(Endpoint::Register, 1, PATIENCE));
 }
 
 #[test]

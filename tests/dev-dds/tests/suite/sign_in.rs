@@ -140,11 +140,12 @@ fn a_signature_has_one_spelling() {
         text(vector, "signature_posemesh"),
     );
     let (r, v) = (&good[2..66], u8::from_str_radix(&good[130..], 16).unwrap());
-    // The same signature with n - s instead of s: what a wallet makes that does not mind the form.
+    // The same signature with n - s instead of s: as true, but not what Ethereum takes.
     let s = k256::ecdsa::Signature::from_slice(&hex::decode(&good[2..130]).unwrap()).unwrap();
-    let s = hex::encode((-*s.s()).to_bytes());
+    let high_s = format!("0x{r}{}{:x}", hex::encode((-*s.s()).to_bytes()), 55 - v);
+    let why = verify_sign_in(message, &high_s).unwrap_err();
+    assert!(why.contains("low-s"), "{why}");
     for bad in [
-        format!("0x{r}{s}{:x}", 55 - v),
         good.to_uppercase().replace("0X", "0x"),
         good[2..].to_owned(),
         format!("{}{:02x}", &good[..130], v - 27),
