@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     pub(crate) credentials: Option<String>,
     pub(crate) nonce_lifetime: Duration,
     pub(crate) token_lifetime: Duration,
-    pub(crate) clock_offset_secs: i64,
+    pub(crate) clock_offset_secs: i32,
     pub(crate) health_interval: Option<Duration>,
     pub(crate) on_event: Option<OnEvent>,
 }
@@ -106,7 +106,7 @@ impl Builder {
     }
 
     /// How far this server's clock is ahead (or, if negative, behind) in what it tells nodes.
-    pub fn clock_offset_secs(mut self, seconds: i64) -> Self {
+    pub fn clock_offset_secs(mut self, seconds: i32) -> Self {
         self.settings.clock_offset_secs = seconds;
         self
     }

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -58,6 +59,11 @@ impl DevDds {
             .enable_time()
             .build()?;
         let handle = runtime.handle().clone();
+        // Here and not on the thread: what fails is the caller's to know.
+        let listener = {
+            let _entered = handle.enter();
+            TcpListener::from_std(listener)?
+        };
         let (stop, stopped) = oneshot::channel();
         let serve = server::serve(listener, Arc::clone(&shared));
         let thread = thread::Builder::new()
@@ -65,7 +71,7 @@ impl DevDds {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        error = serve => drop(error),
+                        never = serve => match never {},
                         _ = stopped => {}
                     }
                 });

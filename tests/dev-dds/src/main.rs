@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 /// Prints its URL, then a line for everything that happens. Ends on Ctrl-C and SIGTERM.
 /// `curl URL/_dev/` says how to make it fail on purpose.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "dev-dds", version)]
 struct Options {
     /// Where to listen; loopback only, port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]

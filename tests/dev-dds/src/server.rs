@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::{self, Answer};
 use crate::callback;
@@ -30,20 +30,19 @@ use crate::socket::SocketFault;
 const MAX_BODY: usize = 1024 * 1024;
 
 /// Binds a port of the loopback interface.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     if !address.ip().is_loopback() {
         let why =
             format!("{address} is not on loopback, and a test server has no business elsewhere");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let listener = TcpListener::bind(address)?;
+    let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Infallible> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Infallible {
     tokio::spawn(callback::probe_regularly(Arc::clone(&shared)));
     loop {
         match listener.accept().await {

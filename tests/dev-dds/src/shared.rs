@@ -134,8 +134,10 @@ impl Shared {
 
     /// RFC 3339, on this server's clock, `ahead` from now.
     pub(crate) fn timestamp(&self, ahead: Duration) -> String {
-        let offset = time::Duration::seconds(self.settings.clock_offset_secs);
-        let time = OffsetDateTime::now_utc().saturating_add(offset) + ahead;
+        let offset = time::Duration::seconds(self.settings.clock_offset_secs.into());
+        let ahead = time::Duration::try_from(ahead).unwrap_or(time::Duration::MAX);
+        let time = OffsetDateTime::now_utc() + offset;
+        let time = time.saturating_add(ahead);
         time.format(&Rfc3339).expect("within the years of RFC 3339")
     }
 

@@ -6,12 +6,28 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::fault::Fault;
 
-/// An endless body ends after all, so that a client without a limit does not fill a machine.
-const ENDLESS_CHUNKS: usize = 1024;
+const HALF_BODY: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    content-type: application/json\r\n\
+    content-length: 1000\r\n\
+    \r\n\
+    {\"nonce\":\"half";
+
+const NOT_HTTP: &[u8] = b"\x00\xFFthis is no HTTP\r\n\r\n";
+
+/// The first chunk begins a JSON string that never ends, so that no parser is content early.
+const ENDLESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    content-type: application/json\r\n\
+    transfer-encoding: chunked\r\n\
+    \r\n\
+    1\r\n\"\r\n";
+
+// 64 MiB or 30 seconds: a client without a limit must not fill a machine.
 const ENDLESS_CHUNK: usize = 64 * 1024;
+const ENDLESS_CHUNKS: usize = 1024;
 const ENDLESS_TIME: Duration = Duration::from_secs(30);
 
 /// A fault that happens to the connection. To hyper it is the error that the service ended with.
@@ -29,9 +45,11 @@ impl SocketFault {
         let _ = match self.0 {
             // No lingering: what follows is an RST, not a FIN.
             Fault::Reset => stream.set_zero_linger(),
-            Fault::HalfBody => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"nonce\":\"half").await,
-            Fault::NotHttp => stream.write_all(b"\x00\xFFthis is no HTTP\r\n\r\n").await,
-            Fault::EndlessBody => tokio::time::timeout(ENDLESS_TIME, endless_body(&mut stream)).await.unwrap_or(Ok(())),
+            Fault::HalfBody => stream.write_all(HALF_BODY).await,
+            Fault::NotHttp => stream.write_all(NOT_HTTP).await,
+            Fault::EndlessBody => timeout(ENDLESS_TIME, endless_body(&mut stream))
+                .await
+                .unwrap_or(Ok(())),
             _ => until_client_leaves(&mut stream).await,
         };
     }
@@ -46,15 +64,9 @@ impl fmt::Display for SocketFault {
 impl std::error::Error for SocketFault {}
 
 async fn endless_body(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-    // The JSON string that begins here never ends, so that no parser is content early.
-    stream.write_all(b"1\r\n\"\r\n").await?;
-    let chunk = [
-        format!("{ENDLESS_CHUNK:x}\r\n").into_bytes(),
-        vec![b'a'; ENDLESS_CHUNK],
-        b"\r\n".to_vec(),
-    ]
-    .concat();
+    stream.write_all(ENDLESS_HEAD).await?;
+    let size = format!("{ENDLESS_CHUNK:x}\r\n").into_bytes();
+    let chunk = [size, vec![b'a'; ENDLESS_CHUNK], b"\r\n".to_vec()].concat();
     for _ in 0..ENDLESS_CHUNKS {
         stream.write_all(&chunk).await?;
     }

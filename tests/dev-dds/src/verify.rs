@@ -100,7 +100,9 @@ fn parse(message: &str) -> Result<(Wallet, SignIn), String> {
         (2, false) if eip55 => Form::Eip4361,
         (1, true) if eip55 => Form::Relay,
         _ => {
-            return Err("address, empty lines and final newline fit none of the three forms".into());
+            return Err(
+                "address, empty lines and final newline fit none of the three forms".into(),
+            );
         }
     };
     let sign_in = SignIn {

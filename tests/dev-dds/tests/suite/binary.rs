@@ -1,0 +1,179 @@
+//! The program `dev-dds`.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+
+use posemesh_dev_dds::Endpoint;
+use serde_json::json;
+
+use crate::client::{Node, OK, PATIENCE, Wallet, request};
+
+fn dev_dds(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dev-dds"));
+    command.args(arguments);
+    command
+}
+
+/// A running program; killed if its test ends before it does.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = dev_dds(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = BufReader::new(child.stdout.take().expect("its stdout"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines() {
+                // The test may have ended.
+                let _ = sender.send(line.expect("a line in UTF-8"));
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line")
+    }
+
+    /// From the first line, which is the URL and nothing else.
+    fn authority(&self) -> String {
+        let line = self.line();
+        let authority = line.strip_prefix("http://").expect("a URL");
+        assert!(authority.parse::<SocketAddr>().is_ok(), "{line}");
+        authority.to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .expect("a shell")
+                .success()
+        );
+    }
+
+    fn exit_code(mut self) -> Option<i32> {
+        let end = self.lines.recv_timeout(PATIENCE);
+        assert_eq!(
+            end,
+            Err(RecvTimeoutError::Disconnected),
+            "stdout must end and say no more"
+        );
+        self.child.wait().expect("an exit").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_where_it_is_and_what_happens() {
+    let node = Node::start(&[OK]);
+    let running = Running::start(&["--node-url", &node.url, "--secret", "hunter2"]);
+    let authority = running.authority();
+    let wallet = Wallet::new(1);
+
+    let body = json!({ "wallet": wallet.address() }).to_string();
+    let challenge = request(&authority, "POST", Endpoint::Challenge.path(), &body).json();
+    let registration = wallet.registration(&challenge).to_string();
+    let answer = request(&authority, "POST", Endpoint::Register.path(), &registration);
+    assert_eq!(answer.status, 200);
+    assert!(node.request().contains("hunter2"));
+    assert_eq!(
+        running.line(),
+        format!("challenge for {}", wallet.address())
+    );
+    assert!(
+        running
+            .line()
+            .starts_with(&format!("registered {} as node ", wallet.address()))
+    );
+    let called_back = running.line();
+    assert_eq!(
+        called_back,
+        "called back with a secret of 7 bytes: the node answered 200"
+    );
+
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn it_ends_on_ctrl_c() {
+    let running = Running::start(&[]);
+    running.authority();
+    running.signal("INT");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn it_ends_with_stdin_if_asked_to() {
+    let mut running = Running::start(&["--until-eof"]);
+    running.authority();
+    drop(running.child.stdin.take());
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn it_does_not_end_with_stdin_otherwise() {
+    let mut running = Running::start(&[]);
+    let authority = running.authority();
+    drop(running.child.stdin.take());
+    assert_eq!(request(&authority, "GET", "/_dev/nodes", "").status, 200);
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn help_and_version() {
+    let help = dev_dds(&["--help"]).output().unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    for option in [
+        "--bind",
+        "--node-url",
+        "--secret",
+        "--callback",
+        "--until-eof",
+        "/_dev/",
+    ] {
+        assert!(text.contains(option), "{option} is not in {text}");
+    }
+    let version = dev_dds(&["--version"]).output().unwrap();
+    let expected = concat!("dev-dds ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), expected);
+}
+
+#[test]
+fn bad_arguments_are_explained() {
+    for (arguments, complaint) in [
+        (["--no-such", ""], "--no-such"),
+        (["--bind", "localhost"], "--bind"),
+        (["--bind", "192.0.2.1:0"], "loopback"),
+        (["--node-url", "http://example.com"], "loopback"),
+        (["--callback", "sometimes"], "after-answer"),
+        (["--token-lifetime", "soon"], "token-lifetime"),
+        (["--health-interval", "0"], "health interval"),
+    ] {
+        let output = dev_dds(&arguments).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(complaint), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty());
+    }
+}
