@@ -157,7 +157,7 @@ pub async fn register_once(
         timeout: None,
         expected: &Expectation { domain: SiweDomain::OfDds, dds, format: SiweFormat::Posemesh },
     };
-    registration.attempt().await
+    registration.attempt(|| {}).await
 }
 
 /// Everything one attempt needs.
@@ -174,14 +174,15 @@ struct Registration<'a> {
 }
 
 impl Registration<'_> {
-    async fn attempt(&self) -> RegistrationAttempt {
-        match self.try_once().await {
+    /// `hand_in` is called right before the signed challenge goes out: DDS may call back from there on.
+    async fn attempt(&self, hand_in: impl FnOnce()) -> RegistrationAttempt {
+        match self.try_once(hand_in).await {
             Ok(()) => RegistrationAttempt::registered(),
             Err(attempt) => attempt,
         }
     }
 
-    async fn try_once(&self) -> Result<(), RegistrationAttempt> {
+    async fn try_once(&self, hand_in: impl FnOnce()) -> Result<(), RegistrationAttempt> {
         if self.capabilities.is_empty() {
             return Err(RegistrationAttempt::slow_retry(
                 "DDS registers no node without capabilities; name one".into(),
@@ -192,7 +193,7 @@ impl Registration<'_> {
             Debug,
             "register",
             "registering wallet {wallet} with {} (version {}, capabilities {})",
-            self.dds_base_url,
+            self.dds_base_url.trim_end_matches('/'),
             self.node_version,
             self.capabilities.join(", ")
         );
@@ -219,6 +220,7 @@ impl Registration<'_> {
             version: self.node_version.to_owned(),
         };
         log!(Debug, "register", "challenge checked and signed");
+        hand_in();
         dds.register(&request, self.max_concurrency).await
     }
 }
@@ -264,7 +266,7 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
     let stale_after = interval.saturating_mul(2).clamp(Duration::from_secs(30), Duration::from_secs(600));
     let store = Arc::clone(state::default_store_handle());
     let (cfg, key) = (Arc::new(cfg), Arc::new(key));
-    keep_registered(&store, policy, || {
+    keep_registered(&store, policy, |_| {
         let (cfg, key) = (Arc::clone(&cfg), Arc::clone(&key));
         async move {
             let _lock = LockGuard::try_acquire(stale_after).ok().flatten()?;
@@ -285,15 +287,16 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
 }
 
 /// The registrar of a node: runs until it is dropped.
-pub(crate) async fn run_registrar(store: &Store, settings: Arc<Settings>, client: Client) {
+pub(crate) async fn run_registrar(store: &Arc<Store>, settings: Arc<Settings>, client: Client) {
     let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
     let expected = Arc::new(Expectation {
         domain: settings.siwe_domain.clone(),
         dds: settings.dds_base_url.clone(),
         format: settings.siwe_format,
     });
-    keep_registered(store, policy, || {
+    keep_registered(store, policy, |number| {
         let (settings, client, expected) = (Arc::clone(&settings), client.clone(), Arc::clone(&expected));
+        let store = Arc::clone(store);
         async move {
             let registration = Registration {
                 dds_base_url: settings.dds_base_url.as_str(),
@@ -306,7 +309,7 @@ pub(crate) async fn run_registrar(store: &Store, settings: Arc<Settings>, client
                 timeout: Some(settings.request_timeout),
                 expected: &expected,
             };
-            Some(registration.attempt().await)
+            Some(registration.attempt(|| store.hand_in(number)).await)
         }
     })
     .await;
@@ -314,20 +317,20 @@ pub(crate) async fn run_registrar(store: &Store, settings: Arc<Settings>, client
 
 /// Attempts until registered, parks, and begins again when re-armed; for ever.
 ///
-/// `attempt` answers `None` when it is another registrar's turn.
+/// `attempt` gets the number of the registration, and answers `None` when it is another registrar's turn.
 async fn keep_registered<A, F>(store: &Store, mut policy: RetryPolicy, attempt: A)
 where
-    A: Fn() -> F,
+    A: Fn(u64) -> F,
     F: Future<Output = Option<RegistrationAttempt>>,
 {
     let mut signal = store.signal();
     loop {
         // Parked: nothing runs until the state says something else.
-        until(&mut signal, |now| now.state != State::Registered).await;
-        let registration = store.begin_attempt();
+        until(&mut signal, |now| now.state != State::Registered && !now.stopped).await;
+        let Some(registration) = store.begin_attempt() else { continue };
         let began = Instant::now();
         let finished = tokio::select! {
-            finished = attempt() => finished,
+            finished = attempt(registration) => finished,
             // Overtaken by a re-arm, which wants an attempt of its own.
             () = until(&mut signal, |now| now.registration != registration) => continue,
         };

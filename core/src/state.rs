@@ -70,7 +70,7 @@ pub(crate) struct Signal {
     pub(crate) registration: u64,
     pub(crate) state: State,
     has_secret: bool,
-    stopped: bool,
+    pub(crate) stopped: bool,
 }
 
 /// The state of one node. Status and secret are read without a lock; writers take turns.
@@ -170,14 +170,27 @@ impl Store {
         self.update(|inner| inner.status.running = true);
     }
 
-    /// An attempt begins. Returns the registration that it is for.
-    pub(crate) fn begin_attempt(&self) -> u64 {
+    /// An attempt begins. Returns the registration that it is for; `None` after a stop.
+    pub(crate) fn begin_attempt(&self) -> Option<u64> {
         self.update(|inner| {
+            if inner.stopped {
+                return None;
+            }
             inner.status.state = State::Registering;
             inner.status.attempts += 1;
             inner.status.set_next_attempt(None);
-            inner.registration
+            Some(inner.registration)
         })
+    }
+
+    /// The signed challenge goes out: from here on DDS may send the secret of this registration. One that came
+    /// before was late for the former registration, and must not keep the new one out.
+    pub(crate) fn hand_in(&self, registration: u64) {
+        self.update(|inner| {
+            if inner.registration == registration {
+                inner.secret_registration = None;
+            }
+        });
     }
 
     /// An attempt succeeded. False when a re-arm has overtaken it, and it does not count.

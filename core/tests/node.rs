@@ -108,10 +108,12 @@ fn stop_is_idempotent_and_wakes_every_wait() {
     assert!(dds.wait_for_requests(Endpoint::Challenge, 1, GUARD));
     thread::scope(|scope| {
         let waits: Vec<_> = [Wait::Registered, Wait::Secret, Wait::Registered]
-            .map(|what| scope.spawn({
-                let node = &node;
-                move || node.wait(what, None)
-            }))
+            .map(|what| {
+                scope.spawn({
+                    let node = &node;
+                    move || node.wait(what, None)
+                })
+            })
             .into();
         let stops: Vec<_> = (0..4).map(|_| scope.spawn(|| node.stop(GUARD))).collect();
         for stop in stops {
@@ -205,8 +207,8 @@ fn a_wait_that_times_out_says_what_is_wrong() {
 #[test]
 fn a_re_arm_is_seen_at_once_and_leads_to_a_new_registration() {
     let dds = DevDds::start().unwrap();
-    let node = start_with_callback(&dds);
-    node.wait(Wait::Secret, Some(GUARD)).unwrap();
+    let node = Node::start(&config(&dds)).unwrap();
+    node.wait(Wait::Registered, Some(GUARD)).unwrap();
     for round in 2..=20 {
         dds.inject(Endpoint::Challenge, Fault::Delay(Duration::from_millis(1)), 1);
         node.rearm().unwrap();

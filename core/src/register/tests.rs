@@ -18,11 +18,7 @@ fn retryable() -> RegistrationAttempt {
 }
 
 fn retryable_after(retry_after: Duration) -> RegistrationAttempt {
-    RegistrationAttempt::refused(
-        RegistrationAttemptKind::RetryableFailure,
-        "503".into(),
-        Some(retry_after),
-    )
+    RegistrationAttempt::refused(RegistrationAttemptKind::RetryableFailure, "503".into(), Some(retry_after))
 }
 
 fn conflict() -> RegistrationAttempt {
@@ -72,7 +68,7 @@ fn spawn_registrar(script: &Arc<Script>, max_retry: i32) -> Arc<Store> {
     let (task_store, script) = (Arc::clone(&store), Arc::clone(script));
     tokio::spawn(async move {
         let policy = RetryPolicy::new(INTERVAL, max_retry);
-        keep_registered(&task_store, policy, || Arc::clone(&script).attempt()).await;
+        keep_registered(&task_store, policy, |_| Arc::clone(&script).attempt()).await;
     });
     store
 }
@@ -85,7 +81,10 @@ async fn settle() {
 }
 
 fn assert_jittered(pause: Duration, base: Duration) {
-    assert!(pause >= base.mul_f64(0.8) && pause <= base.mul_f64(1.2) + Duration::from_millis(2), "{pause:?} for {base:?}");
+    assert!(
+        pause >= base.mul_f64(0.8) && pause <= base.mul_f64(1.2) + Duration::from_millis(2),
+        "{pause:?} for {base:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,6 +272,19 @@ async fn a_re_arm_wakes_at_once_from_every_kind_of_sleep() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_begins_after_a_stop() {
+    let script = Script::new([registered(), registered()]);
+    let store = spawn_registrar(&script, -1);
+    store.wait_async(Wait::Registered).await.unwrap();
+    store.stop(None);
+    assert_eq!(store.begin_attempt(), None);
+    tokio::time::sleep(secs(86_400)).await;
+    assert_eq!(script.attempts(), 1);
+    let status = store.status();
+    assert!(!status.running && status.state == State::Disconnected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn parked_means_no_attempt_however_long() {
     let script = Script::new([registered()]);
     let store = spawn_registrar(&script, -1);
@@ -296,7 +308,7 @@ async fn a_callback_from_dds_ends_a_pause_and_parks() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_after_dds_has_called_back_does_not_count() {
     let store = Store::default();
-    let registration = store.begin_attempt();
+    let registration = store.begin_attempt().unwrap();
     store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
     assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
     assert_eq!(store.status().state, State::Registered);
@@ -306,11 +318,26 @@ async fn an_attempt_that_fails_after_dds_has_called_back_does_not_count() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_a_re_arm_has_overtaken_does_not_count() {
     let store = Store::default();
-    let registration = store.begin_attempt();
+    let registration = store.begin_attempt().unwrap();
     store.rearm().unwrap();
     assert!(!store.finish_attempt(registration));
     assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
     assert_eq!(store.status().state, State::Disconnected);
+}
+
+#[test]
+fn a_late_secret_of_the_former_registration_does_not_shut_out_the_new_one() {
+    let store = Store::default();
+    let accept = |secret| store.accept_secret(CallbackPolicy::PerRegistration, Secret::new(secret));
+    store.begin_attempt().unwrap();
+    assert_eq!(accept("late"), Acceptance::New(1));
+    assert!(matches!(accept("another"), Acceptance::Refused(_)));
+
+    let registration = store.begin_attempt().unwrap();
+    store.hand_in(registration);
+    assert_eq!(accept("of this registration"), Acceptance::New(2));
+    assert_eq!(accept("of this registration"), Acceptance::Same);
+    assert!(matches!(accept("another"), Acceptance::Refused(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,7 +346,7 @@ async fn another_registrar_at_work_is_waited_for() {
     let turns = Arc::new(Mutex::new(Vec::new()));
     let (task_store, task_turns) = (Arc::clone(&store), Arc::clone(&turns));
     tokio::spawn(async move {
-        keep_registered(&task_store, RetryPolicy::new(INTERVAL, -1), || {
+        keep_registered(&task_store, RetryPolicy::new(INTERVAL, -1), |_| {
             let mut turns = task_turns.lock().unwrap();
             turns.push(Instant::now());
             let ours = turns.len() == 3;
@@ -343,7 +370,9 @@ fn credentials_of_the_console_name_the_node() {
         assert_eq!(id, "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11");
         assert_eq!(secret.expose(), "se:cret");
     }
-    for other in ["", "token", "eyJhbGciOiJIUzI1NiJ9.e30.x", &STANDARD.encode("node:secret"), &STANDARD.encode([0xff])] {
+    for other in
+        ["", "token", "eyJhbGciOiJIUzI1NiJ9.e30.x", &STANDARD.encode("node:secret"), &STANDARD.encode([0xff])]
+    {
         assert!(decode_credentials(other).is_none(), "{other}");
     }
 }

@@ -49,26 +49,18 @@ impl FromStr for NodeUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Uri = text
-            .parse()
-            .map_err(|error| format!("node URL {text:?}: {error}"))?;
+        let uri: Uri = text.parse().map_err(|error| format!("node URL {text:?}: {error}"))?;
         let host = match uri.host().unwrap_or_default() {
             // Not looked up: it is to be loopback, whatever a resolver says.
             "localhost" => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
-            host => host
-                .trim_start_matches('[')
-                .trim_end_matches(']')
-                .parse()
-                .ok(),
+            host => host.trim_start_matches('[').trim_end_matches(']').parse().ok(),
         };
         match host {
             Some(ip) if ip.is_loopback() && uri.scheme_str() == Some("http") => Ok(Self {
                 address: SocketAddr::new(ip, uri.port_u16().unwrap_or(80)),
                 base_path: uri.path().trim_end_matches('/').to_owned(),
             }),
-            _ => Err(format!(
-                "node URL {text:?}: expected http:// and a loopback address"
-            )),
+            _ => Err(format!("node URL {text:?}: expected http:// and a loopback address")),
         }
     }
 }
@@ -97,11 +89,7 @@ pub(crate) async fn after_registration(shared: &Arc<Shared>) {
 /// Sends the node a secret.
 pub(crate) async fn call_back(shared: &Shared) -> io::Result<CallbackOutcome> {
     let (id, secret) = shared.change(|state| {
-        let id = state
-            .registry
-            .latest()
-            .map_or(NOBODY, |node| &node.node_id)
-            .to_owned();
+        let id = state.registry.latest().map_or(NOBODY, |node| &node.node_id).to_owned();
         let secret = state.secret.clone().unwrap_or_else(|| random_text(43));
         state.last_secret = Some(secret.clone());
         (id, secret)
@@ -117,22 +105,9 @@ pub(crate) async fn call_back_with(
     content_type: &str,
 ) -> io::Result<CallbackOutcome> {
     let json: Option<Value> = serde_json::from_slice(&body).ok();
-    let secret_len = json
-        .as_ref()
-        .and_then(|json| json["secret"].as_str())
-        .map_or(0, str::len);
-    let outcome = send(
-        shared,
-        Method::POST,
-        "/internal/v1/registrations",
-        content_type,
-        body,
-    )
-    .await?;
-    shared.emit(Event::CalledBack {
-        status: outcome.status,
-        secret_len,
-    });
+    let secret_len = json.as_ref().and_then(|json| json["secret"].as_str()).map_or(0, str::len);
+    let outcome = send(shared, Method::POST, "/internal/v1/registrations", content_type, body).await?;
+    shared.emit(Event::CalledBack { status: outcome.status, secret_len });
     Ok(outcome)
 }
 
@@ -170,8 +145,7 @@ async fn send(
     body: Vec<u8>,
 ) -> io::Result<CallbackOutcome> {
     let node = shared.read(|state| state.node_url.clone());
-    let node = node
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no node URL has been set"))?;
+    let node = node.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no node URL has been set"))?;
     let request = Request::builder()
         .method(method)
         .uri(format!("{}{path}", node.base_path))
@@ -180,44 +154,22 @@ async fn send(
         .header(CONTENT_TYPE, content_type)
         .body(Full::new(Bytes::from(body)))
         .map_err(io::Error::other)?;
-    let timed_out = |_| {
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "no answer within 10 seconds",
-        ))
-    };
-    let outcome = tokio::time::timeout(TIMEOUT, exchange(node.address, request))
-        .await
-        .unwrap_or_else(timed_out);
+    let timed_out = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 10 seconds"));
+    let outcome =
+        tokio::time::timeout(TIMEOUT, exchange(node.address, request)).await.unwrap_or_else(timed_out);
     if let Err(error) = &outcome {
-        shared.emit(Event::NodeUnreachable {
-            why: format!("{node}: {error}"),
-        });
+        shared.emit(Event::NodeUnreachable { why: format!("{node}: {error}") });
     }
     outcome
 }
 
-async fn exchange(
-    address: SocketAddr,
-    request: Request<Full<Bytes>>,
-) -> io::Result<CallbackOutcome> {
+async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> io::Result<CallbackOutcome> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // Ends with the sender.
     tokio::spawn(connection);
-    let answer = sender
-        .send_request(request)
-        .await
-        .map_err(io::Error::other)?;
+    let answer = sender.send_request(request).await.map_err(io::Error::other)?;
     let status = answer.status().as_u16();
-    let body = Limited::new(answer.into_body(), MAX_ANSWER)
-        .collect()
-        .await
-        .map_err(io::Error::other)?;
-    Ok(CallbackOutcome {
-        status,
-        body: body.to_bytes().to_vec(),
-    })
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(io::Error::other)?;
+    Ok(CallbackOutcome { status, body: body.to_bytes().to_vec() })
 }

@@ -44,12 +44,7 @@ impl Challenges {
         if self.issued.len() == REMEMBERED {
             self.issued.pop_front();
         }
-        self.issued.push_back(Issued {
-            wallet,
-            fields: fields.clone(),
-            at: Instant::now(),
-            used,
-        });
+        self.issued.push_back(Issued { wallet, fields: fields.clone(), at: Instant::now(), used });
         fields
     }
 
@@ -61,11 +56,7 @@ impl Challenges {
         lifetime: Duration,
     ) -> Result<(), String> {
         // From the end: with a fixed nonce in the overrides the newest challenge counts.
-        let issued = self
-            .issued
-            .iter_mut()
-            .rev()
-            .find(|issued| issued.text("nonce") == sign_in.nonce);
+        let issued = self.issued.iter_mut().rev().find(|issued| issued.text("nonce") == sign_in.nonce);
         let issued = issued.ok_or("the nonce was never handed out")?;
         if std::mem::replace(&mut issued.used, true) {
             return Err("the nonce was used before".into());
@@ -74,10 +65,7 @@ impl Challenges {
             return Err("the nonce has expired".into());
         }
         if issued.wallet != wallet {
-            return Err(format!(
-                "the nonce was handed out to {}, not to {wallet}",
-                issued.wallet
-            ));
+            return Err(format!("the nonce was handed out to {}, not to {wallet}", issued.wallet));
         }
         let signed = [
             ("domain", &sign_in.domain),
@@ -86,10 +74,7 @@ impl Challenges {
             ("chainId", &sign_in.chain_id),
             ("issuedAt", &sign_in.issued_at),
         ];
-        match signed
-            .iter()
-            .find(|(name, signed)| **signed != issued.text(name))
-        {
+        match signed.iter().find(|(name, signed)| **signed != issued.text(name)) {
             Some((name, signed)) => Err(format!(
                 "{name} is {signed:?} in the message and {:?} in the challenge",
                 issued.text(name)

@@ -21,12 +21,7 @@ const HELP: &str = include_str!("control.txt");
 /// Why a command was not carried out: 400 and the mistake, or 502 and what the node did not do.
 type Refusal = (StatusCode, String);
 
-pub(crate) async fn answer(
-    shared: &Arc<Shared>,
-    method: &Method,
-    path: &str,
-    body: &[u8],
-) -> Answer {
+pub(crate) async fn answer(shared: &Arc<Shared>, method: &Method, path: &str, body: &[u8]) -> Answer {
     let answer = match (method.as_str(), path) {
         ("GET", "/_dev/") => Ok(answer::text(StatusCode::OK, HELP)),
         ("GET", "/_dev/requests") => Ok(answer::json(&requests(shared))),
@@ -37,26 +32,22 @@ pub(crate) async fn answer(
         ("POST", "/_dev/challenge") => set_challenge(shared, body),
         ("POST", "/_dev/node-url") => set_node_url(shared, body),
         ("POST", "/_dev/secret") => set_secret(shared, body),
-        ("GET", "/_dev/secret") => Ok(answer::json(
-            &json!({ "secret": shared.read(|state| state.last_secret.clone()) }),
-        )),
+        ("GET", "/_dev/secret") => {
+            Ok(answer::json(&json!({ "secret": shared.read(|state| state.last_secret.clone()) })))
+        }
         ("POST", "/_dev/callback") => call_back(shared, body).await,
         ("POST", "/_dev/probe") => probe(shared).await,
         ("POST", "/_dev/forget") => forget(shared, body),
         ("POST", "/_dev/online-elsewhere") => set_online_elsewhere(shared, body),
-        _ => Err((
-            StatusCode::NOT_FOUND,
-            format!("no such command; there are:\n\n{HELP}"),
-        )),
+        _ => Err((StatusCode::NOT_FOUND, format!("no such command; there are:\n\n{HELP}"))),
     };
     answer.unwrap_or_else(|(status, why)| answer::text(status, why))
 }
 
 fn requests(shared: &Shared) -> Value {
     let request = |request: &Request| {
-        let at = OffsetDateTime::from(request.at)
-            .format(&Rfc3339)
-            .expect("now is within the years of RFC 3339");
+        let at =
+            OffsetDateTime::from(request.at).format(&Rfc3339).expect("now is within the years of RFC 3339");
         json!({
             "number": request.number,
             "endpoint": request.endpoint,
@@ -69,11 +60,7 @@ fn requests(shared: &Shared) -> Value {
             "status": request.status,
         })
     };
-    shared
-        .read(|state| state.record.all())
-        .iter()
-        .map(request)
-        .collect()
+    shared.read(|state| state.record.all()).iter().map(request).collect()
 }
 
 fn inject(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
@@ -86,10 +73,7 @@ fn inject(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         fault: Fault,
     }
     let body: Body = parse(body)?;
-    shared
-        .inject(body.endpoint, body.fault, body.times)
-        .map(done)
-        .map_err(bad_request)
+    shared.inject(body.endpoint, body.fault, body.times).map(done).map_err(bad_request)
 }
 
 fn once() -> u32 {
@@ -97,10 +81,7 @@ fn once() -> u32 {
 }
 
 fn set_challenge(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
-    shared
-        .set_challenge(Some(parse(body)?))
-        .map(done)
-        .map_err(bad_request)
+    shared.set_challenge(Some(parse(body)?)).map(done).map_err(bad_request)
 }
 
 fn set_node_url(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
@@ -108,10 +89,7 @@ fn set_node_url(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     struct Body {
         url: Option<String>,
     }
-    shared
-        .set_node_url(parse::<Body>(body)?.url)
-        .map(done)
-        .map_err(bad_request)
+    shared.set_node_url(parse::<Body>(body)?.url).map(done).map_err(bad_request)
 }
 
 fn set_secret(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
@@ -137,9 +115,7 @@ async fn call_back(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         callback::call_back_with(shared, body.into(), &content_type).await
     };
     let CallbackOutcome { status, body } = outcome.map_err(unreachable)?;
-    Ok(answer::json(
-        &json!({ "status": status, "body": String::from_utf8_lossy(&body) }),
-    ))
+    Ok(answer::json(&json!({ "status": status, "body": String::from_utf8_lossy(&body) })))
 }
 
 fn json_type() -> String {
@@ -171,9 +147,7 @@ fn set_online_elsewhere(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal>
     }
     let Body { wallet, online } = parse(body)?;
     let wallet: Wallet = wallet.parse().map_err(bad_request)?;
-    change(shared, |state| {
-        state.registry.set_online_elsewhere(wallet, online)
-    })
+    change(shared, |state| state.registry.set_online_elsewhere(wallet, online))
 }
 
 fn change(shared: &Shared, change: impl FnOnce(&mut State)) -> Result<Answer, Refusal> {

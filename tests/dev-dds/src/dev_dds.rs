@@ -42,11 +42,7 @@ impl DevDds {
     }
 
     pub(crate) fn start_with(builder: Builder) -> io::Result<Self> {
-        let node_url = builder
-            .node_url
-            .map(|url| url.parse())
-            .transpose()
-            .map_err(invalid)?;
+        let node_url = builder.node_url.map(|url| url.parse()).transpose().map_err(invalid)?;
         if builder.settings.health_interval == Some(Duration::ZERO) {
             return Err(invalid("the health interval must not be zero".into()));
         }
@@ -54,10 +50,7 @@ impl DevDds {
         let authority = listener.local_addr()?.to_string();
         let shared = Arc::new(Shared::new(builder.settings, authority, node_url));
 
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         // Here and not on the thread: what fails is the caller's to know.
         let listener = {
@@ -66,23 +59,16 @@ impl DevDds {
         };
         let (stop, stopped) = oneshot::channel();
         let serve = server::serve(listener, Arc::clone(&shared));
-        let thread = thread::Builder::new()
-            .name("dev-dds".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        never = serve => match never {},
-                        _ = stopped => {}
-                    }
-                });
-                // The runtime goes here, and every connection with it.
-            })?;
-        Ok(Self {
-            shared,
-            runtime: handle,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("dev-dds".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    never = serve => match never {},
+                    _ = stopped => {}
+                }
+            });
+            // The runtime goes here, and every connection with it.
+        })?;
+        Ok(Self { shared, runtime: handle, stop: Some(stop), thread: Some(thread) })
     }
 
     /// `http://127.0.0.1:PORT`, without a slash at the end.
@@ -101,9 +87,7 @@ impl DevDds {
     /// # Panics
     /// If HTTP does not allow the fault's status or one of its headers.
     pub fn inject(&self, endpoint: Endpoint, fault: Fault, times: u32) {
-        self.shared
-            .inject(endpoint, fault, times)
-            .expect("a fault that HTTP allows");
+        self.shared.inject(endpoint, fault, times).expect("a fault that HTTP allows");
     }
 
     /// No more faults. One that is under way (a hanging request, say) goes on.
@@ -177,11 +161,7 @@ impl DevDds {
         body: impl Into<Vec<u8>>,
         content_type: &str,
     ) -> io::Result<CallbackOutcome> {
-        let (shared, body, content_type) = (
-            Arc::clone(&self.shared),
-            body.into(),
-            content_type.to_owned(),
-        );
+        let (shared, body, content_type) = (Arc::clone(&self.shared), body.into(), content_type.to_owned());
         self.run(async move { callback::call_back_with(&shared, body, &content_type).await })
     }
 
@@ -216,8 +196,7 @@ impl DevDds {
     /// If `wallet` is no Ethereum address.
     pub fn set_online_elsewhere(&self, wallet: &str, elsewhere: bool) {
         let wallet = address(wallet);
-        self.shared
-            .change(|state| state.registry.set_online_elsewhere(wallet, elsewhere));
+        self.shared.change(|state| state.registry.set_online_elsewhere(wallet, elsewhere));
     }
 
     /// Runs `work` on the server's thread and waits for it.
@@ -227,9 +206,7 @@ impl DevDds {
     ) -> io::Result<T> {
         let (sender, receiver) = mpsc::channel();
         self.runtime.spawn(async move { sender.send(work.await) });
-        receiver
-            .recv()
-            .unwrap_or_else(|_| Err(io::Error::other("the server has stopped")))
+        receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the server has stopped")))
     }
 }
 
@@ -245,16 +222,12 @@ impl Drop for DevDds {
 
 impl fmt::Debug for DevDds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DevDds")
-            .field("url", &self.url())
-            .finish_non_exhaustive()
+        f.debug_struct("DevDds").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
 fn address(wallet: &str) -> Wallet {
-    wallet
-        .parse()
-        .expect("an Ethereum address, in lowercase or with its EIP-55 checksum")
+    wallet.parse().expect("an Ethereum address, in lowercase or with its EIP-55 checksum")
 }
 
 fn invalid(why: String) -> io::Error {

@@ -68,19 +68,14 @@ impl fmt::Display for Event {
                 write!(f, "registered {wallet} as node {node_id}")
             }
             Self::TokenIssued { wallet } => write!(f, "access token for {wallet}"),
-            Self::Refused {
-                endpoint,
-                status,
-                why,
-            } => write!(f, "refused {} with {status}: {why}", endpoint.path()),
+            Self::Refused { endpoint, status, why } => {
+                write!(f, "refused {} with {status}: {why}", endpoint.path())
+            }
             Self::FaultPlayed { endpoint, fault } => {
                 write!(f, "fault at {}: {fault}", endpoint.path())
             }
             Self::CalledBack { status, secret_len } => {
-                write!(
-                    f,
-                    "called back with a secret of {secret_len} bytes: the node answered {status}"
-                )
+                write!(f, "called back with a secret of {secret_len} bytes: the node answered {status}")
             }
             Self::HealthProbed { status } => {
                 write!(f, "probed the node's health: it answered {status}")

@@ -68,11 +68,7 @@ pub enum Fault {
 impl Fault {
     /// [`Fault::Status`] without a `Retry-After` and without a body.
     pub fn status(code: u16) -> Self {
-        Self::Status {
-            code,
-            retry_after: None,
-            body: Vec::new(),
-        }
+        Self::Status { code, retry_after: None, body: Vec::new() }
     }
 
     /// The answer of a fault that is one; the others happen to the connection or to the timing.
@@ -80,48 +76,28 @@ impl Fault {
     pub(crate) fn answer(&self) -> Result<Option<Answer>, String> {
         let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         let (code, headers, body) = match self {
-            Self::Status {
-                code,
-                retry_after,
-                body,
-            } => (
+            Self::Status { code, retry_after, body } => (
                 *code,
-                retry_after
-                    .iter()
-                    .flat_map(|value| header("retry-after", value))
-                    .collect(),
+                retry_after.iter().flat_map(|value| header("retry-after", value)).collect(),
                 body.clone(),
             ),
-            Self::Answer {
-                code,
-                headers,
-                body,
-            } => (*code, headers.clone(), body.clone()),
+            Self::Answer { code, headers, body } => (*code, headers.clone(), body.clone()),
             Self::Redirect { code, location } => (*code, header("location", location), Vec::new()),
-            Self::Garbage => (
-                200,
-                header("content-type", "application/json"),
-                b"<html>not JSON</html>".to_vec(),
-            ),
-            Self::InvalidUtf8 => (
-                200,
-                header("content-type", "application/json"),
-                b"{\"nonce\":\"\xC3\x28\"}".to_vec(),
-            ),
+            Self::Garbage => {
+                (200, header("content-type", "application/json"), b"<html>not JSON</html>".to_vec())
+            }
+            Self::InvalidUtf8 => {
+                (200, header("content-type", "application/json"), b"{\"nonce\":\"\xC3\x28\"}".to_vec())
+            }
             _ => return Ok(None),
         };
-        let status = StatusCode::from_u16(code)
-            .ok()
-            .filter(|status| !status.is_informational());
-        let mut answer = Response::builder()
-            .status(status.ok_or_else(|| format!("{code} is no status of an answer"))?);
+        let status = StatusCode::from_u16(code).ok().filter(|status| !status.is_informational());
+        let mut answer =
+            Response::builder().status(status.ok_or_else(|| format!("{code} is no status of an answer"))?);
         for (name, value) in headers {
             answer = answer.header(name, value);
         }
-        answer
-            .body(body.into())
-            .map(Some)
-            .map_err(|error| error.to_string())
+        answer.body(body.into()).map(Some).map_err(|error| error.to_string())
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -170,20 +146,13 @@ struct Injected {
 impl Faults {
     pub(crate) fn inject(&mut self, endpoint: Endpoint, fault: Fault, times: u32) {
         if times > 0 {
-            self.queue.push_back(Injected {
-                endpoint,
-                fault,
-                times,
-            });
+            self.queue.push_back(Injected { endpoint, fault, times });
         }
     }
 
     /// The fault for a request to `endpoint` that has just come.
     pub(crate) fn next(&mut self, endpoint: Endpoint) -> Option<Fault> {
-        let at = self
-            .queue
-            .iter()
-            .position(|injected| injected.endpoint == endpoint)?;
+        let at = self.queue.iter().position(|injected| injected.endpoint == endpoint)?;
         let injected = &mut self.queue[at];
         match injected.times {
             u32::MAX => Some(injected.fault.clone()),

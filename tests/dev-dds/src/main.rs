@@ -59,19 +59,13 @@ fn main() -> ExitCode {
             // Nothing is left to do if stderr is closed.
             let _ = writeln!(io::stderr(), "error: {error}");
             // As clap does for arguments that it can check itself.
-            ExitCode::from(if error.kind() == io::ErrorKind::InvalidInput {
-                2
-            } else {
-                1
-            })
+            ExitCode::from(if error.kind() == io::ErrorKind::InvalidInput { 2 } else { 1 })
         }
     }
 }
 
 fn run(options: Options) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();
     // From here on, so that a signal right after the URL finds them.
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -35,10 +35,7 @@ pub struct Request {
 impl Request {
     /// A header's value; `name` in lowercase.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(header, _)| header == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON, if it is JSON.
@@ -60,21 +57,13 @@ impl Record {
         if self.requests.len() == KEPT {
             self.requests.pop_front();
         }
-        self.requests.push_back(Request {
-            number: self.last_number,
-            ..request
-        });
+        self.requests.push_back(Request { number: self.last_number, ..request });
         self.last_number
     }
 
     pub(crate) fn answered(&mut self, number: u64, status: u16) {
         // It may be gone: cleared in the meantime.
-        if let Some(request) = self
-            .requests
-            .iter_mut()
-            .rev()
-            .find(|request| request.number == number)
-        {
+        if let Some(request) = self.requests.iter_mut().rev().find(|request| request.number == number) {
             request.status = Some(status);
         }
     }

@@ -46,11 +46,7 @@ pub(crate) struct Registration {
 }
 
 impl Registry {
-    pub(crate) fn register(
-        &mut self,
-        wallet: Wallet,
-        registration: Registration,
-    ) -> RegisteredNode {
+    pub(crate) fn register(&mut self, wallet: Wallet, registration: Registration) -> RegisteredNode {
         let before = self.nodes.get(&wallet).map_or(0, |node| node.registrations);
         let node = RegisteredNode {
             wallet: wallet.to_string(),
@@ -121,12 +117,5 @@ fn node_id(credentials: &str) -> Option<String> {
 /// Always the same for a wallet; the 8 marks a UUID of a custom kind (RFC 9562).
 fn made_up_id(wallet: Wallet) -> String {
     let hash = hex::encode(Keccak256::digest(wallet.0));
-    format!(
-        "{}-{}-8{}-8{}-{}",
-        &hash[..8],
-        &hash[8..12],
-        &hash[12..15],
-        &hash[15..18],
-        &hash[18..30]
-    )
+    format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[12..15], &hash[15..18], &hash[18..30])
 }

@@ -47,11 +47,7 @@ pub(crate) async fn answer(
             answer
         }
         Err(Refusal { status, why }) => {
-            shared.emit(Event::Refused {
-                endpoint,
-                status: status.as_u16(),
-                why: why.clone(),
-            });
+            shared.emit(Event::Refused { endpoint, status: status.as_u16(), why: why.clone() });
             answer::text(status, why)
         }
     }
@@ -69,15 +65,10 @@ fn challenge(shared: &Shared, body: &[u8], stale_nonce: bool) -> Result<Answer, 
         ("uri".to_owned(), Value::from(shared.url())),
         ("version".to_owned(), Value::from("1")),
         ("chainId".to_owned(), Value::from(CHAIN_ID)),
-        (
-            "issuedAt".to_owned(),
-            Value::from(shared.timestamp(Duration::ZERO)),
-        ),
+        ("issuedAt".to_owned(), Value::from(shared.timestamp(Duration::ZERO))),
     ]);
     let fields = shared.change(|state| state.challenges.issue(wallet, fields, stale_nonce));
-    shared.emit(Event::ChallengeIssued {
-        wallet: wallet.to_string(),
-    });
+    shared.emit(Event::ChallengeIssued { wallet: wallet.to_string() });
     Ok(answer::json(&fields))
 }
 
@@ -96,21 +87,11 @@ fn register(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         return Err(bad_request("capabilities must not be empty".into()));
     }
     if let Err(error) = Version::parse(body.version.strip_prefix('v').unwrap_or(&body.version)) {
-        return Err(bad_request(format!(
-            "version {:?} is no semantic version: {error}",
-            body.version
-        )));
+        return Err(bad_request(format!("version {:?} is no semantic version: {error}", body.version)));
     }
     let wallet = sign_in(shared, &body.message, &body.signature)?;
-    if shared
-        .settings
-        .credentials
-        .as_ref()
-        .is_some_and(|only| *only != body.registration_credentials)
-    {
-        return Err(forbidden(
-            "these registration credentials are not accepted".into(),
-        ));
+    if shared.settings.credentials.as_ref().is_some_and(|only| *only != body.registration_credentials) {
+        return Err(forbidden("these registration credentials are not accepted".into()));
     }
     let registration = Registration {
         credentials: body.registration_credentials,
@@ -123,14 +104,8 @@ fn register(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         free.then(|| state.registry.register(wallet, registration))
     });
     let why = || format!("another node with wallet {wallet} is online");
-    let node = node.ok_or_else(|| Refusal {
-        status: StatusCode::CONFLICT,
-        why: why(),
-    })?;
-    shared.emit(Event::Registered {
-        wallet: node.wallet,
-        node_id: node.node_id,
-    });
+    let node = node.ok_or_else(|| Refusal { status: StatusCode::CONFLICT, why: why() })?;
+    shared.emit(Event::Registered { wallet: node.wallet, node_id: node.node_id });
     Ok(answer::empty())
 }
 
@@ -142,23 +117,16 @@ fn verify(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         signature: String,
     }
     let body: Body = parse(body)?;
-    let address: Option<Wallet> = body
-        .address
-        .map(|address| address.parse())
-        .transpose()
-        .map_err(bad_request)?;
+    let address: Option<Wallet> =
+        body.address.map(|address| address.parse()).transpose().map_err(bad_request)?;
     let wallet = sign_in(shared, &body.message, &body.signature)?;
     if address.is_some_and(|address| address != wallet) {
-        return Err(unauthorized(format!(
-            "the address is not {wallet}, which signed the message"
-        )));
+        return Err(unauthorized(format!("the address is not {wallet}, which signed the message")));
     }
     let node = shared.read(|state| state.registry.get(wallet).cloned());
     // Word for word what production says: nodes take it as the sign to register again.
     let node = node.ok_or_else(|| forbidden("node not found".into()))?;
-    shared.emit(Event::TokenIssued {
-        wallet: node.wallet.clone(),
-    });
+    shared.emit(Event::TokenIssued { wallet: node.wallet.clone() });
     Ok(answer::json(&json!({
         "node_id": node.node_id,
         "wallet": node.wallet,
@@ -171,9 +139,7 @@ fn verify(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
 fn sign_in(shared: &Shared, message: &str, signature: &str) -> Result<Wallet, Refusal> {
     let (wallet, sign_in) = verify::verify(message, signature).map_err(unauthorized)?;
     let lifetime = shared.settings.nonce_lifetime;
-    shared
-        .change(|state| state.challenges.redeem(wallet, &sign_in, lifetime))
-        .map_err(unauthorized)?;
+    shared.change(|state| state.challenges.redeem(wallet, &sign_in, lifetime)).map_err(unauthorized)?;
     Ok(wallet)
 }
 
@@ -183,22 +149,13 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
 }
 
 fn bad_request(why: String) -> Refusal {
-    Refusal {
-        status: StatusCode::BAD_REQUEST,
-        why,
-    }
+    Refusal { status: StatusCode::BAD_REQUEST, why }
 }
 
 fn unauthorized(why: String) -> Refusal {
-    Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        why,
-    }
+    Refusal { status: StatusCode::UNAUTHORIZED, why }
 }
 
 fn forbidden(why: String) -> Refusal {
-    Refusal {
-        status: StatusCode::FORBIDDEN,
-        why,
-    }
+    Refusal { status: StatusCode::FORBIDDEN, why }
 }

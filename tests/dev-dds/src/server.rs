@@ -32,8 +32,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Binds a port of the loopback interface.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     if !address.ip().is_loopback() {
-        let why =
-            format!("{address} is not on loopback, and a test server has no business elsewhere");
+        let why = format!("{address} is not on loopback, and a test server has no business elsewhere");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let listener = std::net::TcpListener::bind(address)?;
@@ -59,18 +58,13 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     // An error of the service makes hyper stop before it writes anything. The socket is ours again, and
     // what no HTTP server would do can be done to it.
     if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await
-        && let Some(fault) = error
-            .source()
-            .and_then(|source| source.downcast_ref::<SocketFault>())
+        && let Some(fault) = error.source().and_then(|source| source.downcast_ref::<SocketFault>())
     {
         fault.play(connection.into_parts().io.into_inner()).await;
     }
 }
 
-async fn answer(
-    shared: Arc<Shared>,
-    request: hyper::Request<Incoming>,
-) -> Result<Answer, SocketFault> {
+async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Result<Answer, SocketFault> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
@@ -83,10 +77,7 @@ async fn answer(
     let endpoint = Endpoint::of(&head.method, head.uri.path());
     let request = recorded(&shared, &head, endpoint, &body);
     let (number, fault) = shared.change(|state| {
-        (
-            state.record.add(request),
-            endpoint.and_then(|endpoint| state.faults.next(endpoint)),
-        )
+        (state.record.add(request), endpoint.and_then(|endpoint| state.faults.next(endpoint)))
     });
     let answer = match endpoint {
         Some(endpoint) => answer_or_fault(&shared, endpoint, &body, fault).await,
@@ -109,10 +100,7 @@ async fn answer_or_fault(
     fault: Option<Fault>,
 ) -> Result<Answer, SocketFault> {
     if let Some(fault) = &fault {
-        shared.emit(Event::FaultPlayed {
-            endpoint,
-            fault: fault.name(),
-        });
+        shared.emit(Event::FaultPlayed { endpoint, fault: fault.name() });
     }
     match fault {
         None => Ok(routes::answer(shared, endpoint, body, false).await),
@@ -121,10 +109,7 @@ async fn answer_or_fault(
             tokio::time::sleep(delay).await;
             Ok(routes::answer(shared, endpoint, body, false).await)
         }
-        Some(fault) => fault
-            .answer()
-            .expect("checked when it was injected")
-            .ok_or(SocketFault(fault)),
+        Some(fault) => fault.answer().expect("checked when it was injected").ok_or(SocketFault(fault)),
     }
 }
 
@@ -135,10 +120,7 @@ fn recorded(
     body: &Bytes,
 ) -> Request {
     let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
-        (
-            name.to_string(),
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        )
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     Request {
         number: 0,

@@ -52,13 +52,7 @@ impl Shared {
             changes: 0,
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self {
-            settings,
-            authority,
-            started: Instant::now(),
-            state,
-            changed,
-        }
+        Self { settings, authority, started: Instant::now(), state, changed }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -92,10 +86,7 @@ impl Shared {
                 return false;
             }
             let unchanged = |state: &mut State| state.changes == seen;
-            drop(
-                self.changed
-                    .wait_timeout_while(self.lock(), left, unchanged),
-            );
+            drop(self.changed.wait_timeout_while(self.lock(), left, unchanged));
         }
     }
 
@@ -105,12 +96,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn inject(
-        &self,
-        endpoint: Endpoint,
-        fault: Fault,
-        times: u32,
-    ) -> Result<(), String> {
+    pub(crate) fn inject(&self, endpoint: Endpoint, fault: Fault, times: u32) -> Result<(), String> {
         fault.answer()?;
         self.change(|state| state.faults.inject(endpoint, fault, times));
         Ok(())
@@ -148,9 +134,5 @@ impl Shared {
 
 /// Letters and digits, for nonces, secrets and tokens.
 pub(crate) fn random_text(length: usize) -> String {
-    rand::thread_rng()
-        .sample_iter(Alphanumeric)
-        .take(length)
-        .map(char::from)
-        .collect()
+    rand::thread_rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }

@@ -47,9 +47,7 @@ impl SocketFault {
             Fault::Reset => stream.set_zero_linger(),
             Fault::HalfBody => stream.write_all(HALF_BODY).await,
             Fault::NotHttp => stream.write_all(NOT_HTTP).await,
-            Fault::EndlessBody => timeout(ENDLESS_TIME, endless_body(&mut stream))
-                .await
-                .unwrap_or(Ok(())),
+            Fault::EndlessBody => timeout(ENDLESS_TIME, endless_body(&mut stream)).await.unwrap_or(Ok(())),
             _ => until_client_leaves(&mut stream).await,
         };
     }

@@ -51,18 +51,12 @@ pub(crate) fn verify(message: &str, signature: &str) -> Result<(Wallet, SignIn),
     let signature = decode(signature)?;
     let signer = recover(message, &signature)?;
     if signer != wallet {
-        return Err(format!(
-            "the message names {wallet}, but {signer} signed it"
-        ));
+        return Err(format!("the message names {wallet}, but {signer} signed it"));
     }
     // A second opinion where there is one: the siwe crate reads the strict form.
     if sign_in.form == Form::Eip4361 {
-        let parsed: siwe::Message = message
-            .parse()
-            .map_err(|error| format!("not EIP-4361: {error}"))?;
-        parsed
-            .verify_eip191(&signature)
-            .map_err(|error| format!("refused by the siwe crate: {error}"))?;
+        let parsed: siwe::Message = message.parse().map_err(|error| format!("not EIP-4361: {error}"))?;
+        parsed.verify_eip191(&signature).map_err(|error| format!("refused by the siwe crate: {error}"))?;
     }
     Ok((wallet, sign_in))
 }
@@ -100,9 +94,7 @@ fn parse(message: &str) -> Result<(Wallet, SignIn), String> {
         (2, false) if eip55 => Form::Eip4361,
         (1, true) if eip55 => Form::Relay,
         _ => {
-            return Err(
-                "address, empty lines and final newline fit none of the three forms".into(),
-            );
+            return Err("address, empty lines and final newline fit none of the three forms".into());
         }
     };
     let sign_in = SignIn {
@@ -122,9 +114,7 @@ fn decode(signature: &str) -> Result<[u8; 65], String> {
     let mut bytes = [0; 65];
     signature
         .strip_prefix("0x")
-        .filter(|digits| {
-            wallet::is_lowercase(digits) && hex::decode_to_slice(digits, &mut bytes).is_ok()
-        })
+        .filter(|digits| wallet::is_lowercase(digits) && hex::decode_to_slice(digits, &mut bytes).is_ok())
         .ok_or("the signature is not 0x and 130 lowercase hex digits")?;
     Ok(bytes)
 }

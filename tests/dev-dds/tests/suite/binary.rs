@@ -53,22 +53,12 @@ impl Running {
 
     fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .expect("a shell")
-                .success()
-        );
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
     }
 
     fn exit_code(mut self) -> Option<i32> {
         let end = self.lines.recv_timeout(PATIENCE);
-        assert_eq!(
-            end,
-            Err(RecvTimeoutError::Disconnected),
-            "stdout must end and say no more"
-        );
+        assert_eq!(end, Err(RecvTimeoutError::Disconnected), "stdout must end and say no more");
         self.child.wait().expect("an exit").code()
     }
 }
@@ -94,20 +84,10 @@ fn it_says_where_it_is_and_what_happens() {
     let answer = request(&authority, "POST", Endpoint::Register.path(), &registration);
     assert_eq!(answer.status, 200);
     assert!(node.request().contains("hunter2"));
-    assert_eq!(
-        running.line(),
-        format!("challenge for {}", wallet.address())
-    );
-    assert!(
-        running
-            .line()
-            .starts_with(&format!("registered {} as node ", wallet.address()))
-    );
+    assert_eq!(running.line(), format!("challenge for {}", wallet.address()));
+    assert!(running.line().starts_with(&format!("registered {} as node ", wallet.address())));
     let called_back = running.line();
-    assert_eq!(
-        called_back,
-        "called back with a secret of 7 bytes: the node answered 200"
-    );
+    assert_eq!(called_back, "called back with a secret of 7 bytes: the node answered 200");
 
     running.signal("TERM");
     assert_eq!(running.exit_code(), Some(0));
@@ -144,14 +124,7 @@ fn help_and_version() {
     let help = dev_dds(&["--help"]).output().unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
     assert_eq!(help.status.code(), Some(0));
-    for option in [
-        "--bind",
-        "--node-url",
-        "--secret",
-        "--callback",
-        "--until-eof",
-        "/_dev/",
-    ] {
+    for option in ["--bind", "--node-url", "--secret", "--callback", "--until-eof", "/_dev/"] {
         assert!(text.contains(option), "{option} is not in {text}");
     }
     let version = dev_dds(&["--version"]).output().unwrap();

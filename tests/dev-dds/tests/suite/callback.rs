@@ -18,23 +18,13 @@ fn body(request: &str) -> Value {
 fn a_registration_is_followed_by_a_callback() {
     for when in [Callback::AfterAnswer, Callback::BeforeAnswer] {
         let node = Node::start(&[OK, OK]);
-        let dds = DevDds::builder()
-            .callback(when)
-            .node_url(node.url.clone())
-            .start()
-            .unwrap();
+        let dds = DevDds::builder().callback(when).node_url(node.url.clone()).start().unwrap();
         let mut secrets = Vec::new();
         for _ in 0..2 {
             assert_eq!(Wallet::new(1).register(&dds).status, 200);
             let request = node.request();
-            assert!(
-                request.starts_with("POST /internal/v1/registrations HTTP/1.1\r\n"),
-                "{request}"
-            );
-            assert!(
-                request.contains("content-type: application/json\r\n"),
-                "{request}"
-            );
+            assert!(request.starts_with("POST /internal/v1/registrations HTTP/1.1\r\n"), "{request}");
+            assert!(request.contains("content-type: application/json\r\n"), "{request}");
             assert_eq!(body(&request)["id"], dds.nodes()[0].node_id);
             secrets.push(body(&request)["secret"].as_str().unwrap().to_owned());
             assert_eq!(dds.last_secret().as_ref(), secrets.last());
@@ -62,11 +52,7 @@ fn before_the_answer_means_before() {
 #[test]
 fn never_means_never() {
     let node = Node::start(&[OK]);
-    let dds = DevDds::builder()
-        .callback(Callback::Never)
-        .node_url(node.url.clone())
-        .start()
-        .unwrap();
+    let dds = DevDds::builder().callback(Callback::Never).node_url(node.url.clone()).start().unwrap();
     dds.set_secret(Some("by hand".into()));
     Wallet::new(1).register(&dds);
     // The node takes one call only: this is it, so there was none before.
@@ -82,14 +68,8 @@ fn any_body_can_be_posted() {
     let outcome = dds.call_back_with("{\"secret\":", "text/plain").unwrap();
     assert_eq!((outcome.status, outcome.body), (422, b"empty".to_vec()));
     let request = node.request();
-    assert!(
-        request.starts_with("POST /base/internal/v1/registrations "),
-        "{request}"
-    );
-    assert!(
-        request.contains("content-type: text/plain\r\n"),
-        "{request}"
-    );
+    assert!(request.starts_with("POST /base/internal/v1/registrations "), "{request}");
+    assert!(request.contains("content-type: text/plain\r\n"), "{request}");
     assert!(request.ends_with("\r\n\r\n{\"secret\":"), "{request}");
 }
 
@@ -112,11 +92,7 @@ fn health_is_probed_as_dds_does_it() {
 fn health_is_probed_again_and_again() {
     let node = Node::start(&[OK, OK, OK]);
     let interval = Duration::from_millis(1);
-    let _dds = DevDds::builder()
-        .node_url(node.url.clone())
-        .health_interval(interval)
-        .start()
-        .unwrap();
+    let _dds = DevDds::builder().node_url(node.url.clone()).health_interval(interval).start().unwrap();
     for _ in 0..3 {
         assert!(node.request().starts_with("GET /health "));
     }
@@ -125,21 +101,11 @@ fn health_is_probed_again_and_again() {
 #[test]
 fn nothing_but_loopback_is_called() {
     let dds = DevDds::start().unwrap();
-    for url in [
-        "http://192.0.2.1",
-        "http://example.com",
-        "https://127.0.0.1",
-        "127.0.0.1:80",
-        "",
-    ] {
+    for url in ["http://192.0.2.1", "http://example.com", "https://127.0.0.1", "127.0.0.1:80", ""] {
         let error = dds.set_node_url(Some(url.into())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
         let builder = DevDds::builder().node_url(url.to_owned());
-        assert_eq!(
-            builder.start().unwrap_err().kind(),
-            ErrorKind::InvalidInput,
-            "{url}"
-        );
+        assert_eq!(builder.start().unwrap_err().kind(), ErrorKind::InvalidInput, "{url}");
     }
     assert_eq!(dds.call_back().unwrap_err().kind(), ErrorKind::NotConnected);
     for url in ["http://localhost:1", "http://[::1]:1", "http://127.0.0.2:1"] {
@@ -161,27 +127,10 @@ fn events_tell_the_story_without_the_secret() {
     wallet.register(&dds);
     let next = || events.recv_timeout(PATIENCE).unwrap();
     let (address, node_id) = (wallet.address(), dds.nodes()[0].node_id.clone());
-    assert_eq!(
-        next(),
-        Event::ChallengeIssued {
-            wallet: address.clone()
-        }
-    );
-    assert_eq!(
-        next(),
-        Event::Registered {
-            wallet: address,
-            node_id
-        }
-    );
+    assert_eq!(next(), Event::ChallengeIssued { wallet: address.clone() });
+    assert_eq!(next(), Event::Registered { wallet: address, node_id });
     let called_back = next();
-    assert_eq!(
-        called_back,
-        Event::CalledBack {
-            status: 200,
-            secret_len: 7
-        }
-    );
+    assert_eq!(called_back, Event::CalledBack { status: 200, secret_len: 7 });
     assert!(!format!("{called_back} {called_back:?}").contains("hunter2"));
     assert!(dds.probe_health().is_err(), "the node takes one call only");
     assert!(matches!(next(), Event::NodeUnreachable { .. }));

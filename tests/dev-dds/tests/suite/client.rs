@@ -48,24 +48,11 @@ pub(crate) fn send(authority: &str, method: &str, path: &str, body: &str) -> Tcp
 /// Sends a request and reads the answer to its end.
 pub(crate) fn request(authority: &str, method: &str, path: &str, body: &str) -> Answer {
     let mut bytes = Vec::new();
-    send(authority, method, path, body)
-        .read_to_end(&mut bytes)
-        .expect("an answer");
-    let end = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .expect("a head");
-    let head = String::from_utf8(bytes[..end].to_vec())
-        .expect("a head in UTF-8")
-        .to_lowercase();
-    let status = head
-        .strip_prefix("http/1.1 ")
-        .and_then(|rest| rest.get(..3)?.parse().ok());
-    Answer {
-        status: status.expect("a status"),
-        head,
-        body: bytes[end + 4..].to_vec(),
-    }
+    send(authority, method, path, body).read_to_end(&mut bytes).expect("an answer");
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8(bytes[..end].to_vec()).expect("a head in UTF-8").to_lowercase();
+    let status = head.strip_prefix("http/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    Answer { status: status.expect("a status"), head, body: bytes[end + 4..].to_vec() }
 }
 
 pub(crate) fn post(dds: &DevDds, endpoint: Endpoint, body: &Value) -> Answer {
@@ -79,9 +66,7 @@ pub(crate) struct Wallet {
 impl Wallet {
     /// A different wallet for every `seed`.
     pub(crate) fn new(seed: u8) -> Self {
-        Self {
-            key: SigningKey::from_slice(&[seed; 32]).expect("a key"),
-        }
+        Self { key: SigningKey::from_slice(&[seed; 32]).expect("a key") }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -91,11 +76,7 @@ impl Wallet {
     }
 
     pub(crate) fn challenge(&self, dds: &DevDds) -> Value {
-        let answer = post(
-            dds,
-            Endpoint::Challenge,
-            &json!({ "wallet": self.address().to_lowercase() }),
-        );
+        let answer = post(dds, Endpoint::Challenge, &json!({ "wallet": self.address().to_lowercase() }));
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
@@ -125,15 +106,8 @@ impl Wallet {
     pub(crate) fn sign(&self, message: &str) -> String {
         let prefixed = format!("\x19Ethereum Signed Message:\n{}{message}", message.len());
         let hash = Keccak256::digest(prefixed);
-        let (signature, id) = self
-            .key
-            .sign_prehash_recoverable(&hash)
-            .expect("a signature");
-        format!(
-            "0x{}{:x}",
-            hex::encode(signature.to_bytes()),
-            27 + id.to_byte()
-        )
+        let (signature, id) = self.key.sign_prehash_recoverable(&hash).expect("a signature");
+        format!("0x{}{:x}", hex::encode(signature.to_bytes()), 27 + id.to_byte())
     }
 
     /// The body of a registration that answers `challenge`.
@@ -149,11 +123,7 @@ impl Wallet {
     }
 
     pub(crate) fn register(&self, dds: &DevDds) -> Answer {
-        post(
-            dds,
-            Endpoint::Register,
-            &self.registration(&self.challenge(dds)),
-        )
+        post(dds, Endpoint::Register, &self.registration(&self.challenge(dds)))
     }
 
     pub(crate) fn token(&self, dds: &DevDds) -> Answer {
@@ -204,9 +174,7 @@ fn read_request(stream: &mut TcpStream) -> String {
     let mut buffer = [0; 4096];
     loop {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             if body.len() >= length.map_or(0, |length| length.parse().expect("a length")) {
                 return text;
             }
@@ -217,5 +185,4 @@ fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
-pub(crate) const OK: &str =
-    "200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"ok\":true}";
+pub(crate) const OK: &str = "200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"ok\":true}";

@@ -42,11 +42,7 @@ fn every_fault_of_the_help_can_be_injected() {
     let remote = Remote::start();
     let help = remote.call("GET", "", "").text();
     let (_, faults) = help.split_once("Faults").unwrap();
-    let faults: Vec<_> = faults
-        .lines()
-        .skip(2)
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
+    let faults: Vec<_> = faults.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(faults.len(), 12);
     for fault in faults {
         // Each finds what it needs, and ignores the rest.
@@ -60,13 +56,7 @@ fn every_fault_of_the_help_can_be_injected() {
 #[test]
 fn faults_come_and_go() {
     let remote = Remote::start();
-    let ask = || {
-        post(
-            &remote.0,
-            Endpoint::Challenge,
-            &json!({ "wallet": Wallet::new(1).address() }),
-        )
-    };
+    let ask = || post(&remote.0, Endpoint::Challenge, &json!({ "wallet": Wallet::new(1).address() }));
     remote.post(
         "faults",
         json!({
@@ -81,10 +71,7 @@ fn faults_come_and_go() {
     assert_eq!(ask().status, 200);
 
     // `times` is 1 if nothing is said.
-    remote.post(
-        "faults",
-        json!({ "endpoint": "challenge", "fault": "garbage" }),
-    );
+    remote.post("faults", json!({ "endpoint": "challenge", "fault": "garbage" }));
     assert_eq!(ask().text(), "<html>not JSON</html>");
     assert_eq!(ask().json()["version"], "1");
 }
@@ -95,23 +82,14 @@ fn the_record_is_told_and_cleared() {
     let body = json!({ "wallet": Wallet::new(1).address() });
     post(&remote.0, Endpoint::Challenge, &body);
     let requests = remote.call("GET", "requests", "").json();
-    assert_eq!(
-        requests.as_array().unwrap().len(),
-        1,
-        "the remote control is not on record"
-    );
+    assert_eq!(requests.as_array().unwrap().len(), 1, "the remote control is not on record");
     assert_eq!(requests[0]["number"], 1);
     assert_eq!(requests[0]["endpoint"], "challenge");
     assert_eq!(requests[0]["method"], "POST");
     assert_eq!(requests[0]["path"], Endpoint::Challenge.path());
     assert_eq!(requests[0]["body"], body.to_string());
     assert_eq!(requests[0]["status"], 200);
-    assert!(
-        requests[0]["headers"]
-            .as_array()
-            .unwrap()
-            .contains(&json!(["x-test", "yes"]))
-    );
+    assert!(requests[0]["headers"].as_array().unwrap().contains(&json!(["x-test", "yes"])));
     assert_eq!(remote.call("DELETE", "requests", "").status, 200);
     assert_eq!(remote.call("GET", "requests", "").json(), json!([]));
 }
@@ -120,15 +98,9 @@ fn the_record_is_told_and_cleared() {
 fn nodes_are_listed_refused_and_forgotten() {
     let remote = Remote::start();
     let (one, two) = (Wallet::new(1), Wallet::new(2));
-    remote.post(
-        "online-elsewhere",
-        json!({ "wallet": one.address(), "online": true }),
-    );
+    remote.post("online-elsewhere", json!({ "wallet": one.address(), "online": true }));
     assert_eq!(one.register(&remote.0).status, 409);
-    remote.post(
-        "online-elsewhere",
-        json!({ "wallet": one.address(), "online": false }),
-    );
+    remote.post("online-elsewhere", json!({ "wallet": one.address(), "online": false }));
     for wallet in [&one, &two] {
         assert_eq!(wallet.register(&remote.0).status, 200);
     }
@@ -152,31 +124,18 @@ fn challenges_are_bent_and_straightened() {
 #[test]
 fn the_node_is_called() {
     let remote = Remote::start();
-    assert_eq!(
-        remote.call("POST", "callback", "").status,
-        502,
-        "no node URL yet"
-    );
+    assert_eq!(remote.call("POST", "callback", "").status, 502, "no node URL yet");
     let node = Node::start(&[OK, OK, OK]);
     remote.post("node-url", json!({ "url": node.url }));
     remote.post("secret", json!({ "secret": "open sesame" }));
     let answer = remote.call("POST", "callback", "").json();
     assert_eq!(answer, json!({ "status": 200, "body": "{\"ok\":true}" }));
     assert!(node.request().contains("\"secret\":\"open sesame\""));
-    assert_eq!(
-        remote.call("GET", "secret", "").json(),
-        json!({ "secret": "open sesame" })
-    );
+    assert_eq!(remote.call("GET", "secret", "").json(), json!({ "secret": "open sesame" }));
 
-    remote.post(
-        "callback",
-        json!({ "body": "raw", "content_type": "text/plain" }),
-    );
+    remote.post("callback", json!({ "body": "raw", "content_type": "text/plain" }));
     assert!(node.request().ends_with("\r\n\r\nraw"));
-    assert_eq!(
-        remote.call("POST", "probe", "").json(),
-        json!({ "status": 200 })
-    );
+    assert_eq!(remote.call("POST", "probe", "").json(), json!({ "status": 200 }));
     assert!(node.request().starts_with("GET /health "));
 }
 
@@ -184,22 +143,13 @@ fn the_node_is_called() {
 fn mistakes_are_explained() {
     let remote = Remote::start();
     for (path, body) in [
-        (
-            "faults",
-            json!({ "endpoint": "challenge", "fault": "no_such" }),
-        ),
+        ("faults", json!({ "endpoint": "challenge", "fault": "no_such" })),
         ("faults", json!({ "endpoint": "no_such", "fault": "reset" })),
-        (
-            "faults",
-            json!({ "endpoint": "challenge", "fault": "status", "code": 99 }),
-        ),
+        ("faults", json!({ "endpoint": "challenge", "fault": "status", "code": 99 })),
         ("challenge", json!(["no", "object"])),
         ("node-url", json!({ "url": "http://example.com" })),
         ("forget", json!({ "wallet": "0x12" })),
-        (
-            "online-elsewhere",
-            json!({ "wallet": "0x12", "online": true }),
-        ),
+        ("online-elsewhere", json!({ "wallet": "0x12", "online": true })),
     ] {
         let answer = remote.call("POST", path, &body.to_string());
         assert_eq!(answer.status, 400, "{path} {body}");

@@ -21,11 +21,7 @@ fn ask(dds: &DevDds) -> TcpStream {
 }
 
 fn answer(dds: &DevDds) -> Answer {
-    post(
-        dds,
-        Endpoint::Challenge,
-        &json!({ "wallet": Wallet::new(1).address() }),
-    )
+    post(dds, Endpoint::Challenge, &json!({ "wallet": Wallet::new(1).address() }))
 }
 
 /// Everything up to the end of the connection.
@@ -38,68 +34,35 @@ fn bytes(dds: &DevDds) -> Vec<u8> {
 /// The fault is over, the server is well, and the record says what was answered before.
 fn assert_over(dds: &DevDds, recorded: Option<u16>) {
     Wallet::new(1).challenge(dds);
-    let statuses: Vec<_> = dds
-        .requests()
-        .iter()
-        .map(|request| request.status)
-        .collect();
+    let statuses: Vec<_> = dds.requests().iter().map(|request| request.status).collect();
     assert_eq!(statuses, [recorded, Some(200)]);
 }
 
 #[test]
 fn status() {
     let retry_after = Some("7".to_owned());
-    let dds = with(Fault::Status {
-        code: 503,
-        retry_after,
-        body: b"busy".to_vec(),
-    });
+    let dds = with(Fault::Status { code: 503, retry_after, body: b"busy".to_vec() });
     let answer = answer(&dds);
     assert_eq!((answer.status, answer.text().as_str()), (503, "busy"));
-    assert!(
-        answer.head.contains("\r\nretry-after: 7"),
-        "{}",
-        answer.head
-    );
+    assert!(answer.head.contains("\r\nretry-after: 7"), "{}", answer.head);
     assert_over(&dds, Some(503));
 }
 
 #[test]
 fn any_answer() {
-    let headers = vec![
-        ("x-one".to_owned(), "1".to_owned()),
-        ("x-two".to_owned(), "2".to_owned()),
-    ];
-    let dds = with(Fault::Answer {
-        code: 418,
-        headers,
-        body: b"short and stout".to_vec(),
-    });
+    let headers = vec![("x-one".to_owned(), "1".to_owned()), ("x-two".to_owned(), "2".to_owned())];
+    let dds = with(Fault::Answer { code: 418, headers, body: b"short and stout".to_vec() });
     let answer = answer(&dds);
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (418, "short and stout")
-    );
-    assert!(
-        answer.head.contains("\r\nx-one: 1\r\nx-two: 2"),
-        "{}",
-        answer.head
-    );
+    assert_eq!((answer.status, answer.text().as_str()), (418, "short and stout"));
+    assert!(answer.head.contains("\r\nx-one: 1\r\nx-two: 2"), "{}", answer.head);
 }
 
 #[test]
 fn redirect() {
-    let dds = with(Fault::Redirect {
-        code: 307,
-        location: "http://evil.example/".into(),
-    });
+    let dds = with(Fault::Redirect { code: 307, location: "http://evil.example/".into() });
     let answer = answer(&dds);
     assert_eq!(answer.status, 307);
-    assert!(
-        answer.head.contains("\r\nlocation: http://evil.example/"),
-        "{}",
-        answer.head
-    );
+    assert!(answer.head.contains("\r\nlocation: http://evil.example/"), "{}", answer.head);
     assert_over(&dds, Some(307));
 }
 
@@ -110,10 +73,7 @@ fn delay() {
     let asked = Instant::now();
     let answer = answer(&dds);
     assert!(asked.elapsed() >= delay);
-    assert_eq!(
-        (answer.status, &answer.json()["version"]),
-        (200, &json!("1"))
-    );
+    assert_eq!((answer.status, &answer.json()["version"]), (200, &json!("1")));
 }
 
 #[test]
@@ -121,10 +81,7 @@ fn reset() {
     let dds = with(Fault::Reset);
     let mut bytes = Vec::new();
     let error = ask(&dds).read_to_end(&mut bytes).unwrap_err();
-    assert_eq!(
-        (error.kind(), bytes),
-        (ErrorKind::ConnectionReset, Vec::new())
-    );
+    assert_eq!((error.kind(), bytes), (ErrorKind::ConnectionReset, Vec::new()));
     assert_over(&dds, None);
 }
 
@@ -133,10 +90,7 @@ fn half_body() {
     let dds = with(Fault::HalfBody);
     let text = String::from_utf8(bytes(&dds)).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    assert!(
-        head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 1000"),
-        "{head}"
-    );
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 1000"), "{head}");
     assert!(!body.is_empty() && body.len() < 1000);
     assert_over(&dds, Some(200));
 }
@@ -166,10 +120,7 @@ fn invalid_utf8() {
     assert!(std::str::from_utf8(&answer.body).is_err());
     // But for that it is JSON, so that the encoding is all there is to stumble over.
     let replaced = String::from_utf8_lossy(&answer.body);
-    assert!(
-        serde_json::from_str::<serde_json::Value>(&replaced).is_ok(),
-        "{replaced}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(&replaced).is_ok(), "{replaced}");
 }
 
 #[test]
@@ -188,10 +139,7 @@ fn endless_body_ends_for_a_client_that_takes_all() {
     let dds = with(Fault::EndlessBody);
     let bytes = bytes(&dds);
     assert!(bytes.len() >= 64 * 1024 * 1024);
-    assert!(
-        !bytes.ends_with(b"0\r\n\r\n"),
-        "the body must not end properly"
-    );
+    assert!(!bytes.ends_with(b"0\r\n\r\n"), "the body must not end properly");
 }
 
 #[test]
@@ -199,10 +147,7 @@ fn stale_nonce() {
     let dds = with(Fault::StaleNonce);
     let wallet = Wallet::new(1);
     let stale = wallet.register(&dds);
-    assert_eq!(
-        (stale.status, stale.text().as_str()),
-        (401, "the nonce was used before")
-    );
+    assert_eq!((stale.status, stale.text().as_str()), (401, "the nonce was used before"));
     assert_eq!(wallet.register(&dds).status, 200);
 }
 
@@ -213,10 +158,7 @@ fn hang_until_the_server_stops() {
     assert!(dds.wait_for_requests(Endpoint::Challenge, 1, PATIENCE));
     assert_over(&dds, None);
     hanging.set_nonblocking(true).unwrap();
-    assert_eq!(
-        hanging.read(&mut [0; 1]).unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
+    assert_eq!(hanging.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
 
     drop(dds);
     hanging.set_nonblocking(false).unwrap();
@@ -266,8 +208,5 @@ fn a_fault_that_http_does_not_allow_is_a_mistake_of_the_test() {
 fn the_control_api_is_never_faulty() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::Reset, u32::MAX);
-    assert_eq!(
-        request(&dds.authority(), "GET", "/_dev/nodes", "").status,
-        200
-    );
+    assert_eq!(request(&dds.authority(), "GET", "/_dev/nodes", "").status, 200);
 }

@@ -11,10 +11,7 @@ use crate::client::{Answer, Wallet, post};
 const CREDENTIALS: &str = "MDEyMzQ1NjctODlhYi1jZGVmLTAxMjMtNDU2Nzg5YWJjZGVmOnNlY3JldA==";
 
 fn time(value: &Value) -> SystemTime {
-    let stamp: siwe::TimeStamp = value
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .expect("a time");
+    let stamp: siwe::TimeStamp = value.as_str().and_then(|text| text.parse().ok()).expect("a time");
     (*stamp.as_ref()).into()
 }
 
@@ -52,9 +49,7 @@ fn a_node_registers_again_and_again() {
         let answer = post(&dds, Endpoint::Register, &registration);
         assert_eq!((answer.status, answer.text()), (200, String::new()));
     }
-    let [node] = &dds.nodes()[..] else {
-        panic!("{:?}", dds.nodes())
-    };
+    let [node] = &dds.nodes()[..] else { panic!("{:?}", dds.nodes()) };
     assert_eq!(node.wallet, wallet.address());
     assert_eq!(node.node_id, "01234567-89ab-cdef-0123-456789abcdef");
     assert_eq!(node.version, "v1.2.3");
@@ -91,11 +86,7 @@ fn malformed_requests_are_bad_requests() {
         json!({ "wallet": 1 }),
         json!([]),
     ] {
-        assert_eq!(
-            post(&dds, Endpoint::Challenge, &wallet).status,
-            400,
-            "{wallet}"
-        );
+        assert_eq!(post(&dds, Endpoint::Challenge, &wallet).status, 400, "{wallet}");
     }
     let good = wallet.registration(&wallet.challenge(&dds));
     for (name, value) in [
@@ -118,15 +109,9 @@ fn malformed_requests_are_bad_requests() {
 
 #[test]
 fn only_the_expected_credentials_are_accepted() {
-    let dds = DevDds::builder()
-        .credentials("something else".to_owned())
-        .start()
-        .unwrap();
+    let dds = DevDds::builder().credentials("something else".to_owned()).start().unwrap();
     assert_eq!(Wallet::new(1).register(&dds).status, 403);
-    let dds = DevDds::builder()
-        .credentials("credentials".to_owned())
-        .start()
-        .unwrap();
+    let dds = DevDds::builder().credentials("credentials".to_owned()).start().unwrap();
     assert_eq!(Wallet::new(1).register(&dds).status, 200);
 }
 
@@ -144,10 +129,7 @@ fn a_wallet_that_is_online_elsewhere_is_a_conflict() {
 
 #[test]
 fn a_registered_node_gets_a_token() {
-    let dds = DevDds::builder()
-        .token_lifetime(Duration::from_secs(2))
-        .start()
-        .unwrap();
+    let dds = DevDds::builder().token_lifetime(Duration::from_secs(2)).start().unwrap();
     let wallet = Wallet::new(1);
     wallet.register(&dds);
     let before = SystemTime::now();
@@ -159,10 +141,7 @@ fn a_registered_node_gets_a_token() {
     assert!((before + lifetime..=SystemTime::now() + lifetime).contains(&expiry));
     assert_eq!(token["wallet"], wallet.address());
     assert_eq!(token["node_id"], dds.nodes()[0].node_id);
-    assert_ne!(
-        token["access_token"],
-        wallet.token(&dds).json()["access_token"]
-    );
+    assert_ne!(token["access_token"], wallet.token(&dds).json()["access_token"]);
 }
 
 #[test]
@@ -170,10 +149,7 @@ fn an_unknown_or_forgotten_node_gets_none() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
     let not_found = |answer: Answer| {
-        assert_eq!(
-            (answer.status, answer.text().as_str()),
-            (403, "node not found")
-        );
+        assert_eq!((answer.status, answer.text().as_str()), (403, "node not found"));
     };
     not_found(wallet.token(&dds));
     wallet.register(&dds);

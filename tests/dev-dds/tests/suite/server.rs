@@ -22,9 +22,7 @@ fn it_listens_on_loopback_only() {
 
 #[test]
 fn it_can_be_used_inside_another_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let dds = DevDds::start().unwrap();
         let node = Node::start(&[OK]);
@@ -40,8 +38,7 @@ fn the_port_is_free_after_the_drop() {
     let mut idle = TcpStream::connect(&authority).unwrap();
     idle.set_read_timeout(Some(PATIENCE)).unwrap();
     // Served, and kept alive.
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: dds\r\n\r\n")
-        .unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: dds\r\n\r\n").unwrap();
     assert_ne!(idle.read(&mut [0; 4096]).unwrap(), 0);
     drop(dds);
     assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
@@ -52,33 +49,15 @@ fn the_port_is_free_after_the_drop() {
 fn every_request_is_on_record() {
     let dds = DevDds::start().unwrap();
     let authority = dds.authority();
-    assert_eq!(
-        request(&authority, "GET", "/no/such?query=1", "").status,
-        404
-    );
-    assert_eq!(
-        request(&authority, "GET", Endpoint::Challenge.path(), "").status,
-        404
-    );
+    assert_eq!(request(&authority, "GET", "/no/such?query=1", "").status, 404);
+    assert_eq!(request(&authority, "GET", Endpoint::Challenge.path(), "").status, 404);
     let body = json!({ "wallet": Wallet::new(1).address() });
     post(&dds, Endpoint::Challenge, &body);
 
     let requests = dds.requests();
-    assert_eq!(
-        requests
-            .iter()
-            .map(|request| request.number)
-            .collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
-    assert_eq!(
-        (requests[0].method.as_str(), requests[0].path.as_str()),
-        ("GET", "/no/such?query=1")
-    );
-    assert_eq!(
-        (requests[1].endpoint, requests[1].status),
-        (None, Some(404))
-    );
+    assert_eq!(requests.iter().map(|request| request.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("GET", "/no/such?query=1"));
+    assert_eq!((requests[1].endpoint, requests[1].status), (None, Some(404)));
     assert_eq!(requests[2].header("x-test"), Some("yes"));
     assert_eq!(requests[2].json(), Some(body));
     assert_eq!(requests[2].status, Some(200));
@@ -121,11 +100,7 @@ fn a_body_without_measure_is_refused() {
     let mut stream = TcpStream::connect(dds.authority()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let path = Endpoint::Challenge.path();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nhost: dds\r\ncontent-length: 99999999\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: dds\r\ncontent-length: 99999999\r\n\r\n").unwrap();
     stream.write_all(&vec![b' '; 1024 * 1024 + 1]).unwrap();
     let mut status = [0; 12];
     stream.read_exact(&mut status).unwrap();

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{Wallet, post};
 
 fn vectors() -> Vec<Value> {
-    let file: Value =
-        serde_json::from_str(include_str!("../../../vectors/siwe.json")).expect("JSON");
+    let file: Value = serde_json::from_str(include_str!("../../../vectors/siwe.json")).expect("JSON");
     file["vectors"].as_array().expect("a list").clone()
 }
 
@@ -48,10 +47,7 @@ fn every_vector_registers_over_http() {
         dds.set_challenge(Some(vector["challenge"].clone()));
         for (_, message, signature) in FORMS {
             let wallet = json!({ "wallet": vector["address_lowercase"] });
-            assert_eq!(
-                post(&dds, Endpoint::Challenge, &wallet).json(),
-                vector["challenge"]
-            );
+            assert_eq!(post(&dds, Endpoint::Challenge, &wallet).json(), vector["challenge"]);
             let registration = json!({
                 "message": vector[message],
                 "signature": vector[signature],
@@ -63,13 +59,7 @@ fn every_vector_registers_over_http() {
             assert_eq!((answer.status, answer.text()), (200, String::new()));
         }
     }
-    assert_eq!(
-        dds.nodes()
-            .iter()
-            .map(|node| node.registrations)
-            .sum::<u64>(),
-        48
-    );
+    assert_eq!(dds.nodes().iter().map(|node| node.registrations).sum::<u64>(), 48);
 }
 
 #[test]
@@ -78,10 +68,7 @@ fn the_form_of_the_relay_verifies_too() {
     let wallet = Wallet::new(1);
     let message = wallet.message(&wallet.challenge(&dds), Form::Relay);
     let sign_in = verify_sign_in(&message, &wallet.sign(&message)).unwrap();
-    assert_eq!(
-        (sign_in.form, sign_in.wallet),
-        (Form::Relay, wallet.address())
-    );
+    assert_eq!((sign_in.form, sign_in.wallet), (Form::Relay, wallet.address()));
 }
 
 #[test]
@@ -97,20 +84,14 @@ fn no_other_form_verifies() {
         good.replace("\n\n\n", "\n\nA statement\n\n"),
         good.replace('\n', "\r\n"),
         good.replace("Version: 1\n", ""),
-        good.replace(
-            &wallet.address(),
-            &wallet.address().to_uppercase().replace("0X", "0x"),
-        ),
+        good.replace(&wallet.address(), &wallet.address().to_uppercase().replace("0X", "0x")),
         good.replace(&wallet.address(), &wallet.address().to_lowercase()),
         format!("{good}\n"),
         format!("{good}\nExpiration Time: 2030-01-01T00:00:00Z"),
         wallet.message(&challenge, Form::Posemesh) + "\n",
         String::new(),
     ] {
-        assert!(
-            verify_sign_in(&bad, &wallet.sign(&bad)).is_err(),
-            "accepted {bad:?}"
-        );
+        assert!(verify_sign_in(&bad, &wallet.sign(&bad)).is_err(), "accepted {bad:?}");
     }
 }
 
@@ -124,10 +105,7 @@ fn a_flipped_bit_does_not_verify() {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let bad = format!("0x{}", hex::encode(bad));
-            assert!(
-                verify_sign_in(message, &bad).is_err(),
-                "accepted with bit {bit} flipped"
-            );
+            assert!(verify_sign_in(message, &bad).is_err(), "accepted with bit {bit} flipped");
         }
     }
 }
@@ -135,10 +113,7 @@ fn a_flipped_bit_does_not_verify() {
 #[test]
 fn a_signature_has_one_spelling() {
     let vector = &vectors()[0];
-    let (message, good) = (
-        text(vector, "message_posemesh"),
-        text(vector, "signature_posemesh"),
-    );
+    let (message, good) = (text(vector, "message_posemesh"), text(vector, "signature_posemesh"));
     let (r, v) = (&good[2..66], u8::from_str_radix(&good[130..], 16).unwrap());
     // The same signature with n - s instead of s: as true, but not what Ethereum takes.
     let s = k256::ecdsa::Signature::from_slice(&hex::decode(&good[2..130]).unwrap()).unwrap();
@@ -159,10 +134,7 @@ fn a_signature_has_one_spelling() {
 #[test]
 fn another_address_does_not_verify() {
     let vector = &vectors()[0];
-    let (message, signature) = (
-        text(vector, "message_posemesh"),
-        text(vector, "signature_posemesh"),
-    );
+    let (message, signature) = (text(vector, "message_posemesh"), text(vector, "signature_posemesh"));
     let other = Wallet::new(2).address().to_lowercase();
     let message = message.replace(text(vector, "address_lowercase"), &other);
     assert!(verify_sign_in(&message, signature).is_err());
@@ -200,34 +172,21 @@ fn a_nonce_is_good_once() {
     let registration = wallet.registration(&wallet.challenge(&dds));
     assert_eq!(post(&dds, Endpoint::Register, &registration).status, 200);
     let again = post(&dds, Endpoint::Register, &registration);
-    assert_eq!(
-        (again.status, again.text().as_str()),
-        (401, "the nonce was used before")
-    );
+    assert_eq!((again.status, again.text().as_str()), (401, "the nonce was used before"));
 }
 
 #[test]
 fn a_nonce_expires() {
-    let dds = DevDds::builder()
-        .nonce_lifetime(Duration::ZERO)
-        .start()
-        .unwrap();
+    let dds = DevDds::builder().nonce_lifetime(Duration::ZERO).start().unwrap();
     let answer = Wallet::new(1).register(&dds);
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (401, "the nonce has expired")
-    );
+    assert_eq!((answer.status, answer.text().as_str()), (401, "the nonce has expired"));
 }
 
 #[test]
 fn a_nonce_is_for_one_wallet() {
     let dds = DevDds::start().unwrap();
     let challenge = Wallet::new(1).challenge(&dds);
-    let answer = post(
-        &dds,
-        Endpoint::Register,
-        &Wallet::new(2).registration(&challenge),
-    );
+    let answer = post(&dds, Endpoint::Register, &Wallet::new(2).registration(&challenge));
     assert_eq!(answer.status, 401);
     assert!(answer.text().contains("handed out to"), "{}", answer.text());
 }
@@ -236,9 +195,7 @@ fn a_nonce_is_for_one_wallet() {
 fn a_challenge_can_be_bent() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
-    dds.set_challenge(Some(
-        json!({ "domain": "evil.example", "chainId": 0, "issuedAt": null }),
-    ));
+    dds.set_challenge(Some(json!({ "domain": "evil.example", "chainId": 0, "issuedAt": null })));
     let challenge = wallet.challenge(&dds);
     assert_eq!(challenge["domain"], "evil.example");
     assert_eq!(challenge["chainId"], 0);
