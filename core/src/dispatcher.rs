@@ -35,7 +35,7 @@ thread_local! {
 
 impl Dispatcher {
     /// Queues a job. Never blocks and never runs it on the calling thread.
-    fn push(self: &Arc<Self>, job: Job) {
+    pub(crate) fn push(self: &Arc<Self>, job: Job) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.closing {
             return;

@@ -67,6 +67,13 @@ impl EventChannel {
         }
     }
 
+    /// Calls back once, in order with the events.
+    pub(crate) fn call(&self, job: impl FnOnce() + Send + 'static) {
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.push(Box::new(job));
+        }
+    }
+
     /// Replaces the subscription. The former one is dropped once what is queued for it was delivered.
     pub(crate) fn replace(&self, fresh: Option<Arc<Subscription<Event>>>) {
         let former =

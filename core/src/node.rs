@@ -161,6 +161,21 @@ impl Node {
         Ok(async move { store.wait_async(what).await })
     }
 
+    /// As [`wait`](Node::wait), for programs that wait by callback: `done` is called once, on the library's
+    /// dispatcher thread, unless the returned [`PendingWait`] is dropped first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], also as what `done` gets when the node stops meanwhile; [`ErrorCode::Forked`].
+    pub fn wait_then(
+        &self,
+        what: Wait,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<PendingWait> {
+        let store = Arc::clone(&self.inner()?.store);
+        let waiter = store.wait_then(what, Box::new(done))?;
+        Ok(PendingWait { store, waiter, generation: self.generation })
+    }
+
     /// The node secret; `None` before DDS has sent one. Still answers after a stop.
     ///
     /// # Errors
@@ -261,6 +276,22 @@ impl Node {
         // Without a deadline that a clock can hold, a century does.
         let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(100 * 365 * 86_400));
         inner.stop(deadline, Deliver::Rest)
+    }
+}
+
+/// A wait that was begun by [`Node::wait_then`]. Dropping it ends the wait, if it has not finished.
+pub struct PendingWait {
+    store: Arc<Store>,
+    waiter: u64,
+    generation: Generation,
+}
+
+impl Drop for PendingWait {
+    fn drop(&mut self) {
+        // After a fork the lock may be held by a thread that only the parent has.
+        if !self.generation.is_foreign() {
+            self.store.cancel_wait(self.waiter);
+        }
     }
 }
 

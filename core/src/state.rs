@@ -83,6 +83,9 @@ pub(crate) struct Store {
     events: EventChannel,
 }
 
+/// What a pending [`Store::wait_then`] calls.
+type Done = Box<dyn FnOnce(Result<()>) + Send>;
+
 #[derive(Default)]
 struct Inner {
     status: Status,
@@ -93,6 +96,8 @@ struct Inner {
     /// The registration in which the held secret was accepted.
     secret_registration: Option<u64>,
     stopped: bool,
+    waiters: Vec<(u64, Wait, Done)>,
+    last_waiter: u64,
 }
 
 impl Default for Store {
@@ -139,6 +144,11 @@ impl Store {
             stopped: inner.stopped,
         };
         let woke = self.signal.send_if_modified(|former| std::mem::replace(former, signal) != signal);
+        if woke {
+            for (done, result) in inner.take_finished_waiters() {
+                self.events.call(move || done(result));
+            }
+        }
         drop(inner);
         if woke {
             self.changed.notify_all();
@@ -313,6 +323,31 @@ impl Store {
         }
     }
 
+    /// As [`Store::wait`], but calls `done` on the dispatcher's thread. Returns a number to cancel it with.
+    pub(crate) fn wait_then(&self, what: Wait, done: Done) -> Result<u64> {
+        let mut inner = self.lock();
+        if inner.stopped {
+            return Err(Error::stopped());
+        }
+        inner.last_waiter += 1;
+        let waiter = inner.last_waiter;
+        inner.waiters.push((waiter, what, done));
+        for (done, result) in inner.take_finished_waiters() {
+            self.events.call(move || done(result));
+        }
+        Ok(waiter)
+    }
+
+    /// Forgets a wait that has not finished; its callback is dropped on the calling thread.
+    pub(crate) fn cancel_wait(&self, waiter: u64) {
+        let mut inner = self.lock();
+        let at = inner.waiters.iter().position(|(number, ..)| *number == waiter);
+        let cancelled = at.map(|at| inner.waiters.swap_remove(at));
+        // The host's code runs in this drop: not under the lock.
+        drop(inner);
+        drop(cancelled);
+    }
+
     /// As [`Store::wait`], for any async runtime and without a timer of its own.
     pub(crate) async fn wait_async(&self, what: Wait) -> Result<()> {
         let satisfied = |signal: &Signal| match what {
@@ -352,6 +387,20 @@ impl Inner {
             Wait::Registered => self.status.state == State::Registered,
             Wait::Secret => self.status.has_secret,
         }
+    }
+
+    fn take_finished_waiters(&mut self) -> Vec<(Done, Result<()>)> {
+        let mut finished = Vec::new();
+        for (number, what, done) in std::mem::take(&mut self.waiters) {
+            if self.stopped {
+                finished.push((done, Err(Error::stopped())));
+            } else if self.satisfies(what) {
+                finished.push((done, Ok(())));
+            } else {
+                self.waiters.push((number, what, done));
+            }
+        }
+        finished
     }
 
     fn wait_timed_out(&self, what: Wait) -> Error {

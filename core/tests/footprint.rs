@@ -1,5 +1,6 @@
 //! What a node costs its host: threads, file descriptors, context switches. One test, for it counts what the
 //! whole process has.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 #![cfg(target_os = "linux")]
 
 use std::fs;

@@ -1,4 +1,5 @@
 //! The life of a node: start, wait, re-arm, stop, and what callbacks may do.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -381,6 +382,41 @@ fn an_async_wait_needs_no_runtime_of_ours() {
     let pending = node.wait_async(Wait::Registered).unwrap();
     node.stop(GUARD).unwrap();
     assert_eq!(code(runtime.block_on(pending)), ErrorCode::Stopped);
+}
+
+#[test]
+fn a_wait_by_callback_is_called_once_or_cancelled() {
+    let dds = DevDds::start().unwrap();
+    dds.inject(Endpoint::Challenge, Fault::Hang, 1);
+    let node = start_with_callback(&dds);
+    assert!(dds.wait_for_requests(Endpoint::Challenge, 1, GUARD));
+    let (called, calls) = mpsc::channel();
+    let wait = |name: &'static str, what| {
+        let called = called.clone();
+        node.wait_then(what, move |result| {
+            assert_eq!(thread::current().name(), Some("posemesh-events"));
+            called.send((name, result.map_err(|error| error.code()))).unwrap();
+        })
+        .unwrap()
+    };
+    let pending = wait("registered", Wait::Registered);
+    drop(wait("cancelled", Wait::Registered));
+    assert!(calls.try_recv().is_err());
+    node.rearm().unwrap();
+    assert_eq!(calls.recv_timeout(GUARD).unwrap(), ("registered", Ok(())));
+    drop(pending);
+    node.wait(Wait::Secret, Some(GUARD)).unwrap();
+    let pending = wait("at once", Wait::Secret);
+    assert_eq!(calls.recv_timeout(GUARD).unwrap(), ("at once", Ok(())));
+    drop(pending);
+
+    dds.inject(Endpoint::Challenge, Fault::Hang, 1);
+    node.rearm().unwrap();
+    let _pending = wait("stopped", Wait::Registered);
+    node.stop(GUARD).unwrap();
+    assert_eq!(calls.try_recv().unwrap(), ("stopped", Err(ErrorCode::Stopped)));
+    assert!(calls.try_recv().is_err(), "each is called once, and none after stop");
+    assert_eq!(code(node.wait_then(Wait::Secret, |_| {}).map(|_| ())), ErrorCode::Stopped);
 }
 
 #[test]
