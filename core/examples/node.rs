@@ -1,0 +1,21 @@
+//! A node in a few lines. Its configuration comes from the environment; the README shows it.
+#![allow(clippy::print_stdout, reason = "it is a program")]
+
+use std::time::Duration;
+
+use posemesh_node_registration::config::Config;
+use posemesh_node_registration::node::{Node, Wait};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::new();
+    config.load_env()?; // REG_SECRET, SECP256K1_PRIVHEX, CALLBACK_BIND, …
+    config.set("node_version", "1.0.0")?.set("capabilities", "/example/v1,/example/v2")?;
+
+    let node = Node::start(&config)?;
+    node.wait(Wait::Registered, Some(Duration::from_secs(60)))?;
+    node.wait(Wait::Secret, Some(Duration::from_secs(60)))?;
+    println!("registered as {}", node.wallet_address()?);
+
+    node.stop(Duration::from_secs(5))?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The README: its two examples of the crate it replaces run, its commands work, its option table is the real
+//! one.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use posemesh_dev_dds::{DevDds, Endpoint};
+use posemesh_node_registration::config::OPTIONS;
+use posemesh_node_registration::state;
+use tokio::net::TcpListener;
+
+mod routes {
+    include!("readme/routes.rs");
+
+    pub(crate) fn app() -> Router {
+        build_app()
+    }
+}
+
+mod registration {
+    include!("readme/registration.rs");
+
+    pub(crate) async fn spawn(dds_base_url: String) {
+        let config = RegistrationConfig { dds_base_url, ..build_registration_config() };
+        spawn_registration(config).await;
+    }
+}
+
+const README: &str = include_str!("../../README.md");
+const EXAMPLE_KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
+const GUARD: Duration = Duration::from_secs(60);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+#[test]
+fn it_shows_the_examples_that_run_here() {
+    for example in [include_str!("readme/routes.rs"), include_str!("readme/registration.rs")] {
+        assert!(
+            README.contains(&format!("```rust\n{example}```\n")),
+            "not in the README as it is:\n{example}"
+        );
+    }
+}
+
+#[test]
+fn the_node_example_runs() {
+    let example = include_str!("../examples/node.rs");
+    let shown = &example[example.find("use std").unwrap()..];
+    assert!(
+        README.contains(&format!("```rust,no_run\n{shown}```\n")),
+        "not in the README as it is:\n{shown}"
+    );
+
+    let dds = DevDds::start().unwrap();
+    let callback = free_address();
+    dds.set_node_url(Some(format!("http://{callback}"))).unwrap();
+    let run = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", "node"])
+        .current_dir(root())
+        .env("DDS_BASE_URL", dds.url())
+        .env("REG_SECRET", "credentials")
+        .env("SECP256K1_PRIVHEX", EXAMPLE_KEY)
+        .env("CALLBACK_BIND", callback.to_string())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let shown = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(shown, "registered as 0xfdbb6caf01414300c16ea14859fec7736d95355f\n");
+    assert_eq!(dds.nodes()[0].capabilities, ["/example/v1", "/example/v2"]);
+}
+
+/// A loopback address that nobody listens on.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Both examples of the predecessor's README in one program: DDS registers the node, and calls it back.
+#[test]
+fn the_examples_run() {
+    const KEY: &str = "SECP256K1_PRIVHEX";
+    if std::env::var_os(KEY).is_none() {
+        // The example reads its key from the environment, which only a new process gets safely.
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_examples_run", "--nocapture"])
+            .env(KEY, EXAMPLE_KEY)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        return;
+    }
+    // What a host does whose reqwest comes without default features.
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    let dds = DevDds::start().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (dds, registered) = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        dds.set_node_url(Some(format!("http://{}", listener.local_addr().unwrap()))).unwrap();
+        tokio::spawn(serve(listener, routes::app()));
+        registration::spawn(dds.url()).await;
+        let called_back = |dds: &DevDds| {
+            dds.last_secret().is_some() && state::read_node_secret().unwrap() == dds.last_secret()
+        };
+        tokio::task::spawn_blocking(move || {
+            let registered = dds.wait_for_requests(Endpoint::Register, 1, GUARD);
+            // The secret reaches the state a moment after DDS has sent it.
+            let deadline = std::time::Instant::now() + GUARD;
+            while !called_back(&dds) && std::time::Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert!(called_back(&dds));
+            (dds, registered)
+        })
+        .await
+        .unwrap()
+    });
+    assert!(registered);
+    assert_eq!(state::read_state().unwrap().status, state::STATUS_REGISTERED);
+    assert_eq!(dds.nodes()[0].version, "1.0.0");
+}
+
+async fn serve(listener: TcpListener, app: Router) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+/// Runs the first command of the README, and watches the parked node for ten seconds.
+#[test]
+fn the_first_command_shows_the_whole_job() {
+    let command = README
+        .lines()
+        .find(|line| line.starts_with("cargo run") && line.contains("quickstart"))
+        .and_then(|line| line.split('#').next())
+        .unwrap()
+        .trim();
+    let run = Command::new("sh")
+        .args(["-c", &format!("{command} -- --parked 10")])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(run.stdout).unwrap();
+    println!("{shown}");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut rest = shown.as_str();
+    for step in [
+        "registering wallet",
+        "registered, and holding a secret",
+        "probed the node's health: it answered 200",
+        "parked for 10 s: 0 context switches in posemesh-",
+        "re-arming",
+        "registered again, with a new secret",
+        "stopped; threads of the library left: 0",
+    ] {
+        let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} is missing after the steps before it"));
+        rest = &rest[at..];
+    }
+    for step in
+        ["challenge checked and signed", "registered with DDS in", "node secret received", "health probe"]
+    {
+        assert!(shown.contains(step), "{step:?} is missing");
+    }
+}
+
+/// `UPDATE_README=1` writes the table instead.
+#[test]
+fn its_option_table_is_that_of_the_library() {
+    let mut table = String::from("\n| option | environment | default | |\n|---|---|---|---|\n");
+    for option in OPTIONS {
+        let file = option.env_file.map_or_else(String::new, |file| format!(", {file}"));
+        let default = if option.required { "required" } else { option.default.unwrap_or("none") };
+        let (name, env, help) = (option.name, option.env, option.help);
+        writeln!(table, "| {name} | {env}{file} | {default} | {help} |").unwrap();
+    }
+    table.push('\n');
+    let (before, rest) = README.split_once(" by a test -->\n").unwrap();
+    let (shown, after) = rest.split_once("<!-- /options -->").unwrap();
+    if std::env::var_os("UPDATE_README").is_some() {
+        let readme = format!("{before} by a test -->\n{table}<!-- /options -->{after}");
+        std::fs::write(root().join("README.md"), readme).unwrap();
+        return;
+    }
+    assert_eq!(shown, table, "run UPDATE_README=1 cargo test -p posemesh-node-registration --test readme");
+}
