@@ -1,5 +1,6 @@
 //! A running node: start, stop, status, wait, events.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -66,6 +67,12 @@ struct Running {
     identity: (String, String),
 }
 
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("wallet", &self.wallet_address()).field("status", &self.status()).finish()
+    }
+}
+
 impl Node {
     /// Checks the configuration, binds the callback address and starts the registrar. Does not wait for DDS.
     ///
@@ -99,7 +106,7 @@ impl Node {
             if let Err(error) = task.await
                 && error.is_panic()
             {
-                let message = "a bug ended this node's task; please report it, and start the node again";
+                let message = "a bug ended this node's task; please report it, stop the node and start it again";
                 log!(Error, "node", "{message}");
                 crashed.stop(Some(Error::new(ErrorCode::Panic, message)));
             }
@@ -308,15 +315,15 @@ impl Inner {
         self.store.stop(None);
         drop(running.stop.take());
         let result = self.take_down(&running, deadline, deliver);
-        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        if result.is_err() {
-            *life = Life::Running(running);
-        } else {
-            *life = Life::Stopped;
-            // Joins the library's threads if this was the last node. Their end needs no lock of ours.
+        let life = if result.is_ok() {
+            // Joins the library's threads if this was the last node. Not under the lock: a callback that is
+            // still running may call this node.
             drop(running);
-        }
-        drop(life);
+            Life::Stopped
+        } else {
+            Life::Running(running)
+        };
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
         self.ended.notify_all();
         result
     }

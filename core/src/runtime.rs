@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::dds::HttpClients;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
-use crate::process;
+use crate::process::{self, Generation};
 
 /// How long the end of the runtime waits for a name look-up that the system does not give back.
 const LOOKUP_GRACE: Duration = Duration::from_millis(100);
@@ -105,13 +105,15 @@ pub(crate) enum OwnThread {
 }
 
 thread_local! {
-    static OWN_THREAD: Cell<Option<OwnThread>> = const { Cell::new(None) };
+    static OWN_THREAD: Cell<Option<(OwnThread, Generation)>> = const { Cell::new(None) };
 }
 
 impl OwnThread {
     /// Which of the library's threads the calling one is; none for a thread of the host's.
     pub(crate) fn current() -> Option<Self> {
-        OWN_THREAD.get()
+        let (thread, generation) = OWN_THREAD.get()?;
+        // A callback that forks goes on in the child, where this thread is the host's only one.
+        (!generation.is_foreign()).then_some(thread)
     }
 
     const fn name(self) -> &'static str {
@@ -132,7 +134,7 @@ pub(crate) fn spawn_thread(
 ) -> io::Result<JoinHandle<()>> {
     let _blocked = BlockedSignals::new();
     thread::Builder::new().name(which.name().into()).spawn(move || {
-        OWN_THREAD.set(Some(which));
+        OWN_THREAD.set(Some((which, Generation::current())));
         body();
     })
 }
