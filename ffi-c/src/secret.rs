@@ -10,7 +10,7 @@ use crate::boundary::{borrow, guard, text_out};
 use crate::error::pmn_result;
 use crate::node::pmn_node;
 
-/// Writes the secret that DDS has sent.
+/// Writes the secret that DDS has sent: at most 4096 bytes of UTF-8, and a NUL.
 ///
 /// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top. The
 /// library leaves no copy but the one in your buffer: wipe that when you are done with it.

@@ -50,20 +50,20 @@ fn the_header_is_up_to_date() {
 }
 
 #[test]
-fn every_function_and_type_is_documented() {
+fn everything_is_documented() {
     let header = fs::read_to_string(committed()).expect("the header is there");
     let lines: Vec<_> = header.lines().collect();
     let mut functions = 0;
     for (number, line) in lines.iter().enumerate() {
+        let is_type = line.starts_with("typedef");
         let is_function =
-            line.contains("pmn_") && line.contains('(') && !line.starts_with([' ', '#', '/', '}']);
-        let is_constant = line.starts_with("#define PMN_");
-        if is_function || is_constant || line.starts_with("typedef") {
+            !is_type && line.contains("pmn_") && line.contains('(') && line.starts_with(char::is_alphabetic);
+        if is_function || is_type || line.starts_with("#define PMN_") {
             assert!(lines[number - 1].starts_with("///"), "no comment: {line}");
-            functions += usize::from(is_function);
         }
+        functions += usize::from(is_function);
     }
-    assert_eq!(functions, 25, "the functions of the ABI");
+    assert_eq!(functions, 24, "the functions of the ABI");
 }
 
 #[test]
