@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "one page of memory that the kernel clears in a forked child")]
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -21,8 +21,9 @@ pub(crate) struct Process {
     generation: Generation,
     /// The runtime, while a node keeps it.
     pub(crate) runtime: Mutex<Weak<Runtime>>,
-    /// The wallet and DDS of each running node.
-    pub(crate) running: Mutex<HashSet<(String, String)>>,
+    /// The wallet and DDS of each running node. A `BTreeSet`, because memory checkers of the host take the
+    /// pointer that a `HashSet` keeps into its table for a leak.
+    pub(crate) running: Mutex<BTreeSet<(String, String)>>,
     /// Where the host wants its log records.
     pub(crate) log: LogSlot,
     /// What the free functions of `state` act on.
