@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use posemesh_dev_dds::{Endpoint, Fault};
-use support::{Dds, Link, compile, include, output, run, stderr, stdout};
+use support::{Dds, Link, compile, crate_root, include, output, run, stderr, stdout};
 
 const VALGRIND: &[&str] = &[
     "--quiet",
@@ -19,15 +19,22 @@ const VALGRIND: &[&str] = &[
     "--error-exitcode=9",
 ];
 
+fn valgrind(program: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    let suppressions = crate_root().join("tests/valgrind.supp");
+    command.args(VALGRIND).arg(format!("--suppressions={}", suppressions.display())).arg(program);
+    command
+}
+
 /// A test program that must end with success and in silence.
-fn passes(source: &str, link: Link) {
+fn passes(source: &'static str, link: Link) {
     let output = run(Dds::start().environment(&mut Command::new(compile(source, link))));
     assert_eq!(stdout(&output) + &stderr(&output), "", "{source} {link:?}");
 }
 
-fn passes_under_valgrind(source: &str) {
+fn passes_under_valgrind(source: &'static str) {
     let program = compile(source, Link::Static);
-    let output = run(Dds::start().environment(Command::new("valgrind").args(VALGRIND).arg(program)));
+    let output = run(Dds::start().environment(&mut valgrind(&program)));
     assert_eq!(stdout(&output) + &stderr(&output), "", "{source}");
 }
 
@@ -60,7 +67,7 @@ fn the_example_runs() {
 fn the_example_runs_under_valgrind() {
     let dds = Dds::start();
     let program = compile("examples/node.c", Link::Static);
-    let output = run(dds.environment(Command::new("valgrind").args(VALGRIND).arg(program)));
+    let output = run(dds.environment(&mut valgrind(&program)));
     is_a_good_example(&dds, &output);
 }
 
@@ -128,7 +135,7 @@ fn the_checkers_notice_a_leak() {
     assert!(!found.status.success() && stderr(&found).contains("LeakSanitizer"), "{}", stderr(&found));
 
     let program = compile("tests/c/leak.c", Link::Static);
-    let found = output(Command::new("valgrind").args(VALGRIND).arg(program));
+    let found = output(&mut valgrind(&program));
     assert_eq!(found.status.code(), Some(9), "{}", stderr(&found));
 }
 

@@ -1,31 +1,32 @@
 //! Builds the library as it ships, compiles C programs against it, and runs them next to a local DDS.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use posemesh_dev_dds::DevDds;
 
-pub const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+pub(crate) const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
 
 /// What the static library needs of the system.
 const SYSTEM_LIBRARIES: &[&str] = &["-lpthread", "-ldl", "-lm"];
 
-pub fn crate_root() -> &'static Path {
+pub(crate) fn crate_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub fn include() -> PathBuf {
+pub(crate) fn include() -> PathBuf {
     crate_root().join("../include")
 }
 
 /// Which library a program is linked with.
-#[derive(Clone, Copy, Debug)]
-pub enum Link {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Link {
     Shared,
     Static,
     /// Static, with the address and undefined-behaviour sanitizers.
@@ -63,7 +64,7 @@ fn library_directory(features: &'static str) -> PathBuf {
 }
 
 impl Link {
-    pub fn directory(self) -> &'static Path {
+    pub(crate) fn directory(self) -> &'static Path {
         static DEFAULT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
         let (default, test_exports) =
             DEFAULT.get_or_init(|| (library_directory(""), library_directory("test-exports")));
@@ -91,9 +92,14 @@ impl Link {
     }
 }
 
-/// Compiles a C or C++ source of this crate, and returns the program.
-pub fn compile(source: &str, link: Link) -> PathBuf {
-    let source = crate_root().join(source);
+/// Compiles a C or C++ source of this crate, once, and returns the program.
+pub(crate) fn compile(source: &'static str, link: Link) -> PathBuf {
+    static COMPILED: Mutex<BTreeMap<(&str, Link), PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    compiled.entry((source, link)).or_insert_with(|| compile_now(&crate_root().join(source), link)).clone()
+}
+
+fn compile_now(source: &Path, link: Link) -> PathBuf {
     let name = format!("{}-{link:?}", source.file_stem().and_then(OsStr::to_str).expect("a file"));
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let (compiler, standard) = match source.extension().and_then(OsStr::to_str) {
@@ -113,7 +119,7 @@ pub fn compile(source: &str, link: Link) -> PathBuf {
 }
 
 /// Runs a command that must succeed.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = output(command);
     assert!(
         output.status.success(),
@@ -125,27 +131,27 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     let program = command.get_program().to_owned();
     command.output().unwrap_or_else(|error| panic!("{}: {error}; is it installed?", program.display()))
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A DDS that knows where the program under test will listen.
-pub struct Dds {
-    pub dds: DevDds,
+pub(crate) struct Dds {
+    pub(crate) dds: DevDds,
     callback_bind: String,
 }
 
 impl Dds {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dds = DevDds::start().expect("a port on loopback");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let callback_bind = free.expect("a port on loopback").to_string();
@@ -154,7 +160,7 @@ impl Dds {
     }
 
     /// The command with the environment that configures a node for this DDS, and no other.
-    pub fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
