@@ -439,7 +439,9 @@ struct Identity(Option<(String, String)>);
 
 impl Identity {
     fn claim(wallet: &str, settings: &Settings) -> Result<Self> {
-        let identity = (wallet.to_owned(), settings.dds_base_url.to_string());
+        // A slash at the end makes no other DDS.
+        let dds = settings.dds_base_url.as_str().trim_end_matches('/');
+        let identity = (wallet.to_owned(), dds.to_owned());
         let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.insert(identity.clone()) {
             return Err(Error::new(
