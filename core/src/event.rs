@@ -74,12 +74,14 @@ impl EventChannel {
         }
     }
 
-    /// Replaces the subscription. The former one is dropped once what is queued for it was delivered.
-    pub(crate) fn replace(&self, fresh: Option<Arc<Subscription<Event>>>) {
-        let former =
-            std::mem::replace(&mut *self.subscription.lock().unwrap_or_else(PoisonError::into_inner), fresh);
-        // The host's code runs in this drop: not under the lock.
-        drop(former);
+    /// Replaces the subscription. The former one ends when it is dropped and what is queued for it was
+    /// delivered; that runs the host's code, so the caller drops it under no lock.
+    #[must_use]
+    pub(crate) fn replace(
+        &self,
+        fresh: Option<Arc<Subscription<Event>>>,
+    ) -> Option<Arc<Subscription<Event>>> {
+        std::mem::replace(&mut *self.subscription.lock().unwrap_or_else(PoisonError::into_inner), fresh)
     }
 
     /// Ends the subscription: no callback begins after this.

@@ -264,7 +264,10 @@ impl Node {
         if !matches!(*life, Life::Running(_)) {
             return Err(Error::stopped());
         }
-        inner.store.events().replace(fresh);
+        let former = inner.store.events().replace(fresh);
+        // The host's code runs when it is dropped: not under the lock.
+        drop(life);
+        drop(former);
         Ok(())
     }
 

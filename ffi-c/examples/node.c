@@ -1,0 +1,123 @@
+// A node, in the shape to start your own from: it takes its configuration from the environment, registers
+// with DDS, waits for the node secret, registers once more, and stops.
+//
+//     cc -std=c11 -I include ffi-c/examples/node.c -lposemesh_node -o node
+//     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
+//     CALLBACK_BIND=0.0.0.0:8080 ./node
+
+#define _POSIX_C_SOURCE 200809L // gmtime_r
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "posemesh_node.h"
+
+enum { PATIENCE_MS = 60 * 1000, STOP_MS = 5 * 1000 };
+
+// Runs on the library's thread.
+static void log_to_stderr(const pmn_log_record *record, void *user_data)
+{
+    static const char *const levels[] = {"", "ERROR", "WARN", "INFO", "DEBUG"};
+    (void)user_data;
+    time_t seconds = (time_t)(record->time_unix_ms / 1000);
+    struct tm utc;
+    char text[32];
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &utc));
+    fprintf(stderr, "%s.%03dZ %-5s %s: %s\n", text, (int)(record->time_unix_ms % 1000),
+            levels[record->level], record->target, record->message);
+    if (record->dropped != 0) {
+        fprintf(stderr, "(%" PRIu64 " records were lost before this one)\n", record->dropped);
+    }
+}
+
+static bool ok(pmn_result result, const char *what)
+{
+    if (result != PMN_OK) {
+        fprintf(stderr, "%s: %s\n", what, pmn_result_name(result));
+    }
+    return result == PMN_OK;
+}
+
+static pmn_node *start(void)
+{
+    pmn_node *node = NULL;
+    pmn_error *error = NULL;
+    pmn_config *config = pmn_config_new();
+    if (pmn_config_load_env(config, &error) != PMN_OK || pmn_node_start(config, &node, &error) != PMN_OK) {
+        fprintf(stderr, "%s: %s\n", pmn_result_name(pmn_error_code(error)), pmn_error_message(error));
+        pmn_error_free(error);
+    }
+    pmn_config_free(config);
+    return node;
+}
+
+static bool wait_registered(const pmn_node *node)
+{
+    pmn_result result = pmn_node_wait(node, PMN_WAIT_REGISTERED, PATIENCE_MS);
+    pmn_status status = {.size = sizeof status};
+    if (!ok(result, "waiting to be registered")) {
+        if (ok(pmn_node_status(node, &status), "status")) {
+            fprintf(stderr, "%" PRIu64 " attempts, the last one ended with %s\n", status.attempts,
+                    pmn_result_name(status.last_error));
+        }
+        return false;
+    }
+    return true;
+}
+
+static bool use_secret(const pmn_node *node)
+{
+    char secret[4096 + 1];
+    size_t length = 0;
+    if (!ok(pmn_node_wait(node, PMN_WAIT_SECRET, PATIENCE_MS), "waiting for the secret") ||
+        !ok(pmn_node_read_secret(node, secret, sizeof secret, &length), "reading the secret")) {
+        return false;
+    }
+    printf("secret of %zu bytes\n", length); // never the secret itself
+    // Wiped through volatile, which no compiler leaves out.
+    for (volatile char *byte = secret; byte < secret + sizeof secret; byte++) {
+        *byte = 0;
+    }
+    return true;
+}
+
+static bool run(pmn_node *node)
+{
+    char wallet[43];
+    if (!ok(pmn_node_wallet_address(node, wallet, sizeof wallet, NULL), "wallet address")) {
+        return false;
+    }
+    printf("wallet %s\n", wallet);
+
+    if (!wait_registered(node)) {
+        return false;
+    }
+    printf("registered\n");
+    if (!use_secret(node)) {
+        return false;
+    }
+
+    // When DDS or you have lost what was agreed: register again.
+    if (!ok(pmn_node_rearm(node), "re-arming") || !wait_registered(node)) {
+        return false;
+    }
+    printf("registered again\n");
+    return true;
+}
+
+int main(void)
+{
+    if (!ok(pmn_set_log_callback(log_to_stderr, NULL, NULL, PMN_LOG_INFO), "log callback")) {
+        return EXIT_FAILURE;
+    }
+    pmn_node *node = start();
+    if (node == NULL) {
+        return EXIT_FAILURE;
+    }
+    bool done = run(node);
+    bool stopped = ok(pmn_node_stop(node, STOP_MS), "stopping");
+    pmn_node_free(node);
+    return done && stopped ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,84 @@
+//! The library's log records.
+
+#![expect(unsafe_code, reason = "exports by name")]
+
+use std::ffi::{c_char, c_void};
+
+use posemesh_node_registration::log::{self, Level, Record};
+
+use crate::boundary::{Callback, guard, invalid, readable};
+use crate::error::pmn_result;
+use crate::event::{pmn_destroy_fn, unix_ms};
+
+/// How much a log record matters: PMN_LOG_...
+pub type pmn_log_level = i32;
+
+/// A bug in this library.
+pub const PMN_LOG_ERROR: pmn_log_level = 1;
+/// Something an operator should look at.
+pub const PMN_LOG_WARN: pmn_log_level = 2;
+/// The few turns of a node's life: registered, secret received, stopped.
+pub const PMN_LOG_INFO: pmn_log_level = 3;
+/// Each step.
+pub const PMN_LOG_DEBUG: pmn_log_level = 4;
+
+/// One log record. It never holds a key, a credential or a secret.
+#[repr(C)]
+pub struct pmn_log_record {
+    /// The size of this struct in the library: a field at or past it is not there.
+    pub size: usize,
+    /// PMN_LOG_...
+    pub level: pmn_log_level,
+    /// When it was written, in milliseconds since 1970 (UTC).
+    pub time_unix_ms: i64,
+    /// Records that were lost just before this one, because the callback was too slow.
+    pub dropped: u64,
+    /// The part of the library that wrote it, such as "posemesh_node::register". Never NULL.
+    pub target: *const c_char,
+    /// One line of UTF-8 for people, without a newline. Never NULL.
+    pub message: *const c_char,
+}
+
+/// A function that is told log records. The record and what it points to live until it returns.
+pub type pmn_log_fn = Option<unsafe extern "C" fn(record: *const pmn_log_record, user_data: *mut c_void)>;
+
+impl Callback<pmn_log_record> {
+    fn tell(&self, record: &Record) {
+        let (target, message) = (readable(record.target), readable(&record.message));
+        self.call(&pmn_log_record {
+            size: size_of::<pmn_log_record>(),
+            level: record.level as pmn_log_level,
+            time_unix_ms: unix_ms(record.at),
+            dropped: record.dropped,
+            target: target.as_ptr(),
+            message: message.as_ptr(),
+        });
+    }
+}
+
+/// Sends the log records of all nodes of this process, up to `max_level`, to `callback`, in place of the
+/// former one; NULL ends that (`user_data` and `destroy` are NULL then, too, and `max_level` is ignored).
+///
+/// Best set before the first node starts. Thread, locks and `destroy` are those of
+/// pmn_node_set_event_callback(). Without a callback the library logs nowhere. It is not ended by
+/// pmn_node_stop(), and the end of the process does not call `destroy`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_set_log_callback(
+    callback: pmn_log_fn,
+    user_data: *mut c_void,
+    destroy: pmn_destroy_fn,
+    max_level: pmn_log_level,
+) -> pmn_result {
+    guard(None, || {
+        let Some(callback) = Callback::new(callback, user_data, destroy)? else {
+            log::clear_callback();
+            return Ok(());
+        };
+        callback.install(|callback| {
+            let max_level = Level::ALL.into_iter().find(|level| *level as pmn_log_level == max_level);
+            let max_level = max_level.ok_or_else(|| invalid("max_level is none of PMN_LOG_..."))?;
+            log::set_callback(max_level, move |record| callback.tell(record));
+            Ok(())
+        })
+    })
+}

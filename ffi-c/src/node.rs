@@ -1,0 +1,167 @@
+//! A running node.
+
+#![expect(unsafe_code, reason = "exports by name")]
+
+use std::ffi::c_char;
+use std::time::Duration;
+
+use posemesh_node_registration::error::{Error, ErrorCode};
+use posemesh_node_registration::node::{Node, Wait};
+
+use crate::boundary::{borrow, bytes, free, give, guard, invalid, place, required_place, text_out};
+use crate::config::pmn_config;
+use crate::error::{pmn_error, pmn_result};
+
+/// A node that registers with DDS and stays registered, until it is stopped.
+///
+/// Every function may be called on it from any thread, also at the same time, and from callbacks (where
+/// only pmn_node_stop() is refused). Only pmn_node_free() must be the last one.
+pub struct pmn_node(pub(crate) Node);
+
+/// What pmn_node_wait() waits for: PMN_WAIT_...
+pub type pmn_wait = i32;
+
+/// Wait until the node is registered.
+pub const PMN_WAIT_REGISTERED: pmn_wait = 1;
+/// Wait until the node has a secret.
+pub const PMN_WAIT_SECRET: pmn_wait = 2;
+
+/// A timeout that never ends.
+pub const PMN_NO_TIMEOUT: u32 = u32::MAX;
+
+fn timeout(timeout_ms: u32) -> Option<Duration> {
+    (timeout_ms != PMN_NO_TIMEOUT).then(|| Duration::from_millis(timeout_ms.into()))
+}
+
+/// Starts a node: checks the configuration, binds the callback port, starts the registrar, and returns
+/// without waiting for DDS (see pmn_node_wait()).
+///
+/// On PMN_OK `*node` is yours: pmn_node_stop(), then pmn_node_free(). `error` may be NULL. May block for a
+/// moment: it reads certificates, and looks up the host name in `callback_bind`.
+///
+/// PMN_ERR_INVALID_CONFIG, PMN_ERR_ALREADY_RUNNING (this process has a node with this wallet and DDS),
+/// PMN_ERR_BIND (the port is taken), PMN_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_start(
+    config: *const pmn_config,
+    node: *mut *mut pmn_node,
+    error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(place!(error), || {
+        let (config, node) = (borrow!(config)?, required_place!(node)?);
+        node.write(give(pmn_node(Node::start(&config.0)?)));
+        Ok(())
+    })
+}
+
+/// Stops a node: cancels what is in flight, ends every wait with PMN_ERR_STOPPED, delivers the last events
+/// and log records, frees the port, ends the library's threads if no other node needs them.
+///
+/// Blocks until all that is done, at most `timeout_ms` (or PMN_NO_TIMEOUT). After PMN_OK no event callback
+/// of this node runs any more. Stopping twice is fine, also from two threads. The node is still to be freed.
+///
+/// PMN_ERR_TIMEOUT when a callback does not return in time: call again to go on waiting.
+/// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_stop(node: *mut pmn_node, timeout_ms: u32) -> pmn_result {
+    guard(None, || borrow!(node)?.0.stop(timeout(timeout_ms).unwrap_or(Duration::MAX)))
+}
+
+/// Stops a node, if that was not done, and frees it. NULL is fine.
+///
+/// Blocks as pmn_node_stop() does, for at most five seconds. Inside a callback it does not block: the node
+/// goes when the callback has returned, and no event callback of the node begins after that. No other
+/// thread may be in a call with this node, nor make one later.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
+    free!(node);
+}
+
+/// Waits until the node is registered (PMN_WAIT_REGISTERED) or has a secret (PMN_WAIT_SECRET).
+///
+/// Blocks for at most `timeout_ms`; 0 only looks, PMN_NO_TIMEOUT waits for ever. After pmn_node_rearm() a
+/// wait for PMN_WAIT_REGISTERED is one for the new registration. Do not wait inside a callback: while it
+/// runs, no other event or log record is delivered.
+///
+/// PMN_ERR_TIMEOUT (pmn_node_status() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
+/// the node is stopped.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {
+    guard(None, || {
+        let what = match what {
+            PMN_WAIT_REGISTERED => Wait::Registered,
+            PMN_WAIT_SECRET => Wait::Secret,
+            _ => return Err(invalid("what is none of PMN_WAIT_...")),
+        };
+        borrow!(node)?.0.wait(what, timeout(timeout_ms))
+    })
+}
+
+/// Registers again, such as after the node has lost its secret.
+///
+/// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
+/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
+    guard(None, || borrow!(node)?.0.rearm())
+}
+
+/// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
+/// was given.
+///
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// PMN_ERR_NOT_FOUND when the node has no callback server.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_callback_address(
+    node: *const pmn_node,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> pmn_result {
+    guard(None, || {
+        let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
+        match node.0.callback_address()? {
+            Some(address) => out.write(&address.to_string()),
+            None => {
+                Err(Error::new(ErrorCode::NotFound, "the node has no callback server; set callback_bind"))
+            }
+        }
+    })
+}
+
+/// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
+///
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_wallet_address(
+    node: *const pmn_node,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> pmn_result {
+    guard(None, || {
+        let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
+        out.write(node.0.wallet_address()?)
+    })
+}
+
+/// Signs `length` bytes with the node's key as a wallet does (EIP-191, personal_sign), and writes the
+/// signature: "0x" and 130 lowercase hex digits.
+///
+/// `message` may be NULL when `length` is 0. Does not block; answers after a stop, too. `buffer`,
+/// `capacity`, `written`: see "Text" at the top.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_sign(
+    node: *const pmn_node,
+    message: *const u8,
+    length: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    written: *mut usize,
+) -> pmn_result {
+    guard(None, || {
+        let (node, message) = (borrow!(node)?, bytes!(message, length)?);
+        let out = text_out!(buffer, capacity, written)?;
+        out.write(&node.0.sign(message)?)
+    })
+}

@@ -1,0 +1,102 @@
+//! What a node is doing.
+
+#![expect(unsafe_code, reason = "exports by name")]
+
+use posemesh_node_registration::status::{State, Status};
+
+use crate::boundary::{borrow, guard, write_sized};
+use crate::error::{PMN_OK, number, pmn_result};
+use crate::node::pmn_node;
+
+/// Where a node stands with DDS: PMN_STATE_...
+pub type pmn_state = i32;
+
+/// Not registered, and no attempt made yet since the start or the last re-arm.
+pub const PMN_STATE_DISCONNECTED: pmn_state = 0;
+/// Trying to register.
+pub const PMN_STATE_REGISTERING: pmn_state = 1;
+/// Registered. Nothing runs until DDS calls or the node is re-armed.
+pub const PMN_STATE_REGISTERED: pmn_state = 2;
+
+pub(crate) fn state(state: State) -> pmn_state {
+    match state {
+        State::Disconnected => PMN_STATE_DISCONNECTED,
+        State::Registering => PMN_STATE_REGISTERING,
+        State::Registered => PMN_STATE_REGISTERED,
+    }
+}
+
+/// A consistent picture of a node at one moment.
+///
+/// Later versions may add fields at the end; `size` tells the library which ones your header has.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pmn_status {
+    /// Set by you before the call: sizeof(pmn_status).
+    pub size: usize,
+    /// PMN_STATE_...
+    pub state: pmn_state,
+    /// False once the node was stopped.
+    pub running: bool,
+    /// Whether the node has a secret.
+    pub has_secret: bool,
+    /// 0 = no secret so far; each new secret adds one.
+    pub secret_version: u64,
+    /// When DDS last probed /health, in seconds since 1970 (UTC); 0 = never.
+    pub last_healthcheck: i64,
+    /// When DDS last confirmed a registration, in seconds since 1970 (UTC); 0 = never.
+    pub registered_at: i64,
+    /// Registration attempts begun since the start.
+    pub attempts: u64,
+    /// Attempts that failed since the last success.
+    pub consecutive_failures: u32,
+    /// What the last attempt failed with; PMN_OK after a success.
+    pub last_error: pmn_result,
+    /// Milliseconds until the next attempt; 0 = none is scheduled.
+    pub next_attempt_in_ms: u64,
+}
+
+/// The size of `pmn_status` in the first version of the ABI, which every caller has at least.
+const FIRST_SIZE: usize = 64;
+
+const _: () = {
+    assert!(std::mem::offset_of!(pmn_status, state) == size_of::<usize>());
+    assert!(cfg!(not(target_pointer_width = "64")) || size_of::<pmn_status>() == FIRST_SIZE);
+};
+
+fn seconds(time: Option<u64>) -> i64 {
+    time.map_or(0, |time| i64::try_from(time).unwrap_or(i64::MAX))
+}
+
+impl pmn_status {
+    fn new(size: usize, status: &Status) -> Self {
+        // Due at this moment is not the same as never.
+        let next_attempt = status.next_attempt_in().map(|pause| (pause.as_millis() as u64).max(1));
+        Self {
+            size,
+            state: state(status.state),
+            running: status.running,
+            has_secret: status.has_secret,
+            secret_version: status.secret_version,
+            last_healthcheck: seconds(status.last_healthcheck),
+            registered_at: seconds(status.registered_at),
+            attempts: status.attempts,
+            consecutive_failures: status.consecutive_failures,
+            last_error: status.last_error.map_or(PMN_OK, number),
+            next_attempt_in_ms: next_attempt.unwrap_or(0),
+        }
+    }
+}
+
+/// Fills `*status`, whose `size` you have set to sizeof(pmn_status).
+///
+/// Takes a few nanoseconds, without a lock: call it as often as you like. Answers after a stop, too.
+/// PMN_ERR_INVALID_ARGUMENT when `size` is smaller than that of the first version of the ABI. When it is
+/// larger than the library knows, what the library does not know stays as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_status(node: *const pmn_node, status: *mut pmn_status) -> pmn_result {
+    guard(None, || {
+        let node = borrow!(node)?;
+        write_sized!(status, FIRST_SIZE, |size| Ok(pmn_status::new(size, &node.0.status()?)))
+    })
+}

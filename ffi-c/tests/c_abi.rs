@@ -1,0 +1,151 @@
+//! The C ABI as C programs see it: each test is a C program, linked with the library as it ships and run
+//! next to a local DDS.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use posemesh_dev_dds::{Endpoint, Fault};
+use support::{Dds, Link, compile, include, output, run, stderr, stdout};
+
+const VALGRIND: &[&str] = &[
+    "--quiet",
+    "--leak-check=full",
+    "--show-leak-kinds=definite,indirect,possible",
+    "--errors-for-leak-kinds=definite,indirect,possible",
+    "--error-exitcode=9",
+];
+
+/// A test program that must end with success and in silence.
+fn passes(source: &str, link: Link) {
+    let output = run(Dds::start().environment(&mut Command::new(compile(source, link))));
+    assert_eq!(stdout(&output) + &stderr(&output), "", "{source} {link:?}");
+}
+
+fn passes_under_valgrind(source: &str) {
+    let program = compile(source, Link::Static);
+    let output = run(Dds::start().environment(Command::new("valgrind").args(VALGRIND).arg(program)));
+    assert_eq!(stdout(&output) + &stderr(&output), "", "{source}");
+}
+
+/// Checks what the example prints. The secret is nowhere in it.
+fn is_a_good_example(dds: &Dds, output: &Output) {
+    let printed = stdout(output);
+    let lines: Vec<_> = printed.lines().collect();
+    let wallet = "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f";
+    assert_eq!(lines, [wallet, "registered", "secret of 43 bytes", "registered again"]);
+    let log = stderr(output);
+    assert!(log.contains("INFO  posemesh_node::register: registered"), "{log}");
+    assert!(log.lines().last().is_some_and(|line| line.ends_with("stopped")), "{log}");
+    let secret = dds.dds.last_secret().expect("DDS has sent a secret");
+    for text in [printed, log] {
+        assert!(!text.contains(&secret) && !text.contains("registration-credentials"), "{text}");
+    }
+    assert!(dds.dds.requests_to(Endpoint::Register).len() >= 2);
+}
+
+#[test]
+fn the_example_runs() {
+    for link in [Link::Shared, Link::Static, Link::Sanitized] {
+        let dds = Dds::start();
+        let output = run(dds.environment(&mut Command::new(compile("examples/node.c", link))));
+        is_a_good_example(&dds, &output);
+    }
+}
+
+#[test]
+fn the_example_runs_under_valgrind() {
+    let dds = Dds::start();
+    let program = compile("examples/node.c", Link::Static);
+    let output = run(dds.environment(Command::new("valgrind").args(VALGRIND).arg(program)));
+    is_a_good_example(&dds, &output);
+}
+
+#[test]
+fn the_example_tells_what_is_missing() {
+    let mut command = Command::new(compile("examples/node.c", Link::Shared));
+    let output = output(Dds::start().environment(&mut command).env_remove("REG_SECRET"));
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.starts_with("PMN_ERR_INVALID_CONFIG: ") && told.contains("REG_SECRET_FILE"), "{told}");
+}
+
+#[test]
+fn arguments_and_buffers() {
+    passes("tests/c/arguments.c", Link::Shared);
+    passes("tests/c/arguments.c", Link::Sanitized);
+    passes_under_valgrind("tests/c/arguments.c");
+}
+
+#[test]
+fn callbacks() {
+    passes("tests/c/callbacks.c", Link::Shared);
+    passes("tests/c/callbacks.c", Link::Sanitized);
+    passes_under_valgrind("tests/c/callbacks.c");
+}
+
+#[test]
+fn fork() {
+    passes("tests/c/fork.c", Link::Shared);
+}
+
+#[test]
+fn sigpipe() {
+    let dds = Dds::start();
+    dds.dds.inject(Endpoint::Challenge, Fault::Reset, 1);
+    dds.dds.inject(Endpoint::Register, Fault::Reset, 1);
+    run(dds.environment(&mut Command::new(compile("tests/c/sigpipe.c", Link::Shared))));
+}
+
+#[test]
+fn a_node_leaves_no_trace() {
+    passes("tests/c/footprint.c", Link::Shared);
+    passes("tests/c/footprint.c", Link::Static);
+}
+
+#[test]
+fn panics_end_at_the_boundary() {
+    let output =
+        run(Dds::start().environment(&mut Command::new(compile("tests/c/panic.c", Link::TestExports))));
+    assert!(stderr(&output).contains("asked for by a test"), "the host's panic hook is not told");
+}
+
+#[test]
+fn the_library_links_with_cpp() {
+    passes("tests/c/link.cpp", Link::Shared);
+    passes("tests/c/link.cpp", Link::Static);
+}
+
+/// Without this, a sanitizer that is not linked would pass every test.
+#[test]
+fn the_checkers_notice_a_leak() {
+    let sanitized = compile("tests/c/leak.c", Link::Sanitized);
+    assert!(stdout(&run(Command::new("nm").arg(&sanitized))).contains("__asan_init"));
+    let found = output(&mut Command::new(sanitized));
+    assert!(!found.status.success() && stderr(&found).contains("LeakSanitizer"), "{}", stderr(&found));
+
+    let program = compile("tests/c/leak.c", Link::Static);
+    let found = output(Command::new("valgrind").args(VALGRIND).arg(program));
+    assert_eq!(found.status.code(), Some(9), "{}", stderr(&found));
+}
+
+#[test]
+fn exactly_the_functions_of_the_header_are_exported() {
+    let library = Link::Shared.directory().join("libposemesh_node.so");
+    let symbols =
+        run(Command::new("nm").args(["--dynamic", "--defined-only", "--format=just-symbols"]).arg(library));
+    let exported: BTreeSet<_> = stdout(&symbols).lines().map(str::to_owned).collect();
+    assert_eq!(exported, functions(&include().join("posemesh_node.h")));
+}
+
+/// The names of the functions that a header declares.
+fn functions(header: &Path) -> BTreeSet<String> {
+    let header = fs::read_to_string(header).expect("the header is there");
+    let declarations =
+        header.lines().filter(|line| line.starts_with(char::is_alphabetic) && !line.starts_with("typedef"));
+    let name = |line: &str| Some(line.split_once('(')?.0.rsplit([' ', '*']).next()?.to_owned());
+    declarations.filter_map(name).filter(|name| name.starts_with("pmn_")).collect()
+}

@@ -1,0 +1,168 @@
+//! Builds the library as it ships, compiles C programs against it, and runs them next to a local DDS.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use posemesh_dev_dds::DevDds;
+
+pub const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+
+/// What the static library needs of the system.
+const SYSTEM_LIBRARIES: &[&str] = &["-lpthread", "-ldl", "-lm"];
+
+pub fn crate_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn include() -> PathBuf {
+    crate_root().join("../include")
+}
+
+/// Which library a program is linked with.
+#[derive(Clone, Copy, Debug)]
+pub enum Link {
+    Shared,
+    Static,
+    /// Static, with the address and undefined-behaviour sanitizers.
+    Sanitized,
+    /// Shared, with the feature `test-exports`.
+    TestExports,
+}
+
+/// The directory with a fresh build. A build of its own, because the one that `cargo test` makes has the
+/// features of the test dependencies.
+fn library_directory(features: &'static str) -> PathBuf {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let messages = stdout(&run(Command::new(env!("CARGO"))
+        .args(["build", "--package", "posemesh-node-ffi", "--message-format", "json", "--features", features])
+        .env("CARGO_TARGET_DIR", temporary.join("c-abi"))
+        .current_dir(crate_root())));
+    // The next build with other features overwrites them.
+    let directory = temporary.join(if features.is_empty() { "c-abi-default" } else { features });
+    fs::create_dir_all(&directory).expect("the temporary directory is writable");
+    let artifacts = messages
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo speaks JSON"))
+        .filter(|message| {
+            message["reason"] == "compiler-artifact" && message["target"]["name"] == "posemesh_node"
+        })
+        .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default());
+    for artifact in artifacts {
+        let artifact = Path::new(artifact.as_str().expect("a path"));
+        let to = directory.join(artifact.file_name().expect("a file"));
+        // A new file, not new content: a running program may have the former one mapped.
+        let _ = fs::remove_file(&to);
+        fs::copy(artifact, to).expect("the artifact can be copied");
+    }
+    directory
+}
+
+impl Link {
+    pub fn directory(self) -> &'static Path {
+        static DEFAULT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+        let (default, test_exports) =
+            DEFAULT.get_or_init(|| (library_directory(""), library_directory("test-exports")));
+        if matches!(self, Link::TestExports) { test_exports } else { default }
+    }
+
+    fn arguments(self) -> Vec<String> {
+        let directory = self.directory().display();
+        let mut arguments = match self {
+            Link::Shared | Link::TestExports => {
+                return vec![
+                    format!("-L{directory}"),
+                    "-lposemesh_node".into(),
+                    format!("-Wl,-rpath,{directory}"),
+                ];
+            }
+            Link::Static => vec![],
+            Link::Sanitized => {
+                vec!["-fsanitize=address,undefined".into(), "-fno-sanitize-recover=all".into()]
+            }
+        };
+        arguments.push(format!("{directory}/libposemesh_node.a"));
+        arguments.extend(SYSTEM_LIBRARIES.iter().map(ToString::to_string));
+        arguments
+    }
+}
+
+/// Compiles a C or C++ source of this crate, and returns the program.
+pub fn compile(source: &str, link: Link) -> PathBuf {
+    let source = crate_root().join(source);
+    let name = format!("{}-{link:?}", source.file_stem().and_then(OsStr::to_str).expect("a file"));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (compiler, standard) = match source.extension().and_then(OsStr::to_str) {
+        Some("cpp") => ("g++", "-std=c++17"),
+        _ => ("gcc", "-std=c11"),
+    };
+    run(Command::new(compiler)
+        .arg(standard)
+        .args(WARNINGS)
+        .arg("-I")
+        .arg(include())
+        .arg(source)
+        .arg("-o")
+        .arg(&program)
+        .args(link.arguments()));
+    program
+}
+
+/// Runs a command that must succeed.
+pub fn run(command: &mut Command) -> Output {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        stdout(&output),
+        stderr(&output)
+    );
+    output
+}
+
+pub fn output(command: &mut Command) -> Output {
+    let program = command.get_program().to_owned();
+    command.output().unwrap_or_else(|error| panic!("{}: {error}; is it installed?", program.display()))
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A DDS that knows where the program under test will listen.
+pub struct Dds {
+    pub dds: DevDds,
+    callback_bind: String,
+}
+
+impl Dds {
+    pub fn start() -> Self {
+        let dds = DevDds::start().expect("a port on loopback");
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let callback_bind = free.expect("a port on loopback").to_string();
+        dds.set_node_url(Some(format!("http://{callback_bind}"))).expect("a loopback URL");
+        Self { dds, callback_bind }
+    }
+
+    /// The command with the environment that configures a node for this DDS, and no other.
+    pub fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env_clear()
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .env("DDS_BASE_URL", self.dds.url())
+            .env("REG_SECRET", "registration-credentials")
+            .env("SECP256K1_PRIVHEX", "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90")
+            .env("CAPABILITIES", "/example/v1")
+            .env("NODE_VERSION", "1.0.0")
+            .env("CALLBACK_BIND", &self.callback_bind)
+    }
+}

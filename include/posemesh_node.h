@@ -1,0 +1,490 @@
+/*
+ * posemesh_node.h - registers a node with the discovery service (DDS), and keeps it registered.
+ *
+ * A node signs in to DDS with its Ethereum wallet, is registered, and is then called back by DDS with the
+ * node secret. This library does all of that on a thread of its own, for the life of the process: sign-in,
+ * retries, the server that DDS calls back, and doing it again when asked to.
+ *
+ *     pmn_config    the options of a node         pmn_config_new  _set  _load_env  _free
+ *     pmn_node      a running node                pmn_node_start  _stop  _free  _wait  _rearm  _status
+ *                                                 _read_secret  _callback_address  _wallet_address  _sign
+ *     pmn_event     what happens to it            pmn_node_set_event_callback
+ *     pmn_log_...   the library's log records     pmn_set_log_callback
+ *     pmn_error     why a call failed             pmn_error_code  _message  _free, pmn_result_name
+ *
+ * A first program (examples/node.c is the one to start from, with every result checked):
+ *
+ *     pmn_config *config = pmn_config_new();
+ *     pmn_node *node = NULL;
+ *     pmn_error *error = NULL;
+ *     if (pmn_config_load_env(config, &error) != PMN_OK || pmn_node_start(config, &node, &error) != PMN_OK) {
+ *         fprintf(stderr, "%s\n", pmn_error_message(error));
+ *         return 1;
+ *     }
+ *     pmn_config_free(config);
+ *     if (pmn_node_wait(node, PMN_WAIT_SECRET, 60000) == PMN_OK) {
+ *         char secret[4097];
+ *         pmn_node_read_secret(node, secret, sizeof secret, NULL);
+ *     }
+ *     pmn_node_stop(node, 5000);
+ *     pmn_node_free(node);
+ *
+ * Options
+ *
+ *     Name, environment variable, default. The secrets may stand in a file instead: REG_SECRET_FILE,
+ *     SECP256K1_PRIVHEX_FILE.
+ *
+ *     dds_base_url            DDS_BASE_URL            https://dds.auki.network
+ *     reg_secret              REG_SECRET              required
+ *     secp256k1_privhex       SECP256K1_PRIVHEX       required
+ *     capabilities            CAPABILITIES            required
+ *     node_version            NODE_VERSION            required
+ *     max_concurrency         MAX_CONCURRENCY         -
+ *     register_interval_secs  REGISTER_INTERVAL_SECS  120
+ *     max_retry               REGISTER_MAX_RETRY      -1
+ *     request_timeout_secs    REQUEST_TIMEOUT_SECS    10
+ *     callback_bind           CALLBACK_BIND           -
+ *     callback_policy         CALLBACK_POLICY         per_registration
+ *     siwe_domain             SIWE_DOMAIN             -
+ *     siwe_format             SIWE_FORMAT             posemesh
+ *     state_dir               STATE_DIR               -
+ *     ca_file                 CA_FILE                 -
+ *     allow_insecure_http     ALLOW_INSECURE_HTTP     false
+ *
+ * Threads
+ *
+ *     Every function may be called from any thread. A pmn_node may be used by several at the same time; a
+ *     pmn_config and a pmn_error by one at a time. Freeing is the last use: no other thread may be in a call
+ *     with that object.
+ *
+ *     Callbacks run on one thread of the library, one at a time and in order, under no lock, with all
+ *     signals blocked. They may call every function but pmn_node_stop(), which answers
+ *     PMN_ERR_WOULD_DEADLOCK there; pmn_node_free() is carried out when the callback has returned. A slow
+ *     callback delays other callbacks and nothing else: what does not fit its queue is dropped, and
+ *     counted in the next record. No exception and no longjmp() may leave a callback.
+ *
+ *     The library has two threads while nodes run (posemesh-rt, posemesh-events), a third while a host name
+ *     is looked up, and none after the last node has stopped. It installs no signal handler and no atexit
+ *     handler, sets no locale and no environment variable, and writes nothing to stdout or stderr.
+ *
+ *     After fork(), a node of the parent answers PMN_ERR_FORKED in the child at once; freeing it there is
+ *     fine and touches nothing of the parent. The child may start nodes of its own.
+ *
+ * Ownership
+ *
+ *     What pmn_config_new() and pmn_node_start() give is yours, and so is an error: each has its _free
+ *     function, which takes NULL, too. Text that is returned as const char * belongs to the library. Text
+ *     and bytes that you pass in are copied, or not used after the call. What a callback is shown lives
+ *     until it returns. Results are written only on success, an error only on failure; the other one is
+ *     left as it was.
+ *
+ * Text
+ *
+ *     Text in is NUL-terminated UTF-8. Text out goes to a buffer of yours with room for `capacity` bytes,
+ *     and is NUL-terminated; `*length` (it may be NULL) is its length without the NUL. When it does not fit,
+ *     the answer is PMN_ERR_BUFFER_TOO_SMALL, `*length` is set all the same, and the buffer is left as it
+ *     was. So a call with NULL and 0 asks for the length.
+ *
+ * Each function answers PMN_ERR_INVALID_ARGUMENT for NULL where it is not said to be fine. Those with a
+ * pmn_node answer PMN_ERR_FORKED in a forked child, and any function PMN_ERR_PANIC if a bug was caught.
+ *
+ * Generated by cbindgen from ffi-c/src: change it there.
+ */
+
+
+#ifndef POSEMESH_NODE_H
+#define POSEMESH_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// A timeout that never ends.
+#define PMN_NO_TIMEOUT UINT32_MAX
+
+/// The version of the ABI in this header.
+///
+/// It changes only when a program built with an older header would break; additions do not change it.
+#define PMN_ABI_VERSION 1
+
+/// The options of a node to start.
+///
+/// For one thread at a time. pmn_node_start() only reads it: it may be used for other nodes, changed, or
+/// freed afterwards, without a change to nodes that run.
+typedef struct pmn_config pmn_config;
+
+/// Why a call failed: a number for programs, a text for people.
+///
+/// Functions that tell more than a number write one to their last parameter when they fail, and leave it
+/// alone when they succeed. It is yours then: pmn_error_free(). Belongs to no node, and to one thread at a
+/// time. It never holds a key, a credential or a secret.
+typedef struct pmn_error pmn_error;
+
+/// A node that registers with DDS and stays registered, until it is stopped.
+///
+/// Every function may be called on it from any thread, also at the same time, and from callbacks (where
+/// only pmn_node_stop() is refused). Only pmn_node_free() must be the last one.
+typedef struct pmn_node pmn_node;
+
+/// The outcome of a call: PMN_OK, or one of PMN_ERR_...
+///
+/// The numbers never change and are never used again for something else. A later version may add some:
+/// treat one that you do not know as PMN_ERR_INTERNAL.
+typedef int32_t pmn_result;
+
+/// What pmn_node_wait() waits for: PMN_WAIT_...
+typedef int32_t pmn_wait;
+
+/// Where a node stands with DDS: PMN_STATE_...
+typedef int32_t pmn_state;
+
+/// A consistent picture of a node at one moment.
+///
+/// Later versions may add fields at the end; `size` tells the library which ones your header has.
+typedef struct {
+    /// Set by you before the call: sizeof(pmn_status).
+    size_t size;
+    /// PMN_STATE_...
+    pmn_state state;
+    /// False once the node was stopped.
+    bool running;
+    /// Whether the node has a secret.
+    bool has_secret;
+    /// 0 = no secret so far; each new secret adds one.
+    uint64_t secret_version;
+    /// When DDS last probed /health, in seconds since 1970 (UTC); 0 = never.
+    int64_t last_healthcheck;
+    /// When DDS last confirmed a registration, in seconds since 1970 (UTC); 0 = never.
+    int64_t registered_at;
+    /// Registration attempts begun since the start.
+    uint64_t attempts;
+    /// Attempts that failed since the last success.
+    uint32_t consecutive_failures;
+    /// What the last attempt failed with; PMN_OK after a success.
+    pmn_result last_error;
+    /// Milliseconds until the next attempt; 0 = none is scheduled.
+    uint64_t next_attempt_in_ms;
+} pmn_status;
+
+/// What a pmn_event tells: PMN_EVENT_...
+///
+/// Ignore a number that you do not know: a later version may have more events.
+typedef int32_t pmn_event_type;
+
+/// Something that happened to a node. Fields that the type does not speak of are 0, or "".
+typedef struct {
+    /// The size of this struct in the library: a field at or past it is not there.
+    size_t size;
+    /// PMN_EVENT_...
+    pmn_event_type type;
+    /// When it happened, in milliseconds since 1970 (UTC).
+    int64_t time_unix_ms;
+    /// Events that were lost just before this one, because the callback was too slow.
+    uint64_t dropped;
+    /// PMN_EVENT_STATUS_CHANGED: the state before.
+    pmn_state old_state;
+    /// PMN_EVENT_STATUS_CHANGED: the state now.
+    pmn_state new_state;
+    /// PMN_EVENT_SECRET_CHANGED: 1 for the first secret, one more for each new one.
+    uint64_t secret_version;
+    /// PMN_EVENT_ATTEMPT_FAILED: PMN_ERR_REJECTED or PMN_ERR_UNAVAILABLE.
+    pmn_result code;
+    /// PMN_EVENT_ATTEMPT_FAILED: what happened, with DDS's own words. Never NULL.
+    const char *message;
+    /// PMN_EVENT_ATTEMPT_FAILED: the time until the next attempt.
+    uint64_t retry_in_ms;
+} pmn_event;
+
+/// A function that is told a node's events. The event and what it points to live until it returns.
+typedef void (*pmn_event_fn)(const pmn_event *event, void *user_data);
+
+/// A function that frees a callback's user_data. Runs exactly once, after the callback's last call.
+typedef void (*pmn_destroy_fn)(void *user_data);
+
+/// How much a log record matters: PMN_LOG_...
+typedef int32_t pmn_log_level;
+
+/// One log record. It never holds a key, a credential or a secret.
+typedef struct {
+    /// The size of this struct in the library: a field at or past it is not there.
+    size_t size;
+    /// PMN_LOG_...
+    pmn_log_level level;
+    /// When it was written, in milliseconds since 1970 (UTC).
+    int64_t time_unix_ms;
+    /// Records that were lost just before this one, because the callback was too slow.
+    uint64_t dropped;
+    /// The part of the library that wrote it, such as "posemesh_node::register". Never NULL.
+    const char *target;
+    /// One line of UTF-8 for people, without a newline. Never NULL.
+    const char *message;
+} pmn_log_record;
+
+/// A function that is told log records. The record and what it points to live until it returns.
+typedef void (*pmn_log_fn)(const pmn_log_record *record, void *user_data);
+
+/// The call did what it says.
+#define PMN_OK 0
+
+/// An argument is not usable: NULL, not UTF-8, an unknown constant.
+#define PMN_ERR_INVALID_ARGUMENT 1
+
+/// An option is unknown, missing, or has a value that it cannot have.
+#define PMN_ERR_INVALID_CONFIG 2
+
+/// What was asked for is not there: no secret yet, no callback server.
+#define PMN_ERR_NOT_FOUND 3
+
+/// The caller's buffer is too small; the length that it needs was reported.
+#define PMN_ERR_BUFFER_TOO_SMALL 4
+
+/// The time given for the call is over.
+#define PMN_ERR_TIMEOUT 5
+
+/// The node was stopped.
+#define PMN_ERR_STOPPED 6
+
+/// A node with this wallet and DDS already runs in this process.
+#define PMN_ERR_ALREADY_RUNNING 7
+
+/// The callback server cannot bind its address.
+#define PMN_ERR_BIND 8
+
+/// A file or socket of this machine failed.
+#define PMN_ERR_IO 9
+
+/// The node belongs to the process before a fork().
+#define PMN_ERR_FORKED 10
+
+/// The call would wait for the callback that makes it.
+#define PMN_ERR_WOULD_DEADLOCK 11
+
+/// DDS said no.
+#define PMN_ERR_REJECTED 12
+
+/// DDS is out of reach, or gave no usable answer.
+#define PMN_ERR_UNAVAILABLE 13
+
+/// A bug in this library, caught at its border. Please report it.
+#define PMN_ERR_PANIC 14
+
+/// A bug in this library. Please report it.
+#define PMN_ERR_INTERNAL 15
+
+/// Wait until the node is registered.
+#define PMN_WAIT_REGISTERED 1
+
+/// Wait until the node has a secret.
+#define PMN_WAIT_SECRET 2
+
+/// Not registered, and no attempt made yet since the start or the last re-arm.
+#define PMN_STATE_DISCONNECTED 0
+
+/// Trying to register.
+#define PMN_STATE_REGISTERING 1
+
+/// Registered. Nothing runs until DDS calls or the node is re-armed.
+#define PMN_STATE_REGISTERED 2
+
+/// The node went from `old_state` to `new_state`.
+#define PMN_EVENT_STATUS_CHANGED 1
+
+/// DDS sent a new secret, of version `secret_version`: pmn_node_read_secret().
+#define PMN_EVENT_SECRET_CHANGED 2
+
+/// An attempt to register failed with `code` and `message`; the next one is due in `retry_in_ms`.
+#define PMN_EVENT_ATTEMPT_FAILED 3
+
+/// DDS probed /health.
+#define PMN_EVENT_HEALTHCHECK 4
+
+/// A bug in this library.
+#define PMN_LOG_ERROR 1
+
+/// Something an operator should look at.
+#define PMN_LOG_WARN 2
+
+/// The few turns of a node's life: registered, secret received, stopped.
+#define PMN_LOG_INFO 3
+
+/// Each step.
+#define PMN_LOG_DEBUG 4
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/// The name of a result, such as "PMN_ERR_TIMEOUT"; "PMN_ERR_UNKNOWN" for a number that has none.
+///
+/// Never NULL. The text is static: do not free it.
+const char *pmn_result_name(pmn_result result);
+
+/// The number of an error: what the failed call returned. PMN_OK for NULL.
+pmn_result pmn_error_code(const pmn_error *error);
+
+/// What went wrong and what to do next, as UTF-8 for people. Never NULL; "" for a NULL error.
+///
+/// The text lives as long as the error: do not free it.
+const char *pmn_error_message(const pmn_error *error);
+
+/// Frees an error. NULL is fine.
+void pmn_error_free(pmn_error *error);
+
+/// A configuration with every option at its default.
+///
+/// Yours to free with pmn_config_free(). NULL only if a bug in this library was caught.
+pmn_config *pmn_config_new(void);
+
+/// Frees a configuration, and wipes the secrets in it from memory. NULL is fine.
+void pmn_config_free(pmn_config *config);
+
+/// Sets an option, named as in the table at the top, from its text form. The text is copied.
+///
+/// PMN_ERR_INVALID_CONFIG when there is no such option or it cannot have that value: the message says what
+/// is expected, and never repeats a secret. Then nothing has changed. `error` may be NULL.
+pmn_result pmn_config_set(pmn_config *config, const char *name, const char *value, pmn_error **error);
+
+/// Sets every option that the environment has a variable for; the others stay as they are.
+///
+/// Fails as pmn_config_set() does, naming the variable; then nothing has changed. `error` may be NULL.
+/// Reads the files that REG_SECRET_FILE and SECP256K1_PRIVHEX_FILE name. No other thread may change the
+/// environment meanwhile (setenv() and getenv() are not thread-safe).
+pmn_result pmn_config_load_env(pmn_config *config, pmn_error **error);
+
+/// Starts a node: checks the configuration, binds the callback port, starts the registrar, and returns
+/// without waiting for DDS (see pmn_node_wait()).
+///
+/// On PMN_OK `*node` is yours: pmn_node_stop(), then pmn_node_free(). `error` may be NULL. May block for a
+/// moment: it reads certificates, and looks up the host name in `callback_bind`.
+///
+/// PMN_ERR_INVALID_CONFIG, PMN_ERR_ALREADY_RUNNING (this process has a node with this wallet and DDS),
+/// PMN_ERR_BIND (the port is taken), PMN_ERR_IO.
+pmn_result pmn_node_start(const pmn_config *config, pmn_node **node, pmn_error **error);
+
+/// Stops a node: cancels what is in flight, ends every wait with PMN_ERR_STOPPED, delivers the last events
+/// and log records, frees the port, ends the library's threads if no other node needs them.
+///
+/// Blocks until all that is done, at most `timeout_ms` (or PMN_NO_TIMEOUT). After PMN_OK no event callback
+/// of this node runs any more. Stopping twice is fine, also from two threads. The node is still to be freed.
+///
+/// PMN_ERR_TIMEOUT when a callback does not return in time: call again to go on waiting.
+/// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
+pmn_result pmn_node_stop(pmn_node *node, uint32_t timeout_ms);
+
+/// Stops a node, if that was not done, and frees it. NULL is fine.
+///
+/// Blocks as pmn_node_stop() does, for at most five seconds. Inside a callback it does not block: the node
+/// goes when the callback has returned, and no event callback of the node begins after that. No other
+/// thread may be in a call with this node, nor make one later.
+void pmn_node_free(pmn_node *node);
+
+/// Waits until the node is registered (PMN_WAIT_REGISTERED) or has a secret (PMN_WAIT_SECRET).
+///
+/// Blocks for at most `timeout_ms`; 0 only looks, PMN_NO_TIMEOUT waits for ever. After pmn_node_rearm() a
+/// wait for PMN_WAIT_REGISTERED is one for the new registration. Do not wait inside a callback: while it
+/// runs, no other event or log record is delivered.
+///
+/// PMN_ERR_TIMEOUT (pmn_node_status() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
+/// the node is stopped.
+pmn_result pmn_node_wait(const pmn_node *node, pmn_wait what, uint32_t timeout_ms);
+
+/// Registers again, such as after the node has lost its secret.
+///
+/// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
+/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop.
+pmn_result pmn_node_rearm(pmn_node *node);
+
+/// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
+/// was given.
+///
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// PMN_ERR_NOT_FOUND when the node has no callback server.
+pmn_result pmn_node_callback_address(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
+
+/// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
+///
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+pmn_result pmn_node_wallet_address(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
+
+/// Signs `length` bytes with the node's key as a wallet does (EIP-191, personal_sign), and writes the
+/// signature: "0x" and 130 lowercase hex digits.
+///
+/// `message` may be NULL when `length` is 0. Does not block; answers after a stop, too. `buffer`,
+/// `capacity`, `written`: see "Text" at the top.
+pmn_result pmn_node_sign(const pmn_node *node,
+                         const uint8_t *message,
+                         size_t length,
+                         char *buffer,
+                         size_t capacity,
+                         size_t *written);
+
+/// Fills `*status`, whose `size` you have set to sizeof(pmn_status).
+///
+/// Takes a few nanoseconds, without a lock: call it as often as you like. Answers after a stop, too.
+/// PMN_ERR_INVALID_ARGUMENT when `size` is smaller than that of the first version of the ABI. When it is
+/// larger than the library knows, what the library does not know stays as it was.
+pmn_result pmn_node_status(const pmn_node *node, pmn_status *status);
+
+/// Writes the secret that DDS has sent.
+///
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top. The
+/// library leaves no copy but the one in your buffer: wipe that when you are done with it.
+/// PMN_ERR_NOT_FOUND while there is none.
+pmn_result pmn_node_read_secret(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
+
+/// Sends the node's events to `callback`, in place of the former one; NULL ends that (`user_data` and
+/// `destroy` are NULL then, too).
+///
+/// The callback runs on a thread of the library, one call at a time for all callbacks of the process, under
+/// no lock: it may call every function but pmn_node_stop(). What happened before is not told again: read
+/// the status after this call. A callback that was replaced is still told what is queued for it.
+///
+/// `destroy` may be NULL. It is called exactly once, after the last call of `callback`: when the callback
+/// was replaced or the node stopped; on the library's thread, or on the one that makes that call. When this
+/// function fails it is not called, and `user_data` stays yours. PMN_ERR_STOPPED after a stop.
+pmn_result pmn_node_set_event_callback(pmn_node *node,
+                                       pmn_event_fn callback,
+                                       void *user_data,
+                                       pmn_destroy_fn destroy);
+
+/// Sends the log records of all nodes of this process, up to `max_level`, to `callback`, in place of the
+/// former one; NULL ends that (`user_data` and `destroy` are NULL then, too, and `max_level` is ignored).
+///
+/// Best set before the first node starts. Thread, locks and `destroy` are those of
+/// pmn_node_set_event_callback(). Without a callback the library logs nowhere. It is not ended by
+/// pmn_node_stop(), and the end of the process does not call `destroy`.
+pmn_result pmn_set_log_callback(pmn_log_fn callback,
+                                void *user_data,
+                                pmn_destroy_fn destroy,
+                                pmn_log_level max_level);
+
+/// Writes the Ethereum address of a private key (64 hex digits, "0x" optional): "0x" and 40 lowercase hex
+/// digits.
+///
+/// For any thread; keeps no copy of the key. `buffer`, `capacity`, `length`: see "Text" at the top.
+pmn_result pmn_eth_address(const char *privhex, char *buffer, size_t capacity, size_t *length);
+
+/// Signs `length` bytes with a private key as pmn_node_sign() does with the node's.
+///
+/// For any thread; keeps no copy of the key. `message` may be NULL when `length` is 0. `buffer`,
+/// `capacity`, `written`: see "Text" at the top.
+pmn_result pmn_sign_eip191(const char *privhex,
+                           const uint8_t *message,
+                           size_t length,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *written);
+
+/// The version of the ABI that the loaded library has.
+///
+/// A program that loads the library with dlopen() compares it with PMN_ABI_VERSION.
+uint32_t pmn_abi_version(void);
+
+/// The version of the loaded library, such as "1.2.3". Never NULL, static: do not free it.
+const char *pmn_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* POSEMESH_NODE_H */
