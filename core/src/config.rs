@@ -647,6 +647,14 @@ fn parse_siwe_domain(value: &str) -> std::result::Result<SiweDomain, Invalid> {
     if value.contains('@') {
         return Err(Invalid::value("has user info"));
     }
+    // An authority may have no host, and anything for a port; no challenge would ever be for that.
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(Invalid::value("has no host"));
+    }
+    if value != host && authority.port_u16().is_none() {
+        return Err(Invalid::value("has no port from 0 to 65535"));
+    }
     Ok(SiweDomain::Named(authority.as_str().to_owned()))
 }
 
@@ -674,16 +682,15 @@ fn read_secret_file(variable: &str, path: &Path) -> Result<Zeroizing<String>> {
     if !metadata.is_file() {
         return Err(failed("is not a regular file".into()));
     }
-    if metadata.len() > MAX {
-        return Err(failed(format!("is larger than {MAX} bytes")));
-    }
     let mut bytes = Zeroizing::new(Vec::new());
     File::open(path)
-        .and_then(|file| file.take(MAX).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX {
+        return Err(failed(format!("is larger than {MAX} bytes")));
+    }
     let text = std::str::from_utf8(&bytes).map_err(|_| failed("is not UTF-8".into()))?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
+    let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
     if text.trim().is_empty() {
         return Err(failed("is empty".into()));
     }

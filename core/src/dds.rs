@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::config::{Settings, is_loopback};
 use crate::error::{Error, ErrorCode, Result};
@@ -101,8 +102,10 @@ impl Dds<'_> {
             RegistrationAttempt::retryable(format!("DDS answered {WHAT} {what}"))
         })?;
         serde_json::from_slice(&body).map_err(|error| {
+            // The parser repeats what it found.
+            let why = self.presentable(&error.to_string());
             RegistrationAttempt::retryable(format!(
-                "DDS answered {WHAT} with something else than a challenge: {error}"
+                "DDS answered {WHAT} with something else than a challenge: {why}"
             ))
         })
     }
@@ -146,7 +149,7 @@ impl Dds<'_> {
             return Err(RegistrationAttempt::slow_retry(format!(
                 "DDS answered {what} at {endpoint} with a redirect, which the client followed to {}; give the \
                  client redirect::Policy::none()",
-                response.url()
+                self.presentable(response.url().as_str())
             )));
         }
         if response.status().is_success() {
@@ -178,21 +181,47 @@ impl Dds<'_> {
 
     /// DDS's own words, fit for a log line: without secrets, cut at a character boundary, escaped.
     fn presentable(&self, text: &str) -> String {
-        let mut text = text.trim().to_owned();
-        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
-            text = text.replace(secret, "[redacted]");
-        }
+        let text = redact(text.trim(), self.secrets);
         let end = (0..=MAX_REFUSAL_SHOWN.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
         let shown = &text[..end.unwrap_or(0)];
         let mut out = String::with_capacity(shown.len() + 3);
         for c in shown.chars() {
-            if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+            if is_invisible(c) { out.extend(c.escape_default()) } else { out.push(c) }
         }
         if shown.len() < text.len() {
             out.push('…');
         }
         out
     }
+}
+
+/// Control characters, and what breaks a line or turns its direction in a terminal or a log viewer.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Takes secrets out of a text that repeats them: as they are, without surrounding space, as JSON writes
+/// them, and cut off at the end, where an answer ended early or was read no further.
+fn redact(text: &str, secrets: &[&str]) -> String {
+    const REDACTED: &str = "[redacted]";
+    /// A shorter rest gives nothing away, and any text may end with one.
+    const MIN_REST: usize = 8;
+    let mut text = text.to_owned();
+    for secret in secrets.iter().map(|secret| secret.trim()).filter(|secret| !secret.is_empty()) {
+        let json = Zeroizing::new(serde_json::Value::from(secret).to_string());
+        for form in [secret, &json[1..json.len() - 1]] {
+            text = text.replace(form, REDACTED);
+            let cut = (MIN_REST..form.len()).rev().find(|&end| {
+                form.is_char_boundary(end) && text.trim_end_matches('\u{fffd}').ends_with(&form[..end])
+            });
+            if let Some(cut) = cut {
+                text.truncate(text.trim_end_matches('\u{fffd}').len() - cut);
+                text += REDACTED;
+            }
+        }
+    }
+    text
 }
 
 /// What an answer that is no success means for the registrar.

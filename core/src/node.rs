@@ -69,7 +69,10 @@ struct Running {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("wallet", &self.wallet_address()).field("status", &self.status()).finish()
+        f.debug_struct("Node")
+            .field("wallet", &self.wallet_address())
+            .field("status", &self.status())
+            .finish()
     }
 }
 
@@ -106,7 +109,8 @@ impl Node {
             if let Err(error) = task.await
                 && error.is_panic()
             {
-                let message = "a bug ended this node's task; please report it, stop the node and start it again";
+                let message =
+                    "a bug ended this node's task; please report it, stop the node and start it again";
                 log!(Error, "node", "{message}");
                 crashed.stop(Some(Error::new(ErrorCode::Panic, message)));
             }
@@ -438,7 +442,9 @@ struct Identity(Option<(String, String)>);
 
 impl Identity {
     fn claim(wallet: &str, settings: &Settings) -> Result<Self> {
-        let identity = (wallet.to_owned(), settings.dds_base_url.to_string());
+        // A slash at the end makes no other DDS.
+        let dds = settings.dds_base_url.as_str().trim_end_matches('/');
+        let identity = (wallet.to_owned(), dds.to_owned());
         let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.insert(identity.clone()) {
             return Err(Error::new(

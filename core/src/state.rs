@@ -122,11 +122,16 @@ impl Store {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one way to change anything: publishes what the change did to readers, events and waiters.
     fn update<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+        self.update_and_tell(|inner| (change(inner), None))
+    }
+
+    /// The one way to change anything: publishes what the change did to readers, events and waiters, in this
+    /// order, so that whoever is told of something also sees it. `change` may add an event of its own.
+    fn update_and_tell<R>(&self, change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>)) -> R {
         let mut inner = self.lock();
         let before = inner.status;
-        let result = change(&mut inner);
+        let (result, event) = change(&mut inner);
         let now = inner.status;
         if now != before {
             self.status.write(&now);
@@ -136,6 +141,9 @@ impl Store {
         }
         if now.secret_version != before.secret_version {
             self.events.publish(EventKind::SecretChanged { version: now.secret_version });
+        }
+        if let Some(event) = event {
+            self.events.publish(event);
         }
         let signal = Signal {
             registration: inner.registration,
@@ -217,21 +225,17 @@ impl Store {
     /// An attempt failed, and the next one is due after `retry_in`. False when it does not count: a re-arm
     /// has overtaken it, or DDS has called back meanwhile and so has confirmed the registration.
     pub(crate) fn fail_attempt(&self, registration: u64, error: &Error, retry_in: Duration) -> bool {
-        self.update(|inner| {
+        self.update_and_tell(|inner| {
             if inner.registration != registration || inner.stopped || inner.status.state == State::Registered
             {
-                return false;
+                return (false, None);
             }
             inner.status.consecutive_failures = inner.status.consecutive_failures.saturating_add(1);
             inner.status.last_error = Some(error.code());
             inner.status.set_next_attempt(Instant::now().checked_add(retry_in));
             inner.last_error = Some(error.clone());
-            self.events.publish(EventKind::AttemptFailed {
-                code: error.code(),
-                message: error.message().to_owned(),
-                retry_in,
-            });
-            true
+            let (code, message) = (error.code(), error.message().to_owned());
+            (true, Some(EventKind::AttemptFailed { code, message, retry_in }))
         })
     }
 
@@ -280,9 +284,9 @@ impl Store {
     }
 
     pub(crate) fn touch_healthcheck(&self) {
-        self.update(|inner| {
+        self.update_and_tell(|inner| {
             inner.set_healthcheck(Some(Utc::now()));
-            self.events.publish(EventKind::Healthcheck);
+            ((), Some(EventKind::Healthcheck))
         });
     }
 

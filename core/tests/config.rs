@@ -1,0 +1,548 @@
+//! What a configuration refuses, and with which words; the environment and secret files.
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use posemesh_dev_dds::{DevDds, Endpoint};
+use posemesh_node_registration::config::{Config, ConfigOption, OPTIONS, OptionKind};
+use posemesh_node_registration::error::{Error, ErrorCode};
+use posemesh_node_registration::node::{Node, Wait};
+use serde_json::json;
+use support::{CREDENTIALS, GUARD, KEY, child_case, run_child};
+
+const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+const ZERO: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Values that each option must refuse, beside those that all refuse.
+fn bad_values(option: &str) -> &'static [&'static str] {
+    match option {
+        "dds_base_url" => &[
+            "dds.auki.network",
+            "/base",
+            "https://",
+            "https://dds.auki.network:99999",
+            "https://dds auki",
+            "ftp://dds.auki.network",
+            "file:///etc/passwd",
+            "ws://127.0.0.1",
+            "https://user@dds.auki.network",
+            "https://user:p4ssw0rd@dds.auki.network",
+            "https://:p4ssw0rd@dds.auki.network",
+            "https://dds.auki.network?",
+            "https://dds.auki.network/base?x=1",
+            "https://dds.auki.network#",
+            "https://dds.auki.network/#top",
+        ],
+        // Whatever it is, it is passed through.
+        "reg_secret" => &[],
+        "secp256k1_privhex" => &[
+            "not a key at all",
+            "0x",
+            "0x0x4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90",
+            "c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90",
+            "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f9000",
+            "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f9g",
+            "4c0883a69102937d6231471b5dbb6204 fe5129617082798ce3f4fdf2548b6f9",
+            "é4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6",
+            ZERO,
+            ORDER,
+            "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        ],
+        "capabilities" => &[",", "/a,", ",/a", "/a,,/b", "/a, ,/b"],
+        "node_version" => &[
+            "1", "1.2", "v", "vv1.2.3", "V1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "latest", " 1.2.3",
+            "1.2.3\n",
+        ],
+        "max_concurrency" | "register_interval_secs" | "request_timeout_secs" => &[
+            "0",
+            "-1",
+            "1.0",
+            "1e3",
+            "0x10",
+            "1_000",
+            "4294967296",
+            "99999999999999999999",
+            "ten",
+            " 1",
+            "1 ",
+            "１",
+        ],
+        "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", " 1"],
+        "callback_bind" => &[
+            "8080",
+            "localhost",
+            ":8080",
+            "localhost:",
+            "localhost:65536",
+            "localhost:-1",
+            "localhost:http",
+            "[::1]",
+            "::1",
+            "[::1]:",
+            "[::g]:80",
+            "[::1:80",
+            "256.1.1.1:80",
+            "a b:80",
+            "http://localhost:80",
+            "localhost:80/",
+        ],
+        "callback_policy" => &["first", "OPEN", "open ", "per-registration"],
+        "siwe_domain" => &[
+            "not a host",
+            "https://dds.auki.network",
+            "user@dds.auki.network",
+            "dds.auki.network/",
+            ":8080",
+            "dds.auki.network:",
+            "dds.auki.network:99999",
+            "dds.auki.network:port",
+            "[::1",
+            "dds\u{e9}.example",
+        ],
+        "siwe_format" => &["EIP4361", "eip-4361", "relay"],
+        "state_dir" => &["/tmp", "."],
+        // What is in the file is looked at by the start.
+        "ca_file" => &[],
+        "allow_insecure_http" => &["yes", "no", "TRUE", "on", "2", "-1", " true"],
+        other => panic!("no bad values for the option {other}: add some"),
+    }
+}
+
+fn refused<T>(result: Result<T, Error>, what: &dyn std::fmt::Debug) -> Error {
+    let Err(error) = result else { panic!("{what:?} was accepted") };
+    assert_eq!(error.code(), ErrorCode::InvalidConfig, "{what:?}: {error}");
+    error
+}
+
+fn debug(config: &Config) -> String {
+    format!("{config:?}{config:#?}")
+}
+
+#[test]
+fn every_option_refuses_what_it_cannot_have_and_stays_as_it_was() {
+    let dds = "http://127.0.0.1:1";
+    let mut config = support::config(dds, &[("max_concurrency", "7"), ("callback_bind", "127.0.0.1:0")]);
+    let before = debug(&config);
+    for option in OPTIONS {
+        let everyones = ["", " ", "\t\n", "nul\0inside"];
+        for value in everyones.iter().chain(bad_values(option.name)) {
+            let error = refused(config.set(option.name, value).map(drop), &(option.name, value));
+            let message = error.message();
+            assert!(message.starts_with(option.name), "{message}");
+            assert!(message.contains("expected "), "{message}");
+            assert!(!message.contains('\0') && !message.contains('\n'), "{message:?}");
+            assert!(!message.contains("p4ssw0rd"), "{message}");
+            if option.secret {
+                // "0x" and blanks are in the sentence itself.
+                assert!(value.trim().len() <= 2 || !message.contains(value), "{value:?} in {message}");
+            } else {
+                assert!(message.ends_with(option.expects), "{message}");
+            }
+        }
+    }
+    assert_eq!(debug(&config), before);
+}
+
+#[test]
+fn long_values_are_cut_in_messages() {
+    for option in OPTIONS.iter().filter(|option| !["reg_secret", "ca_file"].contains(&option.name)) {
+        let long = format!("{} ,,\u{1b}[2J\r\n", "é".repeat(100_000));
+        let error = refused(Config::new().set(option.name, &long).map(drop), &option.name);
+        assert!(error.message().len() < 1024, "{}: {} bytes", option.name, error.message().len());
+        assert!(!error.message().contains(char::is_control), "{}", option.name);
+    }
+}
+
+#[test]
+fn unknown_options_are_named_beside_the_known_ones() {
+    for unknown in ["", "dds_base_urls", "DDS_BASE_URL", "ddsBaseUrl", " node_version", "node-version"] {
+        let error = refused(Config::new().set(unknown, "1").map(drop), &unknown);
+        assert!(error.message().contains(&format!("unknown option {unknown:?}")), "{error}");
+        assert!(OPTIONS.iter().all(|option| error.message().contains(option.name)), "{error}");
+    }
+    let error = refused(Config::new().set(&"x".repeat(100_000), "1").map(drop), &"a long name");
+    assert!(error.message().len() < 1024);
+}
+
+#[test]
+fn good_values_of_every_kind() {
+    for (name, values) in [
+        (
+            "dds_base_url",
+            &["https://dds.auki.network", "https://DDS.auki.network/base/", "http://[::1]:80"][..],
+        ),
+        ("reg_secret", &["x", " as it is\n", "{\"json\":true}"]),
+        ("secp256k1_privhex", &[KEY, &format!("0x{KEY}"), &KEY.to_uppercase(), &format!(" {KEY}\n")]),
+        ("capabilities", &["/a", "/a,/b", " /a , /b "]),
+        ("node_version", &["1.2.3", "v1.2.3", "0.0.0", "v1.2.3-rc.1+build.5"]),
+        ("max_concurrency", &["1", "4294967295"]),
+        ("register_interval_secs", &["1", "4294967295"]),
+        ("max_retry", &["-1", "0", "2147483647"]),
+        ("request_timeout_secs", &["1", "4294967295"]),
+        ("callback_bind", &["0.0.0.0:8080", "[::1]:0", "[::]:65535", "localhost:0", "my-host.example:80"]),
+        ("callback_policy", &["per_registration", "open"]),
+        ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
+        ("siwe_format", &["posemesh", "eip4361"]),
+        ("ca_file", &["/etc/ssl/ca.pem", "relative path"]),
+        ("allow_insecure_http", &["true", "false", "1", "0"]),
+    ] {
+        for value in values {
+            Config::new().set(name, value).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}
+
+#[test]
+fn the_table_is_sound() {
+    for option in OPTIONS {
+        let ConfigOption { name, env, env_file, default, required, secret, .. } = option;
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
+        assert!(env.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'));
+        assert!(OPTIONS.iter().filter(|other| other.name == *name || other.env == *env).count() == 1);
+        // A secret can stand in a file, and has no default; nothing else has either.
+        assert_eq!(*env_file, secret.then(|| format!("{env}_FILE")).as_deref());
+        assert!(!(*required && default.is_some()), "{name}");
+        assert!(!option.help.is_empty() && !option.help.contains('\n'), "{name}");
+        if let Some(default) = default {
+            Config::new().set(name, default).unwrap_or_else(|error| panic!("{error}"));
+        }
+        if let OptionKind::Choice(words) = option.kind {
+            assert!(words.iter().all(|word| Config::new().set(name, word).is_ok()), "{name}");
+        }
+    }
+}
+
+fn start_error(config: &Config) -> Error {
+    match Node::start(config) {
+        Ok(_) => panic!("started"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn all_that_is_missing_is_named_at_once() {
+    let error = start_error(&Config::new());
+    assert_eq!(error.code(), ErrorCode::InvalidConfig);
+    for option in OPTIONS {
+        assert_eq!(error.message().contains(option.name), option.required, "{error}");
+        assert_eq!(error.message().contains(option.env), option.required, "{error}");
+        if let Some(file) = option.env_file {
+            assert!(error.message().contains(file), "{error}");
+        }
+    }
+    let mut config = Config::new();
+    config.set("node_version", "1.2.3").expect("a version").set("capabilities", "/a").expect("a list");
+    let message = start_error(&config).to_string();
+    assert!(message.contains("reg_secret") && message.contains("secp256k1_privhex"), "{message}");
+    assert!(!message.contains("node_version") && !message.contains("capabilities"), "{message}");
+}
+
+#[test]
+fn http_is_for_this_machine_only() {
+    // 192.0.2.0/24 and .example are for documentation; nothing is sent there anyway.
+    for remote in [
+        "http://192.0.2.1",
+        "http://dds.example",
+        "http://0.0.0.0",
+        "http://127.0.0.1.example",
+        "http://localhost.example",
+        "http://[2001:db8::1]",
+        "http://[::ffff:192.0.2.1]",
+    ] {
+        let error = start_error(&support::config(remote, &[]));
+        assert_eq!(error.code(), ErrorCode::InvalidConfig);
+        assert!(error.message().starts_with("dds_base_url"), "{error}");
+        assert!(error.message().contains("allow_insecure_http"), "{error}");
+    }
+    for loopback in ["http://127.0.0.1:1", "http://127.255.255.254:1", "http://[::1]:1", "http://localhost:1"]
+    {
+        let node = Node::start(&support::config(loopback, &[])).unwrap_or_else(|error| panic!("{error}"));
+        node.stop(GUARD).expect("stops");
+    }
+}
+
+/// 0.0.0.0 is not loopback to the library, and leads to this machine all the same.
+#[test]
+fn http_elsewhere_is_allowed_when_asked_for() {
+    // In a process without the proxy variables of this one.
+    support::alone("http_elsewhere_is_allowed_when_asked_for", || {
+        let dds = DevDds::start().expect("a DDS");
+        let url = dds.url().replace("127.0.0.1", "0.0.0.0");
+        dds.set_challenge(Some(json!({ "domain": url.replace("http://", ""), "uri": url })));
+        let node = Node::start(&support::config(&url, &[("allow_insecure_http", "true")])).expect("starts");
+        node.wait(Wait::Registered, Some(GUARD)).unwrap_or_else(|error| panic!("{error}"));
+        node.stop(GUARD).expect("stops");
+    });
+}
+
+#[test]
+fn one_node_for_each_wallet_and_dds() {
+    let dds = DevDds::start().expect("a DDS");
+    let base = format!("{}/base", dds.url());
+    let node = Node::start(&support::config(&base, &[])).expect("starts");
+    for same in [base.clone(), format!("{base}/"), format!("{base}//"), base.replace("http", "HTTP")] {
+        let error = start_error(&support::config(&same, &[("node_version", "2.0.0")]));
+        assert_eq!(error.code(), ErrorCode::AlreadyRunning, "{same}: {error}");
+    }
+    let other = Node::start(&support::config(&format!("{base}/other"), &[])).expect("another DDS");
+    other.stop(GUARD).expect("stops");
+    node.stop(GUARD).expect("stops");
+    let again = Node::start(&support::config(&base, &[])).expect("the first one has stopped");
+    again.stop(GUARD).expect("stops");
+}
+
+#[test]
+fn a_ca_file_holds_certificates() {
+    let files = Files::new();
+    let missing = files.path("missing");
+    let empty = files.write("empty", "");
+    let no_pem = files.write("no-pem", "certificates, but not yet");
+    let key_only = files.write("key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let broken =
+        files.write("broken", "-----BEGIN CERTIFICATE-----\nno base64!\n-----END CERTIFICATE-----\n");
+    let no_der = files.write("no-der", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let directory = files.0.clone();
+    for path in [missing, empty, no_pem, key_only, broken, no_der, directory] {
+        let path = path.to_str().expect("UTF-8");
+        let error = start_error(&support::config("http://127.0.0.1:1", &[("ca_file", path)]));
+        assert_eq!(error.code(), ErrorCode::InvalidConfig);
+        assert!(error.message().contains(path) && error.message().contains("PEM"), "{error}");
+    }
+}
+
+#[test]
+fn secrets_are_in_no_debug_text() {
+    let config = support::config("http://127.0.0.1:1", &[]);
+    let shown = debug(&config);
+    assert!(shown.contains("[redacted]") && shown.contains("/example/v1"), "{shown}");
+    for secret in [CREDENTIALS, KEY, &KEY.to_uppercase()] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    // Nor byte by byte.
+    assert!(!shown.contains("76, 8, 131") && !shown.contains("110, 111, 116"), "{shown}");
+}
+
+/// A directory of the test's own, removed at its end.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        static LAST: AtomicUsize = AtomicUsize::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("posemesh-config-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("written");
+        path
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const LOADED: &str = "LOADED ";
+const REFUSED: &str = "REFUSED ";
+
+/// What the environment variables of a fresh process load: the error, or the debug text.
+fn load(environment: &[(&str, &OsStr)]) -> Result<String, String> {
+    let output = run_child("environment_child", "load", environment);
+    assert!(output.status.success(), "{output:?}");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let line =
+        |prefix| stdout.lines().find_map(|line| line.split_once(prefix)).map(|(_, rest)| rest.to_owned());
+    match line(LOADED) {
+        Some(debug) => Ok(debug),
+        None => Err(line(REFUSED).unwrap_or_else(|| panic!("neither loaded nor refused: {stdout}"))),
+    }
+}
+
+/// The other side of [`load`] and of [`sent_credentials`].
+#[test]
+fn environment_child() {
+    let Some(case) = child_case() else {
+        // In the test's own process: what is set here, if anything, must not matter without load_env.
+        return assert_eq!(debug(&Config::new()), debug(&Config::default()));
+    };
+    let mut config = Config::new();
+    let before = debug(&config);
+    match config.load_env() {
+        Err(error) => {
+            assert_eq!(error.code(), ErrorCode::InvalidConfig);
+            assert_eq!(debug(&config), before, "nothing has changed");
+            println!("{REFUSED}{error}");
+        }
+        Ok(loaded) if case == "load" => println!("{LOADED}{loaded:?}"),
+        Ok(loaded) => {
+            let node = Node::start(loaded).expect("starts");
+            node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+            node.stop(GUARD).expect("stops");
+            println!("{LOADED}");
+        }
+    }
+}
+
+#[test]
+fn every_option_is_loaded_from_its_variable() {
+    let values = [
+        ("DDS_BASE_URL", "http://127.0.0.1:4321/base"),
+        ("REG_SECRET", CREDENTIALS),
+        ("SECP256K1_PRIVHEX", KEY),
+        ("CAPABILITIES", "/from/env/v1, /from/env/v2"),
+        ("NODE_VERSION", "v9.8.7"),
+        ("MAX_CONCURRENCY", "31"),
+        ("REGISTER_INTERVAL_SECS", "1234"),
+        ("REGISTER_MAX_RETRY", "17"),
+        ("REQUEST_TIMEOUT_SECS", "4242"),
+        ("CALLBACK_BIND", "127.0.0.1:7654"),
+        ("CALLBACK_POLICY", "open"),
+        ("SIWE_DOMAIN", "sign.example"),
+        ("SIWE_FORMAT", "eip4361"),
+        ("CA_FILE", "/from/env/ca.pem"),
+        ("ALLOW_INSECURE_HTTP", "true"),
+    ];
+    // Setting them one by one gives the same, so the variables are those of the options.
+    let mut same = Config::new();
+    for option in OPTIONS.iter().filter(|option| option.name != "state_dir") {
+        let (_, value) = values.iter().find(|(name, _)| *name == option.env).expect(option.env);
+        same.set(option.name, value).expect("a good value");
+    }
+    let environment: Vec<_> = values.iter().map(|(name, value)| (*name, OsStr::new(*value))).collect();
+    assert_eq!(load(&environment), Ok(format!("{same:?}")));
+    assert_eq!(load(&[]), Ok(format!("{:?}", Config::new())));
+    assert_eq!(load(&[("UNRELATED", OsStr::new("x"))]), Ok(format!("{:?}", Config::new())));
+}
+
+#[test]
+fn bad_variables_are_named_as_they_are_in_the_environment() {
+    for option in OPTIONS {
+        // One of each: a process per value would take its time.
+        let bad = bad_values(option.name).first().unwrap_or(&"");
+        let error = load(&[(option.env, OsStr::new(bad))]).expect_err(option.env);
+        assert!(error.starts_with(option.env), "{error}");
+        assert!(!option.secret || bad.is_empty() || !error.contains(bad), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_stands_in_one_place() {
+    let files = Files::new();
+    let file = files.write("secret", CREDENTIALS);
+    for (name, name_file, value) in
+        [("REG_SECRET", "REG_SECRET_FILE", CREDENTIALS), ("SECP256K1_PRIVHEX", "SECP256K1_PRIVHEX_FILE", KEY)]
+    {
+        let both = [(name, OsStr::new(value)), (name_file, file.as_os_str())];
+        let error = load(&both).expect_err("both are set");
+        assert!(error.contains(&format!("{name} and {name_file} are both set")), "{error}");
+        assert!(!error.contains(value), "{error}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_variable_that_is_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    for option in OPTIONS {
+        let error = load(&[(option.env, OsStr::from_bytes(b"visible\xff"))]).expect_err(option.env);
+        assert!(error.starts_with(option.env) && error.contains("not UTF-8"), "{error}");
+        assert!(!error.contains("visible"), "{error}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn secret_files_that_cannot_be_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let files = Files::new();
+    let fifo = files.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is in POSIX");
+    assert!(made.success());
+    let mut cases = vec![
+        (files.path("missing"), "cannot be read"),
+        (files.write("empty", ""), "is empty"),
+        (files.write("newline", "\n"), "is empty"),
+        (files.write("blank", " \t\r\n"), "is empty"),
+        (files.0.clone(), "is not a regular file"),
+        (fifo, "is not a regular file"),
+        (PathBuf::from("/dev/zero"), "is not a regular file"),
+        (files.write("large", "x".repeat(64 * 1024 + 1)), "is larger than"),
+        (files.write("latin-1", b"hidd\xe9n"), "is not UTF-8"),
+        (files.write("nul", "hid\0den"), "NUL"),
+    ];
+    let unreadable = files.write("unreadable", CREDENTIALS);
+    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o000)).expect("our own file");
+    if fs::File::open(&unreadable).is_err() {
+        cases.push((unreadable, "cannot be read"));
+    } else {
+        println!("skipped the unreadable file: this user (root?) can read it");
+    }
+    for (path, says) in cases {
+        for variable in ["REG_SECRET_FILE", "SECP256K1_PRIVHEX_FILE"] {
+            let error = load(&[(variable, path.as_os_str())]).expect_err(says);
+            assert!(error.starts_with(variable) && error.contains(says), "{error}");
+            assert!(says == "NUL" || error.contains(path.to_str().expect("UTF-8")), "{error}");
+            assert!(!error.contains("hid"), "{error}");
+        }
+    }
+    // An empty name names no file.
+    assert!(load(&[("REG_SECRET_FILE", OsStr::new(""))]).is_err());
+}
+
+#[test]
+fn a_bad_key_in_a_file_is_not_shown() {
+    let files = Files::new();
+    let file = files.write("key", "not-a-key-but-still-secret");
+    let error = load(&[("SECP256K1_PRIVHEX_FILE", file.as_os_str())]).expect_err("no key");
+    assert!(error.starts_with("SECP256K1_PRIVHEX_FILE") && error.contains("hex"), "{error}");
+    assert!(!error.contains("still"), "{error}");
+}
+
+/// The credentials that a node sends which got them from this file.
+fn sent_credentials(file: &Path) -> String {
+    let dds = DevDds::start().expect("a DDS");
+    let url = dds.url();
+    let environment = [
+        ("DDS_BASE_URL", OsStr::new(&url)),
+        ("SECP256K1_PRIVHEX", OsStr::new(KEY)),
+        ("CAPABILITIES", OsStr::new("/a")),
+        ("NODE_VERSION", OsStr::new("1.2.3")),
+        ("REG_SECRET_FILE", file.as_os_str()),
+    ];
+    let output = run_child("environment_child", "register", &environment);
+    assert!(output.status.success(), "{output:?}");
+    let request = &dds.requests_to(Endpoint::Register)[0];
+    request.json().expect("JSON")["registration_credentials"].as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn one_newline_at_the_end_of_a_secret_file_is_ignored_and_nothing_else() {
+    let files = Files::new();
+    for (content, secret) in [
+        ("secret", "secret"),
+        ("secret\n", "secret"),
+        ("secret\r\n", "secret"),
+        ("secret\n\n", "secret\n"),
+        ("secret\r\n\r\n", "secret\r\n"),
+        ("secret\r", "secret\r"),
+        (" secret \n", " secret "),
+        ("two\nlines\n", "two\nlines"),
+    ] {
+        assert_eq!(sent_credentials(&files.write("secret", content)), secret, "{content:?}");
+    }
+    let longest = "x".repeat(64 * 1024);
+    assert_eq!(sent_credentials(&files.write("longest", &longest)), longest);
+}

@@ -1,0 +1,440 @@
+//! What a node makes of a DDS that refuses, breaks or misbehaves, and that it recovers by itself.
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use posemesh_dev_dds::{DevDds, Endpoint, Fault};
+use posemesh_node_registration::crypto::load_secp256k1_privhex;
+use posemesh_node_registration::error::ErrorCode;
+use posemesh_node_registration::event::EventKind;
+use posemesh_node_registration::log::Level;
+use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::register::{
+    RegistrationAttempt, RegistrationAttemptKind as Kind, register_once,
+};
+use posemesh_node_registration::status::State;
+use serde_json::{Value, json};
+use support::{CREDENTIALS, Events, GUARD, KEY};
+
+const BOTH: [Endpoint; 2] = [Endpoint::Challenge, Endpoint::Register];
+
+/// One way to fail, and what must be made of it.
+struct Case {
+    endpoint: Endpoint,
+    fault: Fault,
+    kind: Kind,
+    says: &'static str,
+}
+
+impl Case {
+    fn code(&self) -> ErrorCode {
+        if self.kind == Kind::RetryableFailure { ErrorCode::Unavailable } else { ErrorCode::Rejected }
+    }
+
+    /// Only a fault that needs a timeout gets a short one: this machine may be busy.
+    fn timeout(&self) -> Duration {
+        if self.fault == Fault::Hang { Duration::from_secs(1) } else { GUARD }
+    }
+}
+
+fn header_bomb() -> Fault {
+    let headers = (0..2000).map(|n| (format!("x-bomb-{n}"), "b".repeat(500))).collect();
+    Fault::Answer { code: 200, headers, body: Vec::new() }
+}
+
+fn cases() -> Vec<Case> {
+    use Kind::{Conflict, RetryableFailure as Retryable, SlowRetryFailure as Slow};
+    let at_both = [
+        (Fault::status(500), Retryable, "500 Internal Server Error"),
+        (Fault::status(503), Retryable, "503 Service Unavailable"),
+        (Fault::status(599), Retryable, "599"),
+        (Fault::status(429), Retryable, "429 Too Many Requests"),
+        (Fault::status(408), Retryable, "408 Request Timeout"),
+        (Fault::status(409), Conflict, "409 Conflict"),
+        (Fault::status(400), Slow, "400 Bad Request"),
+        (Fault::status(401), Slow, "401 Unauthorized"),
+        (Fault::status(403), Slow, "403 Forbidden"),
+        (Fault::status(404), Slow, "404 Not Found"),
+        (Fault::status(304), Slow, "304 Not Modified"),
+        (Fault::Reset, Retryable, "did not answer"),
+        (Fault::NotHttp, Retryable, "did not answer"),
+        (Fault::Hang, Retryable, "timed out"),
+        (header_bomb(), Retryable, "did not answer"),
+    ];
+    let at_challenge = [
+        (Fault::HalfBody, Retryable, "broke off"),
+        (Fault::EndlessBody, Retryable, "more than 65536 bytes"),
+        (Fault::Garbage, Retryable, "something else than a challenge"),
+        (Fault::InvalidUtf8, Retryable, "something else than a challenge"),
+        (Fault::status(204), Retryable, "something else than a challenge"),
+        (Fault::StaleNonce, Slow, "401 Unauthorized: the nonce was used before"),
+    ];
+    let case = |endpoint| move |(fault, kind, says)| Case { endpoint, fault, kind, says };
+    let mut cases: Vec<Case> = at_challenge.into_iter().map(case(Endpoint::Challenge)).collect();
+    for endpoint in BOTH {
+        cases.extend(at_both.clone().into_iter().map(case(endpoint)));
+    }
+    cases
+}
+
+fn dds() -> DevDds {
+    DevDds::start().expect("a DDS")
+}
+
+fn once(dds: &DevDds, credentials: &str) -> RegistrationAttempt {
+    once_within(GUARD, dds, credentials)
+}
+
+/// Registers once with a client that follows redirects, as reqwest's do unless told otherwise.
+fn once_within(timeout: Duration, dds: &DevDds, credentials: &str) -> RegistrationAttempt {
+    let key = load_secp256k1_privhex(KEY).expect("a good key");
+    let client = support::client(timeout);
+    let capabilities = ["/example/v1".to_owned()];
+    support::runtime().block_on(register_once(&dds.url(), "1.2.3", credentials, &key, &client, &capabilities))
+}
+
+fn error_text(attempt: &RegistrationAttempt) -> &str {
+    attempt.error_text().expect("a failure")
+}
+
+/// A node whose first attempt hangs, so that nothing is missed; `rearm` begins the next one.
+fn observed(dds: &DevDds, options: &[(&str, &str)]) -> (Node, Events) {
+    dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
+    let node = support::start(dds, options);
+    let events = Events::of(&node);
+    dds.clear_faults();
+    (node, events)
+}
+
+fn next_failure(events: &Events) -> (ErrorCode, String, Duration) {
+    events.next("failed attempt", |kind| match kind {
+        EventKind::AttemptFailed { code, message, retry_in } => Some((*code, message.clone(), *retry_in)),
+        _ => None,
+    })
+}
+
+/// Runs all cases at once: each waits out a real pause.
+fn in_parallel<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
+    thread::scope(|scope| {
+        let run = &run;
+        for case in cases {
+            scope.spawn(move || run(case));
+        }
+    });
+}
+
+#[test]
+fn register_once_tells_each_fault_apart() {
+    in_parallel(&cases(), |case| {
+        let dds = dds();
+        dds.inject(case.endpoint, case.fault.clone(), 1);
+        let attempt = once_within(case.timeout(), &dds, CREDENTIALS);
+        assert_eq!(attempt.kind(), case.kind, "{:?}: {attempt:?}", case.fault);
+        let error = error_text(&attempt);
+        assert!(error.contains(case.says), "{:?}: {error}", case.fault);
+        // The next one is not bothered by what was left of this one.
+        assert_eq!(once(&dds, CREDENTIALS).kind(), Kind::Registered);
+    });
+}
+
+#[test]
+fn a_node_shows_each_fault_and_recovers_by_itself() {
+    in_parallel(&cases(), |case| {
+        let dds = dds();
+        let timeout = case.timeout().as_secs().to_string();
+        let (node, events) =
+            observed(&dds, &[("register_interval_secs", "1"), ("request_timeout_secs", &timeout)]);
+        dds.inject(case.endpoint, case.fault.clone(), u32::MAX);
+        node.rearm().expect("the node runs");
+
+        let (code, message, retry_in) = next_failure(&events);
+        assert_eq!(code, case.code(), "{message}");
+        assert!(message.contains(case.says), "{:?}: {message}", case.fault);
+        if case.kind == Kind::RetryableFailure {
+            assert!(retry_in >= Duration::from_millis(1600), "{retry_in:?}");
+        } else {
+            assert_eq!(retry_in, Duration::from_secs(1));
+        }
+        let status = node.status().expect("this process");
+        assert_eq!((status.state, status.last_error), (State::Registering, Some(code)));
+        assert!(status.consecutive_failures >= 1);
+        let last_error = node.last_error().expect("this process").expect("a failure");
+        assert_eq!(last_error.code(), code);
+        assert!(last_error.message().contains(case.says), "{last_error}");
+
+        dds.clear_faults();
+        node.wait(Wait::Registered, Some(GUARD)).expect("recovers by itself");
+        let status = node.status().expect("this process");
+        assert_eq!((status.last_error, status.consecutive_failures), (None, 0));
+        assert_eq!(status.next_attempt_in(), None);
+        assert_eq!(node.last_error(), Ok(None));
+        assert_eq!(dds.nodes().len(), 1);
+        node.stop(GUARD).expect("stops");
+    });
+}
+
+#[test]
+fn any_2xx_registers_whatever_its_body() {
+    let faults = [
+        Fault::status(200),
+        Fault::status(204),
+        Fault::status(299),
+        Fault::HalfBody,
+        Fault::EndlessBody,
+        Fault::Garbage,
+        Fault::InvalidUtf8,
+    ];
+    for fault in faults {
+        let dds = dds();
+        dds.inject(Endpoint::Register, fault.clone(), 2);
+        assert_eq!(once(&dds, CREDENTIALS).kind(), Kind::Registered, "{fault:?}");
+        let node = support::start(&dds, &[]);
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        assert_eq!(node.status().expect("this process").attempts, 1, "{fault:?}");
+        assert_eq!(dds.requests().len(), 4, "{fault:?}");
+        node.stop(GUARD).expect("stops, whatever is still being sent");
+    }
+}
+
+#[test]
+fn the_first_backoff_is_two_seconds_and_retry_after_makes_it_longer() {
+    let after = |retry_after: Option<&str>| Fault::Status {
+        code: 503,
+        retry_after: retry_after.map(str::to_owned),
+        body: Vec::new(),
+    };
+    let cases = [
+        (None, 1600..=2400),
+        (Some("1"), 1600..=2400),
+        (Some("soon"), 1600..=2400),
+        (Some("Thu, 01 Jan 1970 00:00:00 GMT"), 1600..=2400),
+        (Some("7"), 7000..=7000),
+        (Some("86400"), 600_000..=600_000),
+        (Some("99999999999999999999"), 1600..=2400),
+        (Some("Fri, 31 Dec 9999 23:59:59 GMT"), 600_000..=600_000),
+    ];
+    for (retry_after, millis) in cases {
+        let dds = dds();
+        let (node, events) = observed(&dds, &[]);
+        dds.inject(Endpoint::Challenge, after(retry_after), u32::MAX);
+        node.rearm().expect("the node runs");
+        let (_, message, retry_in) = next_failure(&events);
+        assert!(millis.contains(&retry_in.as_millis()), "{retry_after:?}: {retry_in:?} after {message}");
+    }
+}
+
+#[test]
+fn a_dead_port_is_named_and_the_node_comes_back_with_it() {
+    // Bound but not listening: nobody else gets the port, and connections are refused.
+    let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    dead.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let address = dead.local_addr().expect("bound").as_socket().expect("IPv4");
+
+    let config = support::config(&format!("http://{address}"), &[]);
+    let node = Node::start(&config).expect("the node starts without DDS");
+    let events = Events::of(&node);
+    node.rearm().expect("the node runs");
+    let (code, message, _) = next_failure(&events);
+    assert_eq!(code, ErrorCode::Unavailable);
+    assert!(message.contains(&address.to_string()) && message.contains("refused"), "{message}");
+
+    drop(dead);
+    let dds = DevDds::builder().bind(address).start().expect("the port is free again");
+    node.wait(Wait::Registered, Some(GUARD)).expect("recovers by itself");
+    assert_eq!(dds.nodes().len(), 1);
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
+fn redirects_carry_nothing_elsewhere() {
+    for endpoint in BOTH {
+        for code in [301, 302, 303, 307, 308] {
+            let [dds, elsewhere] = [dds(), dds()];
+            let location = format!("{}{}", elsewhere.url(), endpoint.path());
+            dds.inject(endpoint, Fault::Redirect { code, location: location.clone() }, u32::MAX);
+
+            let (node, events) = observed(&dds, &[]);
+            dds.inject(endpoint, Fault::Redirect { code, location: location.clone() }, u32::MAX);
+            node.rearm().expect("the node runs");
+            let (error, message, _) = next_failure(&events);
+            assert_eq!(error, ErrorCode::Rejected);
+            assert!(message.contains(&code.to_string()) && message.contains(&location), "{message}");
+            node.stop(GUARD).expect("stops");
+            assert_eq!(elsewhere.requests().len(), 0, "{code} at {endpoint:?}, from a node");
+
+            let attempt = once(&dds, CREDENTIALS);
+            assert_eq!(attempt.kind(), Kind::SlowRetryFailure, "{attempt:?}");
+            assert!(error_text(&attempt).contains("redirect"), "{attempt:?}");
+            let followed = elsewhere.requests();
+            if [307, 308].contains(&code) {
+                assert_eq!(followed.len(), 0, "{code} at {endpoint:?}, from a client that follows");
+            }
+            // The host's own client turns the others into a GET, which says nothing.
+            for request in followed {
+                assert_eq!((request.method.as_str(), request.body.as_slice()), ("GET", b"".as_slice()));
+                assert!(!format!("{:?}", request.headers).contains(CREDENTIALS));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_challenge_is_not_answered() {
+    let refused = [
+        ("nonce", json!("short")),
+        ("nonce", json!("with a space")),
+        ("nonce", json!("nonce123\nURI: https://evil.example")),
+        ("nonce", Value::Null),
+        ("domain", json!("evil.example")),
+        ("uri", json!("https://evil.example/")),
+        ("uri", json!("no uri")),
+        ("version", json!("2")),
+        ("chainId", json!(0)),
+        ("chainId", json!(-8453)),
+        ("issuedAt", json!("2020-01-01T00:00:00Z")),
+        ("issuedAt", json!("yesterday")),
+    ];
+    for (field, value) in refused {
+        let dds = dds();
+        let (node, events) = observed(&dds, &[]);
+        dds.set_challenge(Some(json!({ field: value })));
+        node.rearm().expect("the node runs");
+        let (code, message, _) = next_failure(&events);
+        assert_eq!(code, ErrorCode::Unavailable, "{message}");
+        assert!(message.contains(&format!("refused to sign the challenge of DDS: {field} ")), "{message}");
+        assert!(!message.contains(char::is_control), "{message:?}");
+        node.stop(GUARD).expect("stops");
+
+        let attempt = once(&dds, CREDENTIALS);
+        assert_eq!(attempt.kind(), Kind::RetryableFailure, "{attempt:?}");
+        assert_eq!(dds.requests_to(Endpoint::Register).len(), 0, "{field}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_to_check() {
+    for seconds in [-600, 600] {
+        let dds = DevDds::builder().clock_offset_secs(seconds).start().expect("a DDS");
+        let attempt = once(&dds, CREDENTIALS);
+        assert!(error_text(&attempt).contains("check the clock"), "{attempt:?}");
+    }
+}
+
+/// An answer with this body, to the registration.
+fn refusal(code: u16, body: impl Into<Vec<u8>>) -> String {
+    let dds = dds();
+    dds.inject(Endpoint::Register, Fault::Status { code, retry_after: None, body: body.into() }, 1);
+    error_text(&once(&dds, CREDENTIALS)).to_owned()
+}
+
+#[test]
+fn the_words_of_dds_are_cut_at_a_character() {
+    // A two-, a three- and a four-byte character across the 512th byte.
+    for character in ["é", "€", "🔑"] {
+        for before in 509..=512 {
+            let start = "a".repeat(before);
+            let error = refusal(500, format!("{start}{character} and more"));
+            let whole = before + character.len() <= 512;
+            let shown = if whole { format!("{start}{character}") } else { start };
+            assert!(error.contains(": aaa") && error.ends_with('…'), "{error}");
+            assert!(error.contains(&shown) && error.contains(character) == whole, "{error}");
+        }
+    }
+    let error = refusal(500, "x".repeat(1024 * 1024));
+    assert!(error.len() < 1024, "{} bytes", error.len());
+    // Nor do they get longer where they are quoted by a parser or a redirect.
+    for answer in [
+        Fault::Answer {
+            code: 200,
+            headers: vec![],
+            body: json!({ "chainId": "x".repeat(60_000) }).to_string().into(),
+        },
+        Fault::Redirect { code: 307, location: format!("http://127.0.0.1:1/{}", "x".repeat(10_000)) },
+    ] {
+        let dds = dds();
+        dds.inject(Endpoint::Challenge, answer, 1);
+        let attempt = once(&dds, CREDENTIALS);
+        assert!(error_text(&attempt).len() < 1024, "{} bytes", error_text(&attempt).len());
+    }
+}
+
+#[test]
+fn the_words_of_dds_stay_on_one_line() {
+    let error = refusal(400, "no\r\nWARN forged\u{1b}[2J\u{7f}\0\u{85}\u{2028}\u{202e}end \"é\"");
+    assert!(
+        error.ends_with(r#": no\r\nWARN forged\u{1b}[2J\u{7f}\u{0}\u{85}\u{2028}\u{202e}end "é""#),
+        "{error}"
+    );
+    assert!(refusal(400, b"not \xff UTF-8".as_slice()).ends_with("not \u{fffd} UTF-8"));
+    assert!(refusal(400, " \r\n ").ends_with("400 Bad Request"));
+}
+
+#[test]
+fn credentials_never_come_back_in_an_error() {
+    let console = STANDARD.encode("0b5e4f2a-1111-4222-8333-444455556666:in-the-console");
+    let long = "long-".repeat(5000);
+    // What the node has, what DDS repeats, and what must not be seen of it.
+    let cases = [
+        (console.as_str(), format!("bad {console}"), console.as_str()),
+        (&console, "the secret in-the-console is wrong".into(), "in-the-console"),
+        (" spaced-secret\n", "bad spaced-secret".into(), "spaced-secret"),
+        ("quo\"table\\key", json!({ "got": "quo\"table\\key" }).to_string(), "table"),
+        (&long, format!("bad {long}"), "long-"),
+        ("cut-short-secret", "bad cut-short-sec".into(), "cut-short"),
+        ("twice-over", "twice-overtwice-over".into(), "twice"),
+    ];
+    for (credentials, body, hidden) in cases {
+        for endpoint in BOTH {
+            let dds = dds();
+            let fault = || Fault::Status { code: 403, retry_after: None, body: body.clone().into() };
+            dds.inject(endpoint, fault(), 1);
+            let attempt = once(&dds, credentials);
+            let shown = format!("{attempt:?}");
+            assert!(shown.contains("403") && shown.contains("[redacted]"), "{shown}");
+            assert!(!shown.contains(hidden), "{hidden} in {shown}");
+
+            let (node, events) = observed(&dds, &[("reg_secret", credentials)]);
+            dds.inject(endpoint, fault(), u32::MAX);
+            node.rearm().expect("the node runs");
+            let (_, message, _) = next_failure(&events);
+            assert!(message.contains("[redacted]") && !message.contains(hidden), "{message}");
+            let timed_out = node.wait(Wait::Registered, Some(Duration::ZERO)).expect_err("not registered");
+            assert!(!timed_out.message().contains(hidden), "{timed_out}");
+            assert!(!format!("{:?}", node.last_error()).contains(hidden));
+            node.stop(GUARD).expect("stops");
+        }
+    }
+}
+
+#[test]
+fn a_lasting_refusal_shows_and_is_warned_about_once() {
+    support::logged();
+    let dds = dds();
+    let words = "this wallet is not on the list";
+    let fault = Fault::Status { code: 403, retry_after: None, body: words.into() };
+    dds.inject(Endpoint::Register, fault, u32::MAX);
+    let node = support::start(&dds, &[("register_interval_secs", "1")]);
+    assert!(dds.wait_for_requests(Endpoint::Register, 4, GUARD), "it goes on trying");
+
+    let status = node.status().expect("this process");
+    assert_eq!((status.state, status.last_error), (State::Registering, Some(ErrorCode::Rejected)));
+    assert!(status.consecutive_failures >= 3, "{status:?}");
+    let error = node.last_error().expect("this process").expect("a refusal");
+    assert_eq!(error.code(), ErrorCode::Rejected);
+    assert!(error.message().contains(words), "{error}");
+    node.stop(GUARD).expect("stops");
+
+    let about: Vec<_> =
+        support::logged().into_iter().filter(|record| record.message.contains(&dds.authority())).collect();
+    let refusals: Vec<_> = about.iter().filter(|record| record.message.contains(words)).collect();
+    let levels: Vec<_> = refusals.iter().map(|record| record.level).collect();
+    assert!(levels.len() >= 3, "{about:#?}");
+    assert_eq!(levels[0], Level::Warn);
+    assert!(levels[1..].iter().all(|level| *level == Level::Debug), "{refusals:#?}");
+    assert!(!format!("{about:?}").contains(CREDENTIALS));
+}

@@ -1,0 +1,146 @@
+//! What the integration tests share: a node's configuration, a client, what a node tells, processes.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::process::{Command, Output};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use posemesh_dev_dds::DevDds;
+use posemesh_node_registration::config::Config;
+use posemesh_node_registration::event::{Event, EventKind};
+use posemesh_node_registration::log::{self, Level, Record};
+use posemesh_node_registration::node::Node;
+use posemesh_node_registration::status::State;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Ends a test that hangs. Nothing is expected to take anywhere near as long.
+pub(crate) const GUARD: Duration = Duration::from_secs(60);
+
+/// A private key of no value, and its wallet.
+pub(crate) const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
+pub(crate) const WALLET: &str = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
+
+/// Registration credentials that are none of the console's.
+pub(crate) const CREDENTIALS: &str = "not-from-the-console-7f3a";
+
+/// A node's configuration with all that is required, for this DDS.
+pub(crate) fn config(dds_base_url: &str, options: &[(&str, &str)]) -> Config {
+    let mut config = Config::new();
+    let required = [
+        ("dds_base_url", dds_base_url),
+        ("reg_secret", CREDENTIALS),
+        ("secp256k1_privhex", KEY),
+        ("capabilities", "/example/v1"),
+        ("node_version", "1.2.3"),
+    ];
+    for (name, value) in required.iter().chain(options) {
+        config.set(name, value).expect("a good option");
+    }
+    config
+}
+
+/// A running node.
+pub(crate) fn start(dds: &DevDds, options: &[(&str, &str)]) -> Node {
+    Node::start(&config(&dds.url(), options)).expect("the node starts")
+}
+
+/// A client as a host may have one, which by default follows redirects. `Client::new` would look for a
+/// process-wide TLS provider, of which there is none.
+pub(crate) fn client(timeout: Duration) -> reqwest::Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows TLS 1.2 and 1.3")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .expect("a client")
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// The events of a node, from now on.
+pub(crate) struct Events(Receiver<Event>);
+
+impl Events {
+    pub(crate) fn of(node: &Node) -> Self {
+        let (sender, receiver) = channel();
+        node.set_event_callback(move |event| drop(sender.send(event.clone()))).expect("the node runs");
+        Self(receiver)
+    }
+
+    /// The next event that `pick` finds something in.
+    pub(crate) fn next<T>(&self, what: &str, pick: impl Fn(&EventKind) -> Option<T>) -> T {
+        let deadline = Instant::now() + GUARD;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let event = self.0.recv_timeout(left).unwrap_or_else(|error| panic!("no {what}: {error}"));
+            if let Some(found) = pick(&event.kind) {
+                return found;
+            }
+        }
+    }
+
+    pub(crate) fn until_state(&self, state: State) {
+        self.next(state.name(), |kind| {
+            matches!(kind, EventKind::StatusChanged { to, .. } if *to == state).then_some(())
+        });
+    }
+
+    /// What has been delivered and not been looked at.
+    pub(crate) fn rest(&self) -> Vec<Event> {
+        self.0.try_iter().collect()
+    }
+}
+
+/// Every log record of this process, from the first call on. A node delivers what is left when it stops.
+pub(crate) fn logged() -> Vec<Record> {
+    static RECORDS: OnceLock<Arc<Mutex<Vec<Record>>>> = OnceLock::new();
+    let records = RECORDS.get_or_init(|| {
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&records);
+        log::set_callback(Level::Debug, move |record| sink.lock().expect("no panics").push(record.clone()));
+        records
+    });
+    records.lock().expect("no panics").clone()
+}
+
+/// Runs one test of this binary in a process of its own, with these variables and no others, and returns
+/// what it printed. Within that process, [`child_case`] is `case`.
+pub(crate) fn run_child(test: &str, case: &str, environment: &[(&str, &std::ffi::OsStr)]) -> Output {
+    Command::new(std::env::current_exe().expect("this binary"))
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env_clear()
+        .env(CHILD_CASE, case)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("a child process")
+}
+
+/// The case that this process was started for by [`run_child`]; `None` in the test's own process.
+pub(crate) fn child_case() -> Option<String> {
+    std::env::var(CHILD_CASE).ok()
+}
+
+const CHILD_CASE: &str = "POSEMESH_TEST_CHILD_CASE";
+
+/// Runs a test's body in a process of its own, for what is shared within a process.
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    if child_case().is_some() {
+        return body();
+    }
+    let output = run_child(test, "alone", &[]);
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    // A name that matches no test would succeed too.
+    assert!(stdout.contains("1 passed"), "{stdout}");
+}

@@ -1,0 +1,277 @@
+//! The way to DDS through the network: TLS with several roots of trust, and proxies.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use posemesh_dev_dds::DevDds;
+use posemesh_node_registration::config::Config;
+use posemesh_node_registration::error::{Error, ErrorCode};
+use posemesh_node_registration::event::EventKind;
+use posemesh_node_registration::node::{Node, Wait};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::TlsAcceptor;
+
+const GUARD: Duration = Duration::from_secs(60);
+
+/// TLS in front of a local DDS, with a certificate authority that only this test knows.
+struct TlsFront {
+    address: SocketAddr,
+    ca_file: PathBuf,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl TlsFront {
+    fn start(name: &str, host: &str, dds: &DevDds) -> Self {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new([]).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([host.to_owned()])
+            .unwrap()
+            .signed_by(&key, &Issuer::new(ca, &ca_key))
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let behind: SocketAddr = dds.authority().parse().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = forward(listener, TlsAcceptor::from(Arc::new(config)), behind) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let ca_file = std::env::temp_dir().join(format!("posemesh-{name}-{}.pem", std::process::id()));
+        std::fs::write(&ca_file, ca_pem).unwrap();
+        Self { address, ca_file, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap();
+        std::fs::remove_file(&self.ca_file).unwrap();
+    }
+}
+
+async fn forward(listener: TcpListener, acceptor: TlsAcceptor, behind: SocketAddr) {
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            // A client that does not trust us leaves in the handshake.
+            let Ok(mut tls) = acceptor.accept(stream).await else { return };
+            let mut plain = tokio::net::TcpStream::connect(behind).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
+        });
+    }
+}
+
+fn config(dds_base_url: &str, siwe_domain: &str) -> Config {
+    let mut config = Config::new();
+    for (name, value) in [
+        ("dds_base_url", dds_base_url),
+        ("siwe_domain", siwe_domain),
+        ("reg_secret", "credentials"),
+        ("secp256k1_privhex", "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90"),
+        ("node_version", "1.0.0"),
+        ("capabilities", "/example/v1"),
+    ] {
+        config.set(name, value).unwrap();
+    }
+    config
+}
+
+/// What the first attempt of a node fails with.
+fn first_failure(config: &Config) -> Error {
+    let node = Node::start(config).unwrap();
+    let (failed, failures) = std::sync::mpsc::channel();
+    node.set_event_callback(move |event| {
+        if let EventKind::AttemptFailed { code, message, .. } = &event.kind {
+            let _ = failed.send(Error::new(*code, message.clone()));
+        }
+    })
+    .unwrap();
+    // What failed before the callback was set is not told again.
+    node.rearm().unwrap();
+    let failure = failures.recv_timeout(GUARD).unwrap();
+    node.stop(GUARD).unwrap();
+    failure
+}
+
+/// Runs one test of this file again in a process of its own, with these variables.
+fn in_a_process_of_its_own(test: &str, variables: &[(&str, &str)]) {
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("POSEMESH_TEST_CHILD", "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{shown}\n{}", String::from_utf8_lossy(&run.stderr));
+    assert!(shown.contains("1 passed"), "{shown}");
+}
+
+fn is_child() -> bool {
+    std::env::var_os("POSEMESH_TEST_CHILD").is_some()
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap()
+}
+
+#[test]
+fn a_ca_file_is_trusted_and_nobody_else_is() {
+    let dds = DevDds::start().unwrap();
+    let front = TlsFront::start("ca", "127.0.0.1", &dds);
+    let mut config = config(&format!("https://{}", front.address), &dds.authority());
+
+    let failure = first_failure(&config);
+    assert_eq!(failure.code(), ErrorCode::Unavailable);
+    assert!(failure.message().contains("certificate"), "{failure}");
+    assert!(dds.requests().is_empty());
+
+    config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
+    let node = Node::start(&config).unwrap();
+    node.wait(Wait::Registered, Some(GUARD)).unwrap();
+    node.stop(GUARD).unwrap();
+    assert!(CryptoProvider::get_default().is_none(), "the process's TLS provider is the host's to choose");
+}
+
+#[test]
+fn a_certificate_for_another_host_is_refused() {
+    let dds = DevDds::start().unwrap();
+    let front = TlsFront::start("host", "dds.example", &dds);
+    let mut config = config(&format!("https://{}", front.address), &dds.authority());
+    config.set("secp256k1_privhex", &"1".repeat(64)).unwrap();
+    config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
+    let failure = first_failure(&config);
+    assert!(failure.message().contains("certificate"), "{failure}");
+    assert!(dds.requests().is_empty());
+}
+
+#[test]
+fn ssl_cert_file_is_honoured() {
+    if is_child() {
+        let node = Node::start(&config(&variable("DDS"), &variable("DOMAIN"))).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        return;
+    }
+    let dds = DevDds::start().unwrap();
+    let front = TlsFront::start("env", "127.0.0.1", &dds);
+    in_a_process_of_its_own(
+        "ssl_cert_file_is_honoured",
+        &[
+            ("SSL_CERT_FILE", front.ca_file.to_str().unwrap()),
+            ("DDS", &format!("https://{}", front.address)),
+            ("DOMAIN", &dds.authority()),
+        ],
+    );
+}
+
+#[test]
+fn without_system_roots_the_bundled_ones_serve() {
+    if is_child() {
+        // Starting is what reads the roots; nothing is asked of the network.
+        let mut config = config(&variable("DDS"), "any");
+        config.set("request_timeout_secs", "1").unwrap();
+        let failure = first_failure(&config);
+        assert!(failure.message().contains("certificate"), "{failure}");
+        return;
+    }
+    let dds = DevDds::start().unwrap();
+    let front = TlsFront::start("none", "127.0.0.1", &dds);
+    in_a_process_of_its_own(
+        "without_system_roots_the_bundled_ones_serve",
+        &[("SSL_CERT_FILE", "/nonexistent/roots.pem"), ("DDS", &format!("https://{}", front.address))],
+    );
+}
+
+/// A proxy that takes one request and answers it with 403.
+fn refusing_proxy() -> (SocketAddr, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(GUARD)).unwrap();
+        let mut first_line = String::new();
+        BufReader::new(&stream).read_line(&mut first_line).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        first_line
+    });
+    (address, seen)
+}
+
+#[test]
+fn a_proxy_is_used_for_other_machines() {
+    if is_child() {
+        let mut config = config(&variable("DDS"), "any");
+        config.set("allow_insecure_http", "true").unwrap();
+        let node = Node::start(&config).unwrap();
+        let error = node.wait(Wait::Registered, Some(Duration::from_secs(2))).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Timeout);
+        return;
+    }
+    // The names end in .invalid, which never resolve (RFC 6761): only the proxy can be asked.
+    for (url, variable, first_line) in [
+        (
+            "http://dds.invalid",
+            "http_proxy",
+            "POST http://dds.invalid/internal/v1/auth/siwe/request HTTP/1.1\r\n",
+        ),
+        ("https://dds.invalid", "https_proxy", "CONNECT dds.invalid:443 HTTP/1.1\r\n"),
+    ] {
+        let (proxy, seen) = refusing_proxy();
+        in_a_process_of_its_own(
+            "a_proxy_is_used_for_other_machines",
+            &[(variable, &format!("http://{proxy}")), ("DDS", url)],
+        );
+        assert_eq!(seen.join().unwrap(), first_line);
+    }
+}
+
+#[test]
+fn a_proxy_is_never_used_for_this_machine() {
+    if is_child() {
+        let node = Node::start(&config(&variable("DDS"), "any")).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        return;
+    }
+    let dds = DevDds::start().unwrap();
+    // Nobody listens there.
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("http://{dead}");
+    in_a_process_of_its_own(
+        "a_proxy_is_never_used_for_this_machine",
+        &[("http_proxy", &proxy), ("https_proxy", &proxy), ("all_proxy", &proxy), ("DDS", &dds.url())],
+    );
+}
