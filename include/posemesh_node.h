@@ -425,7 +425,7 @@ pmn_result pmn_node_sign(const pmn_node *node,
 /// larger than the library knows, what the library does not know stays as it was.
 pmn_result pmn_node_status(const pmn_node *node, pmn_status *status);
 
-/// Writes the secret that DDS has sent.
+/// Writes the secret that DDS has sent: at most 4096 bytes of UTF-8, and a NUL.
 ///
 /// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top. The
 /// library leaves no copy but the one in your buffer: wipe that when you are done with it.
