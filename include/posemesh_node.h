@@ -68,7 +68,8 @@
  *     handler, sets no locale and no environment variable, and writes nothing to stdout or stderr.
  *
  *     After fork(), a node of the parent answers PMN_ERR_FORKED in the child at once; freeing it there is
- *     fine and touches nothing of the parent. The child may start nodes of its own.
+ *     fine and touches nothing of the parent. The child may start nodes of its own, and sets callbacks of
+ *     its own: those of the parent are not called there.
  *
  * Ownership
  *
@@ -373,9 +374,10 @@ pmn_result pmn_node_stop(pmn_node *node, uint32_t timeout_ms);
 
 /// Stops a node, if that was not done, and frees it. NULL is fine.
 ///
-/// Blocks as pmn_node_stop() does, for at most five seconds. Inside a callback it does not block: the node
-/// goes when the callback has returned, and no event callback of the node begins after that. No other
-/// thread may be in a call with this node, nor make one later.
+/// Blocks as pmn_node_stop() does, for at most five seconds: a callback that is stuck for longer keeps the
+/// library's threads. Inside a callback it does not block: the node goes when the callback has returned, and
+/// no event callback of the node begins after that. No other thread may be in a call with this node, nor
+/// make one later.
 void pmn_node_free(pmn_node *node);
 
 /// Waits until the node is registered (PMN_WAIT_REGISTERED) or has a secret (PMN_WAIT_SECRET).

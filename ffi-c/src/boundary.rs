@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use posemesh_node_registration::error::{Error, ErrorCode, Result};
 
-use crate::error::{PMN_OK, pmn_error, pmn_result};
+use crate::error::{PMN_OK, number, pmn_error, pmn_result};
 use crate::event::pmn_destroy_fn;
 
 /// Runs the body of an export. A panic ends here; a failure becomes its number, and an error object for a
@@ -26,12 +26,10 @@ pub(crate) fn guard(
     let Err(failure) = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(panicked) else {
         return PMN_OK;
     };
-    let object = pmn_error::new(&failure);
-    let code = object.code();
     if let Some(error) = error {
-        error.write(give(object));
+        error.write(give(pmn_error::new(&failure)));
     }
-    code
+    number(failure.code())
 }
 
 /// As [`guard`], for exports that cannot say that they failed: they answer `fallback`.

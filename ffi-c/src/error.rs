@@ -90,10 +90,6 @@ impl pmn_error {
     pub(crate) fn new(error: &Error) -> Self {
         Self { code: number(error.code()), message: readable(error.message()) }
     }
-
-    pub(crate) fn code(&self) -> pmn_result {
-        self.code
-    }
 }
 
 /// The name of a result, such as "PMN_ERR_TIMEOUT"; "PMN_ERR_UNKNOWN" for a number that has none.
@@ -107,7 +103,7 @@ pub extern "C" fn pmn_result_name(result: pmn_result) -> *const c_char {
 /// The number of an error: what the failed call returned. PMN_OK for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_error_code(error: *const pmn_error) -> pmn_result {
-    borrow!(error).map_or(PMN_OK, pmn_error::code)
+    borrow!(error).map_or(PMN_OK, |error| error.code)
 }
 
 /// What went wrong and what to do next, as UTF-8 for people. Never NULL; "" for a NULL error.
