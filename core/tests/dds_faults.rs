@@ -317,6 +317,30 @@ fn a_refused_challenge_is_not_answered() {
 }
 
 #[test]
+fn a_challenge_of_64_kib_is_read_and_a_longer_one_is_not() {
+    for (length, kind) in [(65_536, Kind::Registered), (65_537, Kind::RetryableFailure)] {
+        let dds = dds();
+        let issued_at = chrono::Utc::now().to_rfc3339();
+        let mut challenge = json!({
+            "nonce": "abcdefgh1234",
+            "domain": dds.authority(),
+            "uri": dds.url(),
+            "version": "1",
+            "chainId": 8453,
+            "issuedAt": issued_at,
+            "padding": "",
+        });
+        challenge["padding"] = "x".repeat(length - challenge.to_string().len()).into();
+        let body = challenge.to_string().into_bytes();
+        assert_eq!(body.len(), length);
+        dds.inject(Endpoint::Challenge, Fault::Answer { code: 200, headers: vec![], body }, 1);
+        dds.inject(Endpoint::Register, Fault::status(200), 1);
+        let attempt = once(&dds, CREDENTIALS);
+        assert_eq!(attempt.kind(), kind, "{length} bytes: {attempt:?}");
+    }
+}
+
+#[test]
 fn a_clock_that_is_off_is_told_to_check() {
     for seconds in [-600, 600] {
         let dds = DevDds::builder().clock_offset_secs(seconds).start().expect("a DDS");
