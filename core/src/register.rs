@@ -324,7 +324,7 @@ where
     loop {
         // Parked: nothing runs until the state says something else.
         until(&mut signal, |now| now.state != State::Registered).await;
-        let registration = store.begin_attempt();
+        let Some(registration) = store.begin_attempt() else { continue };
         let began = Instant::now();
         let finished = tokio::select! {
             finished = attempt() => finished,
