@@ -107,6 +107,7 @@ fn observed(dds: &DevDds, options: &[(&str, &str)]) -> (Node, Events) {
     dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
     let node = support::start(dds, options);
     let events = Events::of(&node);
+    assert!(dds.wait_for_requests(Endpoint::Challenge, 1, GUARD), "the first attempt");
     dds.clear_faults();
     (node, events)
 }
