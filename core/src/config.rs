@@ -113,12 +113,15 @@ pub static OPTIONS: &[ConfigOption] = &[
         default: None,
         required: true,
         secret: false,
-        expects: "at least one capability, comma-separated, none of them empty",
+        expects: "at least one capability, comma-separated, none empty or with control characters",
         help: "What the node can do, such as /reconstruction/global-refinement/v1.",
         apply: |config, value| {
             let capabilities: Vec<String> = value.split(',').map(|entry| entry.trim().to_owned()).collect();
             if capabilities.iter().any(String::is_empty) {
                 return Err(Invalid::value("has an empty entry"));
+            }
+            if value.contains(char::is_control) {
+                return Err(Invalid::value("has a control character"));
             }
             config.capabilities = Some(capabilities);
             Ok(())

@@ -217,6 +217,8 @@ impl Server {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
+                // A peer that has sent all it will send still wants its answer.
+                .half_close(true)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {

@@ -325,6 +325,10 @@ where
 {
     let mut signal = store.signal();
     loop {
+        if signal.borrow().state == State::Registered {
+            // By an attempt, or by a callback of DDS during one or between two.
+            policy.succeeded();
+        }
         // Parked: nothing runs until the state says something else.
         until(&mut signal, |now| now.state != State::Registered && !now.stopped).await;
         let Some(registration) = store.begin_attempt() else { continue };
@@ -341,7 +345,6 @@ where
         };
         if finished.kind == RegistrationAttemptKind::Registered {
             if store.finish_attempt(registration) {
-                policy.succeeded();
                 log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
             }
             continue;

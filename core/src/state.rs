@@ -188,10 +188,11 @@ impl Store {
         self.update(|inner| inner.status.running = true);
     }
 
-    /// An attempt begins. Returns the registration that it is for; `None` after a stop.
+    /// An attempt begins. Returns the registration that it is for; `None` after a stop, or when somebody else,
+    /// such as a callback, has just confirmed it.
     pub(crate) fn begin_attempt(&self) -> Option<u64> {
         self.update(|inner| {
-            if inner.stopped {
+            if inner.stopped || inner.status.state == State::Registered {
                 return None;
             }
             inner.status.state = State::Registering;
@@ -568,5 +569,22 @@ impl Drop for LockGuard {
         if lock.holder.is_some_and(|(token, _)| token == self.token) {
             lock.holder = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_does_not_begin_over_a_registration() {
+        let store = Store::default();
+        let registration = store.begin_attempt().expect("not registered");
+        let accepted = store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("s"));
+        assert_eq!(accepted, Acceptance::New(1));
+        assert_eq!(store.begin_attempt(), None);
+        assert_eq!((store.status().state, store.status().attempts), (State::Registered, 1));
+        store.rearm().expect("not stopped");
+        assert_eq!(store.begin_attempt(), Some(registration + 1));
     }
 }

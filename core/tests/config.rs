@@ -52,7 +52,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             ORDER,
             "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         ],
-        "capabilities" => &[",", "/a,", ",/a", "/a,,/b", "/a, ,/b"],
+        "capabilities" => &[",", "/a,", ",/a", "/a,,/b", "/a, ,/b", "/a\n/b"],
         "node_version" => &[
             "1", "1.2", "v", "vv1.2.3", "V1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "latest", " 1.2.3",
             "1.2.3\n",
@@ -277,6 +277,40 @@ fn http_elsewhere_is_allowed_when_asked_for() {
         node.wait(Wait::Registered, Some(GUARD)).unwrap_or_else(|error| panic!("{error}"));
         node.stop(GUARD).expect("stops");
     });
+}
+
+#[test]
+fn what_is_configured_is_sent() {
+    let dds = DevDds::start().expect("a DDS");
+    let options = [
+        ("reg_secret", " as it is\n"),
+        ("capabilities", " /b/v1 , /a/v1,/b/v1"),
+        ("node_version", "v1.2.3-rc.1+build.5"),
+        ("max_concurrency", "4294967295"),
+    ];
+    let node = Node::start(&support::config(&dds.url(), &options)).expect("starts");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    node.stop(GUARD).expect("stops");
+    let mut sent = dds.requests_to(Endpoint::Register)[0].json().expect("JSON");
+    let sent = sent.as_object_mut().expect("an object");
+    assert!(sent.remove("message").is_some() && sent.remove("signature").is_some());
+    assert_eq!(
+        *sent,
+        *json!({
+            "registration_credentials": " as it is\n",
+            "capabilities": ["/b/v1", "/a/v1", "/b/v1"],
+            "version": "v1.2.3-rc.1+build.5",
+            "max_concurrency": 4_294_967_295_u32,
+        })
+        .as_object()
+        .expect("an object")
+    );
+
+    let node = Node::start(&support::config(&dds.url(), &[])).expect("starts");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    node.stop(GUARD).expect("stops");
+    let sent = dds.requests_to(Endpoint::Register)[1].json().expect("JSON");
+    assert_eq!(sent.get("max_concurrency"), None, "not sent when not set");
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn observed(dds: &DevDds, options: &[(&str, &str)]) -> (Node, Events) {
     dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
     let node = support::start(dds, options);
     let events = Events::of(&node);
+    assert!(dds.wait_for_requests(Endpoint::Challenge, 1, GUARD), "the first attempt");
     dds.clear_faults();
     (node, events)
 }
@@ -313,6 +314,30 @@ fn a_refused_challenge_is_not_answered() {
         let attempt = once(&dds, CREDENTIALS);
         assert_eq!(attempt.kind(), Kind::RetryableFailure, "{attempt:?}");
         assert_eq!(dds.requests_to(Endpoint::Register).len(), 0, "{field}");
+    }
+}
+
+#[test]
+fn a_challenge_of_64_kib_is_read_and_a_longer_one_is_not() {
+    for (length, kind) in [(65_536, Kind::Registered), (65_537, Kind::RetryableFailure)] {
+        let dds = dds();
+        let issued_at = chrono::Utc::now().to_rfc3339();
+        let mut challenge = json!({
+            "nonce": "abcdefgh1234",
+            "domain": dds.authority(),
+            "uri": dds.url(),
+            "version": "1",
+            "chainId": 8453,
+            "issuedAt": issued_at,
+            "padding": "",
+        });
+        challenge["padding"] = "x".repeat(length - challenge.to_string().len()).into();
+        let body = challenge.to_string().into_bytes();
+        assert_eq!(body.len(), length);
+        dds.inject(Endpoint::Challenge, Fault::Answer { code: 200, headers: vec![], body }, 1);
+        dds.inject(Endpoint::Register, Fault::status(200), 1);
+        let attempt = once(&dds, CREDENTIALS);
+        assert_eq!(attempt.kind(), kind, "{length} bytes: {attempt:?}");
     }
 }
 

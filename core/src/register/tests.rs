@@ -306,6 +306,21 @@ async fn a_callback_from_dds_ends_a_pause_and_parks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_callback_from_dds_resets_the_backoff_as_any_success() {
+    let script = Script::new([retryable(), retryable(), retryable(), retryable(), registered()]);
+    let store = spawn_registrar(&script, -1);
+    while script.attempts() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    settle().await;
+    store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
+    settle().await;
+    store.rearm().unwrap();
+    store.wait_async(Wait::Registered).await.unwrap();
+    assert_jittered(script.pauses()[3], secs(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_after_dds_has_called_back_does_not_count() {
     let store = Store::default();
     let registration = store.begin_attempt().unwrap();
@@ -333,9 +348,11 @@ fn a_late_secret_of_the_former_registration_does_not_shut_out_the_new_one() {
     assert_eq!(accept("late"), Acceptance::New(1));
     assert!(matches!(accept("another"), Acceptance::Refused(_)));
 
+    store.rearm().unwrap();
     let registration = store.begin_attempt().unwrap();
+    assert_eq!(accept("late again"), Acceptance::New(2));
     store.hand_in(registration);
-    assert_eq!(accept("of this registration"), Acceptance::New(2));
+    assert_eq!(accept("of this registration"), Acceptance::New(3));
     assert_eq!(accept("of this registration"), Acceptance::Same);
     assert!(matches!(accept("another"), Acceptance::Refused(_)));
 }
