@@ -7,10 +7,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crate::gate::gate;
 use crate::runtime::{OwnThread, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -80,11 +81,9 @@ impl Dispatcher {
         if self.queue.lock().unwrap_or_else(PoisonError::into_inner).thread.is_none() {
             return true;
         }
-        let (reached, barrier) = mpsc::channel();
-        self.push(Box::new(move || {
-            let _ = reached.send(());
-        }));
-        barrier.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+        let (opener, reached) = gate();
+        self.push(Box::new(move || drop(opener)));
+        reached.wait_until(deadline)
     }
 
     /// Delivers what is queued and ends the thread. Called from the thread itself it only asks for that.
@@ -158,6 +157,7 @@ impl<T: Send + 'static> Subscription<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
     use std::time::Duration;
 
     fn soon() -> Instant {

@@ -24,6 +24,7 @@ mod dds;
 mod dispatcher;
 pub mod error;
 pub mod event;
+mod gate;
 pub mod http;
 pub mod log;
 pub mod node;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use crate::crypto;
 use crate::dispatcher::Subscription;
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
+use crate::gate::{Gate, gate};
 use crate::http::{Callback, Server};
 use crate::log::log;
 use crate::process::{self, Generation};
@@ -60,8 +61,8 @@ enum Life {
 /// What `stop` takes down.
 struct Running {
     stop: Option<oneshot::Sender<()>>,
-    /// Disconnects when the node's task is over.
-    done: mpsc::Receiver<()>,
+    /// Opens when the node's task is over.
+    done: Gate,
     runtime: Arc<Runtime>,
     /// Kept in the process's list of running nodes.
     identity: (String, String),
@@ -101,7 +102,7 @@ impl Node {
         let server = server.transpose()?;
 
         let (stop, asked_to_stop) = oneshot::channel::<()>();
-        let (running, done) = mpsc::channel::<()>();
+        let (running, done) = gate();
         let task = run(Arc::clone(&store), Arc::clone(&settings), client, server, asked_to_stop);
         let crashed = Arc::clone(&store);
         let task = runtime.handle().spawn(task);
@@ -357,8 +358,7 @@ impl Inner {
     }
 
     fn take_down(&self, running: &Running, deadline: Instant, deliver: Deliver) -> Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if running.done.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if !running.done.wait_until(deadline) {
             return Err(stop_timed_out("the node's task has not ended"));
         }
         log!(Info, "node", "stopped");

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::dds::HttpClients;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gate::gate;
 use crate::process::{self, Generation};
 
 /// How long the end of the runtime waits for a name look-up that the system does not give back.
@@ -45,24 +46,36 @@ impl Runtime {
     }
 
     fn start() -> Result<Self> {
-        let failed = |error: io::Error| {
+        let failed = |error: &io::Error| {
             Error::new(ErrorCode::Io, format!("cannot start the library's runtime thread: {error}"))
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(1)
-            .thread_name("posemesh-dns")
-            .thread_keep_alive(Duration::from_secs(1))
-            .build()
-            .map_err(failed)?;
-        let handle = runtime.handle().clone();
         let (shutdown, asked_to_shut_down) = oneshot::channel();
+        let built = Arc::new(OnceLock::new());
+        let (opener, ready) = gate();
+        let to_caller = Arc::clone(&built);
         let thread = spawn_thread(OwnThread::Runtime, move || {
-            let _ = runtime.block_on(asked_to_shut_down);
-            runtime.shutdown_timeout(LOOKUP_GRACE);
+            // Made here, for the same reason for which there is `gate`.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .max_blocking_threads(1)
+                .thread_name("posemesh-dns")
+                .thread_keep_alive(Duration::from_secs(1))
+                .build();
+            let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
+            let _ = to_caller.set(handle.map_err(|error| failed(error)));
+            drop(opener);
+            if let Ok(runtime) = runtime {
+                let _ = runtime.block_on(asked_to_shut_down);
+                runtime.shutdown_timeout(LOOKUP_GRACE);
+            }
         })
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
+        ready.wait();
+        let handle = built
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the runtime's thread ended")))?;
         Ok(Self {
             handle,
             dispatcher: Arc::default(),

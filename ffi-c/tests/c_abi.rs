@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use posemesh_dev_dds::{Endpoint, Fault};
-use support::{Dds, Link, compile, crate_root, include, output, run, stderr, stdout};
+use support::{Dds, Link, compile, include, output, run, stderr, stdout};
 
 const VALGRIND: &[&str] = &[
     "--quiet",
@@ -21,8 +21,7 @@ const VALGRIND: &[&str] = &[
 
 fn valgrind(program: &Path) -> Command {
     let mut command = Command::new("valgrind");
-    let suppressions = crate_root().join("tests/valgrind.supp");
-    command.args(VALGRIND).arg(format!("--suppressions={}", suppressions.display())).arg(program);
+    command.args(VALGRIND).arg(program);
     command
 }
 
