@@ -7,7 +7,8 @@
  *
  *     pmn_config    the options of a node         pmn_config_new  _set  _load_env  _free
  *     pmn_node      a running node                pmn_node_start  _stop  _free  _wait  _rearm  _status
- *                                                 _read_secret  _callback_address  _wallet_address  _sign
+ *                                                 _last_error  _read_secret  _callback_address
+ *                                                 _wallet_address  _sign
  *     pmn_event     what happens to it            pmn_node_set_event_callback
  *     pmn_log_...   the library's log records     pmn_set_log_callback
  *     pmn_error     why a call failed             pmn_error_code  _message  _free, pmn_result_name
@@ -386,9 +387,17 @@ void pmn_node_free(pmn_node *node);
 /// wait for PMN_WAIT_REGISTERED is one for the new registration. Do not wait inside a callback: while it
 /// runs, no other event or log record is delivered.
 ///
-/// PMN_ERR_TIMEOUT (pmn_node_status() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
+/// PMN_ERR_TIMEOUT (pmn_node_last_error() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
 /// the node is stopped.
-pmn_result pmn_node_wait(const pmn_node *node, pmn_wait what, uint32_t timeout_ms);
+pmn_result pmn_node_wait(const pmn_node *node,
+                         pmn_wait what,
+                         uint32_t timeout_ms);
+
+/// Gives what the last attempt to register failed with: what happened, with DDS's own words.
+///
+/// On PMN_OK `*last_error` is yours: pmn_error_free(). Does not block; answers after a stop, too.
+/// PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
+pmn_result pmn_node_last_error(const pmn_node *node, pmn_error **last_error);
 
 /// Registers again, such as after the node has lost its secret.
 ///

@@ -441,6 +441,14 @@ impl Config {
     /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the option and what it
     /// expects, and never a secret's value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<&mut Self> {
+        self.set_bytes(name, value.as_bytes())
+    }
+
+    /// As [`set`](Config::set), for a value that may not be UTF-8; then it is refused as any other bad value.
+    ///
+    /// # Errors
+    /// Those of [`set`](Config::set).
+    pub fn set_bytes(&mut self, name: &str, value: &[u8]) -> Result<&mut Self> {
         let option = OPTIONS.iter().find(|option| option.name == name).ok_or_else(|| unknown_option(name))?;
         self.apply(option, option.name, value)?;
         Ok(self)
@@ -471,15 +479,12 @@ impl Config {
                     )));
                 }
                 (Some(value), None) => {
-                    let value = value
-                        .into_string()
-                        .map(Zeroizing::new)
-                        .map_err(|_| option.error(option.env, &Invalid::value("is not UTF-8"), ""))?;
+                    let value = Zeroizing::new(value.into_encoded_bytes());
                     loaded.apply(option, option.env, &value)?;
                 }
                 (None, Some((file, path))) => {
                     let value = read_secret_file(file, Path::new(&path))?;
-                    loaded.apply(option, file, &value)?;
+                    loaded.apply(option, file, value.as_bytes())?;
                 }
                 (None, None) => {}
             }
@@ -489,7 +494,9 @@ impl Config {
     }
 
     /// `shown_as` is the name under which the user gave the value.
-    fn apply(&mut self, option: &ConfigOption, shown_as: &str, value: &str) -> Result<()> {
+    fn apply(&mut self, option: &ConfigOption, shown_as: &str, value: &[u8]) -> Result<()> {
+        let value = std::str::from_utf8(value)
+            .map_err(|_| option.error(shown_as, &Invalid::value("is not UTF-8"), ""))?;
         let checked = if value.trim().is_empty() {
             Err(Invalid::value("is empty"))
         } else if value.contains('\0') {

@@ -56,15 +56,12 @@ static pmn_node *start(void)
 static bool wait_registered(const pmn_node *node)
 {
     pmn_result result = pmn_node_wait(node, PMN_WAIT_REGISTERED, PATIENCE_MS);
-    pmn_status status = {.size = sizeof status};
-    if (!ok(result, "waiting to be registered")) {
-        if (ok(pmn_node_status(node, &status), "status")) {
-            fprintf(stderr, "%" PRIu64 " attempts, the last one ended with %s\n", status.attempts,
-                    pmn_result_name(status.last_error));
-        }
-        return false;
+    pmn_error *error = NULL;
+    if (!ok(result, "waiting to be registered") && pmn_node_last_error(node, &error) == PMN_OK) {
+        fprintf(stderr, "the last attempt: %s\n", pmn_error_message(error));
+        pmn_error_free(error);
     }
-    return true;
+    return result == PMN_OK;
 }
 
 static bool use_secret(const pmn_node *node)

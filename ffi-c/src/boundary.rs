@@ -133,12 +133,28 @@ pub(crate) use text;
 /// # Safety
 /// NULL or a NUL-terminated string.
 pub(crate) unsafe fn utf8<'a>(pointer: *const c_char, name: &str) -> Result<&'a str> {
+    // SAFETY: as asked for above.
+    let text = unsafe { until_nul(pointer, name) }?;
+    std::str::from_utf8(text).map_err(|_| invalid(format!("{name} is not UTF-8")))
+}
+
+/// NUL-terminated text of the caller's that core checks: `&[u8]`.
+macro_rules! c_bytes {
+    ($pointer:ident) => {
+        // SAFETY: the header asks for NULL or a NUL-terminated string.
+        unsafe { $crate::boundary::until_nul($pointer, stringify!($pointer)) }
+    };
+}
+pub(crate) use c_bytes;
+
+/// # Safety
+/// NULL or a NUL-terminated string.
+pub(crate) unsafe fn until_nul<'a>(pointer: *const c_char, name: &str) -> Result<&'a [u8]> {
     if pointer.is_null() {
         return Err(null(name));
     }
     // SAFETY: not NULL, and NUL-terminated as asked for above.
-    let text = unsafe { CStr::from_ptr(pointer) };
-    text.to_str().map_err(|_| invalid(format!("{name} is not UTF-8")))
+    Ok(unsafe { CStr::from_ptr(pointer) }.to_bytes())
 }
 
 /// Bytes of the caller's: `&[u8]`. NULL is fine for none.

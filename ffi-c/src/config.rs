@@ -7,7 +7,7 @@ use std::ptr;
 
 use posemesh_node_registration::config::Config;
 
-use crate::boundary::{borrow_mut, free, give, guard, guard_or, place, text};
+use crate::boundary::{borrow_mut, c_bytes, free, give, guard, guard_or, place, text};
 use crate::error::{pmn_error, pmn_result};
 
 /// The options of a node to start.
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn pmn_config_set(
     error: *mut *mut pmn_error,
 ) -> pmn_result {
     guard(place!(error), || {
-        borrow_mut!(config)?.0.set(text!(name)?, text!(value)?)?;
+        borrow_mut!(config)?.0.set_bytes(text!(name)?, c_bytes!(value)?)?;
         Ok(())
     })
 }

@@ -84,7 +84,7 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 /// wait for PMN_WAIT_REGISTERED is one for the new registration. Do not wait inside a callback: while it
 /// runs, no other event or log record is delivered.
 ///
-/// PMN_ERR_TIMEOUT (pmn_node_status() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
+/// PMN_ERR_TIMEOUT (pmn_node_last_error() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
 /// the node is stopped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {
@@ -95,6 +95,25 @@ pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, ti
             _ => return Err(invalid("what is none of PMN_WAIT_...")),
         };
         borrow!(node)?.0.wait(what, timeout(timeout_ms))
+    })
+}
+
+/// Gives what the last attempt to register failed with: what happened, with DDS's own words.
+///
+/// On PMN_OK `*last_error` is yours: pmn_error_free(). Does not block; answers after a stop, too.
+/// PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_last_error(
+    node: *const pmn_node,
+    last_error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(None, || {
+        let (node, place) = (borrow!(node)?, required_place!(last_error)?);
+        let Some(error) = node.0.last_error()? else {
+            return Err(Error::new(ErrorCode::NotFound, "no attempt has failed"));
+        };
+        place.write(give(pmn_error::new(&error)));
+        Ok(())
     })
 }
 

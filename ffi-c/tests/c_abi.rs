@@ -107,6 +107,14 @@ fn sigpipe() {
 }
 
 #[test]
+fn the_words_of_dds_reach_the_program() {
+    let dds = Dds::start();
+    let no = Fault::Status { code: 403, retry_after: None, body: b"no such credentials".to_vec() };
+    dds.dds.inject(Endpoint::Register, no, u32::MAX);
+    run(dds.environment(&mut Command::new(compile("tests/c/refusal.c", Link::Shared))));
+}
+
+#[test]
 fn a_node_leaves_no_trace() {
     passes("tests/c/footprint.c", Link::Shared);
     passes("tests/c/footprint.c", Link::Static);

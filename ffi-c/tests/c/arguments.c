@@ -77,7 +77,10 @@ static void configurations(void)
     pmn_error_free(error);
 
     EXPECT(PMN_ERR_INVALID_CONFIG, pmn_config_set(config, "no_such_option", "x", NULL));
-    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_config_set(config, "node_version", "\xff", NULL));
+    error = NULL;
+    EXPECT(PMN_ERR_INVALID_CONFIG, pmn_config_set(config, "node_version", "\xff", &error));
+    CHECK(strstr(pmn_error_message(error), "node_version is not UTF-8") != NULL);
+    pmn_error_free(error);
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_config_set(config, "\xff", "x", NULL));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_config_set(NULL, "max_retry", "3", NULL));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_config_set(config, NULL, "3", NULL));
@@ -164,6 +167,12 @@ static void node_functions(pmn_node *node)
     CHECK(buffer[0] == '#' && length == 77);
     EXPECT(PMN_OK, pmn_node_sign(node, NULL, 0, buffer, sizeof buffer, &length));
     CHECK(length == 132);
+
+    pmn_error *none = NULL;
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_last_error(node, &none));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_last_error(NULL, &none));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_last_error(node, NULL));
+    CHECK(none == NULL);
 
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_status(NULL, &status));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_status(node, NULL));
