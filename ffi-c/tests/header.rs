@@ -33,7 +33,19 @@ fn generated() -> String {
     let bindings = cbindgen::generate_with_config(root(), config).expect("the sources can be read");
     let mut header = Vec::new();
     bindings.write(&mut header);
-    String::from_utf8(header).expect("UTF-8")
+    tagged(&String::from_utf8(header).expect("UTF-8"))
+}
+
+/// Gives each struct a tag with its name, so that it can be declared ahead: cbindgen's style "both" would
+/// say `struct` wherever a type is used, too.
+fn tagged(header: &str) -> String {
+    let mut parts = header.split("typedef struct {");
+    let mut tagged = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let name = part.split_once("\n} ").and_then(|(_, rest)| rest.split_once(';')).expect("a name").0;
+        tagged += &format!("typedef struct {name} {{{part}");
+    }
+    tagged
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -59,6 +60,10 @@ fn library_directory(features: &'static str) -> PathBuf {
         let _ = fs::remove_file(&to);
         fs::copy(artifact, to).expect("the artifact can be copied");
     }
+    // The name that programs load it by: its SONAME.
+    let soname = directory.join("libposemesh_node.so.1");
+    let _ = fs::remove_file(&soname);
+    symlink("libposemesh_node.so", soname).expect("the temporary directory is writable");
     directory
 }
 
