@@ -270,7 +270,8 @@ public:
     {
         pmn_error *error = nullptr;
         const detail::CText name_text(name), value_text(value);
-        detail::check(pmn_config_set(config_.get(), name_text.get(), value_text.get(), &error), error);
+        const pmn_result result = pmn_config_set(config_.get(), name_text.get(), value_text.get(), &error);
+        detail::check(result, error);
         return *this;
     }
 
@@ -278,7 +279,8 @@ public:
     Config &load_env()
     {
         pmn_error *error = nullptr;
-        detail::check(pmn_config_load_env(config_.get(), &error), error);
+        const pmn_result result = pmn_config_load_env(config_.get(), &error);
+        detail::check(result, error);
         return *this;
     }
 
@@ -295,7 +297,8 @@ public:
     {
         pmn_node *node = nullptr;
         pmn_error *error = nullptr;
-        detail::check(pmn_node_start(config.config_.get(), &node, &error), error);
+        const pmn_result result = pmn_node_start(config.config_.get(), &node, &error);
+        detail::check(result, error);
         node_.reset(node);
     }
 

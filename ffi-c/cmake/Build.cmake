@@ -41,7 +41,7 @@ add_custom_command(
     OUTPUT "${static_library}"
     DEPENDS "${cargo_output}/libposemesh_node.a"
     COMMAND "${CMAKE_COMMAND}" -E make_directory "${library_dir}"
-    COMMAND "${CMAKE_LINKER}" -r --whole-archive "${cargo_output}/libposemesh_node.a" -o "${object}"
+    COMMAND "${CMAKE_LINKER}" -r --force-group-allocation --whole-archive "${cargo_output}/libposemesh_node.a" -o "${object}"
     # Without the bitcode of the standard library: it is for rustc, and confuses plugins of binutils.
     COMMAND "${CMAKE_OBJCOPY}" --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd
             --wildcard "--keep-global-symbol=pmn_*" "${object}"

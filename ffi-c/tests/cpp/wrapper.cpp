@@ -47,15 +47,16 @@ static pmn_result thrown(Call call)
 static const char *volatile forbidden = nullptr;
 static std::atomic<int> found{0};
 
-void operator delete(void *block) noexcept
+// Not inline: the compiler would find fault with free() for what new gave.
+[[gnu::noinline]] void operator delete(void *block) noexcept
 {
     if (block != nullptr && forbidden != nullptr) {
         found += memmem(block, malloc_usable_size(block), forbidden, std::strlen(forbidden)) != nullptr;
     }
     std::free(block);
 }
-void operator delete(void *block, std::size_t) noexcept { operator delete(block); }
-void *operator new(std::size_t size)
+[[gnu::noinline]] void operator delete(void *block, std::size_t) noexcept { operator delete(block); }
+[[gnu::noinline]] void *operator new(std::size_t size)
 {
     if (void *block = std::calloc(1, size)) {
         return block;

@@ -75,7 +75,7 @@ impl Link {
         if matches!(self, Link::TestExports) { test_exports } else { default }
     }
 
-    fn arguments(self) -> Vec<String> {
+    pub fn arguments(self) -> Vec<String> {
         let directory = self.directory().display();
         let mut arguments = match self {
             Link::Shared | Link::TestExports => {
