@@ -41,7 +41,8 @@ fn the_wrapper_converts_owns_and_wipes() {
 #[test]
 fn the_header_compiles_alone() {
     let source = temporary("alone_hpp.cpp");
-    fs::write(&source, "#include \"posemesh_node.hpp\"\n#include \"posemesh_node.hpp\"\n").expect("a source file");
+    fs::write(&source, "#include \"posemesh_node.hpp\"\n#include \"posemesh_node.hpp\"\n")
+        .expect("a source file");
     // Clang has an eye for other things. Not every machine has it.
     let clang = Command::new("clang++").arg("--version").output().is_ok();
     for compiler in ["g++"].into_iter().chain(clang.then_some("clang++")) {

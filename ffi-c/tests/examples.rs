@@ -11,7 +11,8 @@ use support::{Dds, Link, compile, output, run, stderr, stdout};
 #[test]
 fn events_reach_an_epoll_loop() {
     for link in [Link::Shared, Link::Sanitized] {
-        let printed = stdout(&run(Dds::start().environment(&mut Command::new(compile("examples/epoll.c", link)))));
+        let printed =
+            stdout(&run(Dds::start().environment(&mut Command::new(compile("examples/epoll.c", link)))));
         // What lies before may pass faster than the loop looks.
         assert!(printed.ends_with("registered\nsecret number 1\n"), "{link:?}: {printed}");
     }

@@ -154,9 +154,12 @@ fn the_names_of_the_library_carry_its_versions() {
     assert_eq!(link("libposemesh_node.so.1"), Path::new(&file));
     assert!(dynamic(&directory.join(file)).contains("Library soname: [libposemesh_node.so.1]"));
 
-    let header = fs::read_to_string(prefix().join("include/posemesh_node.h")).expect("the header is installed");
+    let header =
+        fs::read_to_string(prefix().join("include/posemesh_node.h")).expect("the header is installed");
     assert!(header.contains("\n#define PMN_ABI_VERSION 1\n"));
     // Where cargo-c reads it.
     let manifest = fs::read_to_string(crate_root().join("Cargo.toml")).expect("the manifest is there");
-    assert!(manifest.contains("\n[package.metadata.capi.library]\n") && manifest.contains("\nversion = \"1."));
+    assert!(
+        manifest.contains("\n[package.metadata.capi.library]\n") && manifest.contains("\nversion = \"1.")
+    );
 }

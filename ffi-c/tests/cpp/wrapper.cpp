@@ -128,7 +128,7 @@ static void crypto()
     CHECK(posemesh::sign_eip191(key, "hello").size() == 132);
     CHECK(posemesh::sign_eip191(key, std::string_view()) == posemesh::sign_eip191(key, ""));
     CHECK(posemesh::sign_eip191(key, std::string_view("a\0b", 3)) != posemesh::sign_eip191(key, "a"));
-    THROWS(PMN_ERR_INVALID_CONFIG, posemesh::eth_address("not a key"));
+    THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::eth_address("not a key"));
     CHECK(posemesh::version() == pmn_version());
 }
 
