@@ -59,6 +59,7 @@ pub unsafe extern "C" fn pmn_node_start(
 ///
 /// Blocks until all that is done, at most `timeout_ms` (or PMN_NO_TIMEOUT). After PMN_OK no event callback
 /// of this node runs any more. Stopping twice is fine, also from two threads. The node is still to be freed.
+/// NULL: PMN_ERR_INVALID_ARGUMENT.
 ///
 /// PMN_ERR_TIMEOUT when a callback does not return in time: call again to go on waiting.
 /// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
@@ -84,7 +85,7 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 /// runs, no other event or log record is delivered.
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_status() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
-/// the node is stopped.
+/// the node is stopped, and after that. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {
     guard(None, || {
@@ -100,7 +101,7 @@ pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, ti
 /// Registers again, such as after the node has lost its secret.
 ///
 /// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
-/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop.
+/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
     guard(None, || borrow!(node)?.0.rearm())
@@ -109,8 +110,8 @@ pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
 /// was given.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
-/// PMN_ERR_NOT_FOUND when the node has no callback server.
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
+/// pointers only `node` must not be NULL. PMN_ERR_NOT_FOUND when the node has no callback server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_callback_address(
     node: *const pmn_node,
@@ -131,7 +132,8 @@ pub unsafe extern "C" fn pmn_node_callback_address(
 
 /// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
+/// pointers only `node` must not be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wallet_address(
     node: *const pmn_node,
