@@ -145,12 +145,13 @@ static void timeouts()
 
 static void keys_are_wiped()
 {
+    std::string with_nul(key);
+    with_nul.push_back('\0');
     forbidden = key;
     posemesh::Config config;
     config.set("secp256k1_privhex", key);
     (void)posemesh::eth_address(key);
     (void)posemesh::sign_eip191(key, "hello");
-    const std::string with_nul = std::string(key) + '\0';
     THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::eth_address(with_nul));
     CHECK(found == 0);
     {
@@ -160,7 +161,10 @@ static void keys_are_wiped()
     }
     CHECK(found == 0);
     // And the search does find what was not wiped.
-    std::string(key).clear();
+    {
+        const std::string text(key);
+        CHECK(posemesh::eth_address(text) == wallet);
+    }
     CHECK(found == 1);
     forbidden = nullptr;
 }
