@@ -1,6 +1,6 @@
 //! `include/posemesh_node.hpp`: compiles under everything that a project may demand, and keeps its word.
 
-#[allow(dead_code, unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! The examples that `c_abi` does not run, as their readers would build them.
 
-#[allow(dead_code, unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::process::Command;

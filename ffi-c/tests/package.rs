@@ -1,7 +1,7 @@
 //! The package: what CMake installs, and projects that use it, built outside the source tree and run next
 //! to a local DDS.
 
-#[allow(dead_code, unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! What is handed out: the release build shows only the functions of the header, runs on older systems, and
 //! links beside other Rust libraries.
 
-#[allow(dead_code, unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@
 //!
 //! `STRESS_CYCLES=20000 cargo test -p posemesh-node-ffi --test stress -- --nocapture` runs for longer.
 
-#[allow(dead_code, unreachable_pub, reason = "shared by several tests")]
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::env;
@@ -40,16 +40,17 @@ fn failing_dds(rounds: u32) -> Dds {
     dds
 }
 
-fn stress(cycles: u32, command: &mut Command) {
+/// Returns the figures.
+fn stress(cycles: u32, command: &mut Command) -> String {
     let output = run(failing_dds(cycles).environment(command).env("STRESS_CYCLES", cycles.to_string()));
     assert_eq!(stderr(&output), "");
-    println!("{}", stdout(&output));
+    stdout(&output)
 }
 
 #[test]
 fn nodes_come_and_go_and_leave_nothing() {
     let cycles = env::var("STRESS_CYCLES").map_or(1000, |cycles| cycles.parse().expect("a number"));
-    stress(cycles, &mut Command::new(compile("tests/c/stress.c", Link::Shared)));
+    println!("{}", stress(cycles, &mut Command::new(compile("tests/c/stress.c", Link::Shared))));
 }
 
 #[test]
@@ -58,12 +59,12 @@ fn valgrind_finds_nothing() {
     let mut command = Command::new("valgrind");
     command.args(["--quiet", "--leak-check=full", "--show-leak-kinds=definite,indirect"]);
     command.args(["--errors-for-leak-kinds=definite,indirect", "--error-exitcode=9"]);
-    stress(60, command.arg(program));
+    println!("{}", stress(60, command.arg(program)));
 }
 
 #[test]
 fn the_address_sanitizer_finds_nothing() {
     let program = compile("tests/c/stress.c", Link::Sanitized);
     assert!(stdout(&run(Command::new("nm").arg(&program))).contains("__asan_init"));
-    stress(300, &mut Command::new(program));
+    println!("{}", stress(300, &mut Command::new(program)));
 }

@@ -11,22 +11,22 @@ use std::sync::OnceLock;
 
 use posemesh_dev_dds::DevDds;
 
-pub const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+pub(crate) const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
 
 /// What the static library needs of the system.
 const SYSTEM_LIBRARIES: &[&str] = &["-lpthread", "-ldl", "-lm"];
 
-pub fn crate_root() -> &'static Path {
+pub(crate) fn crate_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub fn include() -> PathBuf {
+pub(crate) fn include() -> PathBuf {
     crate_root().join("../include")
 }
 
 /// Which library a program is linked with.
 #[derive(Clone, Copy, Debug)]
-pub enum Link {
+pub(crate) enum Link {
     Shared,
     Static,
     /// Static, with the address and undefined-behaviour sanitizers.
@@ -68,14 +68,14 @@ fn library_directory(features: &'static str) -> PathBuf {
 }
 
 impl Link {
-    pub fn directory(self) -> &'static Path {
+    pub(crate) fn directory(self) -> &'static Path {
         static DEFAULT: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
         let (default, test_exports) =
             DEFAULT.get_or_init(|| (library_directory(""), library_directory("test-exports")));
         if matches!(self, Link::TestExports) { test_exports } else { default }
     }
 
-    pub fn arguments(self) -> Vec<String> {
+    pub(crate) fn arguments(self) -> Vec<String> {
         let directory = self.directory().display();
         let mut arguments = match self {
             Link::Shared | Link::TestExports => {
@@ -97,7 +97,7 @@ impl Link {
 }
 
 /// Compiles a C or C++ source of this crate, and returns the program.
-pub fn compile(source: &str, link: Link) -> PathBuf {
+pub(crate) fn compile(source: &str, link: Link) -> PathBuf {
     let source = crate_root().join(source);
     let name = format!("{}-{link:?}", source.file_stem().and_then(OsStr::to_str).expect("a file"));
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -118,7 +118,7 @@ pub fn compile(source: &str, link: Link) -> PathBuf {
 }
 
 /// Runs a command that must succeed.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = output(command);
     assert!(
         output.status.success(),
@@ -130,27 +130,27 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     let program = command.get_program().to_owned();
     command.output().unwrap_or_else(|error| panic!("{}: {error}; is it installed?", program.display()))
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A DDS that knows where the program under test will listen.
-pub struct Dds {
-    pub dds: DevDds,
+pub(crate) struct Dds {
+    pub(crate) dds: DevDds,
     callback_bind: String,
 }
 
 impl Dds {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dds = DevDds::start().expect("a port on loopback");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let callback_bind = free.expect("a port on loopback").to_string();
@@ -159,7 +159,7 @@ impl Dds {
     }
 
     /// The command with the environment that configures a node for this DDS, and no other.
-    pub fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
