@@ -143,7 +143,7 @@ typedef int32_t pmn_state;
 /// A consistent picture of a node at one moment.
 ///
 /// Later versions may add fields at the end; `size` tells the library which ones your header has.
-typedef struct {
+typedef struct pmn_status {
     /// Set by you before the call: sizeof(pmn_status).
     size_t size;
     /// PMN_STATE_...
@@ -174,7 +174,7 @@ typedef struct {
 typedef int32_t pmn_event_type;
 
 /// Something that happened to a node. Fields that the type does not speak of are 0, or "".
-typedef struct {
+typedef struct pmn_event {
     /// The size of this struct in the library: a field at or past it is not there.
     size_t size;
     /// PMN_EVENT_...
@@ -207,7 +207,7 @@ typedef void (*pmn_destroy_fn)(void *user_data);
 typedef int32_t pmn_log_level;
 
 /// One log record. It never holds a key, a credential or a secret.
-typedef struct {
+typedef struct pmn_log_record {
     /// The size of this struct in the library: a field at or past it is not there.
     size_t size;
     /// PMN_LOG_...
@@ -318,39 +318,41 @@ extern "C" {
 
 /// The name of a result, such as "PMN_ERR_TIMEOUT"; "PMN_ERR_UNKNOWN" for a number that has none.
 ///
-/// Never NULL. The text is static: do not free it.
+/// Never NULL. The text is static: do not free it. Does not block.
 const char *pmn_result_name(pmn_result result);
 
-/// The number of an error: what the failed call returned. PMN_OK for NULL.
+/// The number of an error: what the failed call returned. PMN_OK for NULL. Does not block.
 pmn_result pmn_error_code(const pmn_error *error);
 
 /// What went wrong and what to do next, as UTF-8 for people. Never NULL; "" for a NULL error.
 ///
-/// The text lives as long as the error: do not free it.
+/// The text lives as long as the error: do not free it. Does not block.
 const char *pmn_error_message(const pmn_error *error);
 
-/// Frees an error. NULL is fine.
+/// Frees an error. NULL is fine. Does not block.
 void pmn_error_free(pmn_error *error);
 
 /// A configuration with every option at its default.
 ///
-/// Yours to free with pmn_config_free(). NULL only if a bug in this library was caught.
+/// Yours to free with pmn_config_free(). NULL only if a bug in this library was caught. Does not block.
 pmn_config *pmn_config_new(void);
 
-/// Frees a configuration, and wipes the secrets in it from memory. NULL is fine.
+/// Frees a configuration, and wipes the secrets in it from memory. NULL is fine. Does not block.
 void pmn_config_free(pmn_config *config);
 
 /// Sets an option, named as in the table at the top, from its text form. The text is copied.
 ///
 /// PMN_ERR_INVALID_CONFIG when there is no such option or it cannot have that value: the message says what
-/// is expected, and never repeats a secret. Then nothing has changed. `error` may be NULL.
+/// is expected, and never repeats a secret. Then nothing has changed. `error` may be NULL; what it gets is
+/// yours to free. Does not block.
 pmn_result pmn_config_set(pmn_config *config, const char *name, const char *value, pmn_error **error);
 
 /// Sets every option that the environment has a variable for; the others stay as they are.
 ///
-/// Fails as pmn_config_set() does, naming the variable; then nothing has changed. `error` may be NULL.
-/// Reads the files that REG_SECRET_FILE and SECP256K1_PRIVHEX_FILE name. No other thread may change the
-/// environment meanwhile (setenv() and getenv() are not thread-safe).
+/// Fails as pmn_config_set() does, naming the variable; then nothing has changed. `error` may be NULL; what
+/// it gets is yours to free. Blocks no longer than it takes to read the files that REG_SECRET_FILE and
+/// SECP256K1_PRIVHEX_FILE name. No other thread may change the environment meanwhile (setenv() and getenv()
+/// are not thread-safe).
 pmn_result pmn_config_load_env(pmn_config *config, pmn_error **error);
 
 /// Starts a node: checks the configuration, binds the callback port, starts the registrar, and returns
@@ -368,6 +370,7 @@ pmn_result pmn_node_start(const pmn_config *config, pmn_node **node, pmn_error *
 ///
 /// Blocks until all that is done, at most `timeout_ms` (or PMN_NO_TIMEOUT). After PMN_OK no event callback
 /// of this node runs any more. Stopping twice is fine, also from two threads. The node is still to be freed.
+/// NULL: PMN_ERR_INVALID_ARGUMENT.
 ///
 /// PMN_ERR_TIMEOUT when a callback does not return in time: call again to go on waiting.
 /// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
@@ -388,33 +391,34 @@ void pmn_node_free(pmn_node *node);
 /// runs, no other event or log record is delivered.
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_last_error() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
-/// the node is stopped.
+/// the node is stopped, and after that. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_wait(const pmn_node *node,
                          pmn_wait what,
                          uint32_t timeout_ms);
 
 /// Gives what the last attempt to register failed with: what happened, with DDS's own words.
 ///
-/// On PMN_OK `*last_error` is yours: pmn_error_free(). Does not block; answers after a stop, too.
-/// PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
+/// On PMN_OK `*last_error` is yours: pmn_error_free(). Does not block; answers after a stop, too. NULL:
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
 pmn_result pmn_node_last_error(const pmn_node *node, pmn_error **last_error);
 
 /// Registers again, such as after the node has lost its secret.
 ///
 /// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
-/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop.
+/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_rearm(pmn_node *node);
 
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
 /// was given.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
-/// PMN_ERR_NOT_FOUND when the node has no callback server.
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
+/// pointers only `node` must not be NULL. PMN_ERR_NOT_FOUND when the node has no callback server.
 pmn_result pmn_node_callback_address(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
 
 /// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
+/// pointers only `node` must not be NULL.
 pmn_result pmn_node_wallet_address(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
 
 /// Signs `length` bytes with the node's key as a wallet does (EIP-191, personal_sign), and writes the
@@ -431,16 +435,16 @@ pmn_result pmn_node_sign(const pmn_node *node,
 
 /// Fills `*status`, whose `size` you have set to sizeof(pmn_status).
 ///
-/// Takes a few nanoseconds, without a lock: call it as often as you like. Answers after a stop, too.
-/// PMN_ERR_INVALID_ARGUMENT when `size` is smaller than that of the first version of the ABI. When it is
-/// larger than the library knows, what the library does not know stays as it was.
+/// Does not block, and takes a few nanoseconds: call it as often as you like. Answers after a stop, too.
+/// PMN_ERR_INVALID_ARGUMENT for NULL, and when `size` is smaller than that of the first version of the ABI.
+/// When it is larger than the library knows, what the library does not know stays as it was.
 pmn_result pmn_node_status(const pmn_node *node, pmn_status *status);
 
 /// Writes the secret that DDS has sent: at most 4096 bytes of UTF-8, and a NUL.
 ///
 /// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top. The
-/// library leaves no copy but the one in your buffer: wipe that when you are done with it.
-/// PMN_ERR_NOT_FOUND while there is none.
+/// library leaves no copy but the one in your buffer: wipe that when you are done with it. Of the pointers
+/// only `node` must not be NULL. PMN_ERR_NOT_FOUND while there is none.
 pmn_result pmn_node_read_secret(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
 
 /// Sends the node's events to `callback`, in place of the former one; NULL ends that (`user_data` and
@@ -452,7 +456,8 @@ pmn_result pmn_node_read_secret(const pmn_node *node, char *buffer, size_t capac
 ///
 /// `destroy` may be NULL. It is called exactly once, after the last call of `callback`: when the callback
 /// was replaced or the node stopped; on the library's thread, or on the one that makes that call. When this
-/// function fails it is not called, and `user_data` stays yours. PMN_ERR_STOPPED after a stop.
+/// function fails it is not called, and `user_data` stays yours. PMN_ERR_STOPPED after a stop. Does not
+/// block.
 pmn_result pmn_node_set_event_callback(pmn_node *node,
                                        pmn_event_fn callback,
                                        void *user_data,
@@ -461,9 +466,9 @@ pmn_result pmn_node_set_event_callback(pmn_node *node,
 /// Sends the log records of all nodes of this process, up to `max_level`, to `callback`, in place of the
 /// former one; NULL ends that (`user_data` and `destroy` are NULL then, too, and `max_level` is ignored).
 ///
-/// Best set before the first node starts. Thread, locks and `destroy` are those of
+/// Best set before the first node starts. Thread, locks, and how `destroy` frees `user_data`: as for
 /// pmn_node_set_event_callback(). Without a callback the library logs nowhere. It is not ended by
-/// pmn_node_stop(), and the end of the process does not call `destroy`.
+/// pmn_node_stop(), and the end of the process does not call `destroy`. Does not block.
 pmn_result pmn_set_log_callback(pmn_log_fn callback,
                                 void *user_data,
                                 pmn_destroy_fn destroy,
@@ -472,13 +477,14 @@ pmn_result pmn_set_log_callback(pmn_log_fn callback,
 /// Writes the Ethereum address of a private key (64 hex digits, "0x" optional): "0x" and 40 lowercase hex
 /// digits.
 ///
-/// For any thread; keeps no copy of the key. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `buffer`,
+/// `capacity`, `length`: see "Text" at the top.
 pmn_result pmn_eth_address(const char *privhex, char *buffer, size_t capacity, size_t *length);
 
 /// Signs `length` bytes with a private key as pmn_node_sign() does with the node's.
 ///
-/// For any thread; keeps no copy of the key. `message` may be NULL when `length` is 0. `buffer`,
-/// `capacity`, `written`: see "Text" at the top.
+/// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `message` may be
+/// NULL when `length` is 0. `buffer`, `capacity`, `written`: see "Text" at the top.
 pmn_result pmn_sign_eip191(const char *privhex,
                            const uint8_t *message,
                            size_t length,
@@ -488,10 +494,10 @@ pmn_result pmn_sign_eip191(const char *privhex,
 
 /// The version of the ABI that the loaded library has.
 ///
-/// A program that loads the library with dlopen() compares it with PMN_ABI_VERSION.
+/// A program that loads the library with dlopen() compares it with PMN_ABI_VERSION. Does not block.
 uint32_t pmn_abi_version(void);
 
-/// The version of the loaded library, such as "1.2.3". Never NULL, static: do not free it.
+/// The version of the loaded library, such as "1.2.3". Never NULL, static: do not free it. Does not block.
 const char *pmn_version(void);
 
 #ifdef __cplusplus

@@ -18,13 +18,13 @@ pub struct pmn_config(pub(crate) Config);
 
 /// A configuration with every option at its default.
 ///
-/// Yours to free with pmn_config_free(). NULL only if a bug in this library was caught.
+/// Yours to free with pmn_config_free(). NULL only if a bug in this library was caught. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmn_config_new() -> *mut pmn_config {
     guard_or(ptr::null_mut(), || give(pmn_config(Config::new())))
 }
 
-/// Frees a configuration, and wipes the secrets in it from memory. NULL is fine.
+/// Frees a configuration, and wipes the secrets in it from memory. NULL is fine. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_config_free(config: *mut pmn_config) {
     free!(config);
@@ -33,7 +33,8 @@ pub unsafe extern "C" fn pmn_config_free(config: *mut pmn_config) {
 /// Sets an option, named as in the table at the top, from its text form. The text is copied.
 ///
 /// PMN_ERR_INVALID_CONFIG when there is no such option or it cannot have that value: the message says what
-/// is expected, and never repeats a secret. Then nothing has changed. `error` may be NULL.
+/// is expected, and never repeats a secret. Then nothing has changed. `error` may be NULL; what it gets is
+/// yours to free. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_config_set(
     config: *mut pmn_config,
@@ -49,9 +50,10 @@ pub unsafe extern "C" fn pmn_config_set(
 
 /// Sets every option that the environment has a variable for; the others stay as they are.
 ///
-/// Fails as pmn_config_set() does, naming the variable; then nothing has changed. `error` may be NULL.
-/// Reads the files that REG_SECRET_FILE and SECP256K1_PRIVHEX_FILE name. No other thread may change the
-/// environment meanwhile (setenv() and getenv() are not thread-safe).
+/// Fails as pmn_config_set() does, naming the variable; then nothing has changed. `error` may be NULL; what
+/// it gets is yours to free. Blocks no longer than it takes to read the files that REG_SECRET_FILE and
+/// SECP256K1_PRIVHEX_FILE name. No other thread may change the environment meanwhile (setenv() and getenv()
+/// are not thread-safe).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_config_load_env(
     config: *mut pmn_config,

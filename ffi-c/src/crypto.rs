@@ -12,7 +12,8 @@ use crate::error::pmn_result;
 /// Writes the Ethereum address of a private key (64 hex digits, "0x" optional): "0x" and 40 lowercase hex
 /// digits.
 ///
-/// For any thread; keeps no copy of the key. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `buffer`,
+/// `capacity`, `length`: see "Text" at the top.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_eth_address(
     privhex: *const c_char,
@@ -28,8 +29,8 @@ pub unsafe extern "C" fn pmn_eth_address(
 
 /// Signs `length` bytes with a private key as pmn_node_sign() does with the node's.
 ///
-/// For any thread; keeps no copy of the key. `message` may be NULL when `length` is 0. `buffer`,
-/// `capacity`, `written`: see "Text" at the top.
+/// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `message` may be
+/// NULL when `length` is 0. `buffer`, `capacity`, `written`: see "Text" at the top.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_sign_eip191(
     privhex: *const c_char,

@@ -94,13 +94,13 @@ impl pmn_error {
 
 /// The name of a result, such as "PMN_ERR_TIMEOUT"; "PMN_ERR_UNKNOWN" for a number that has none.
 ///
-/// Never NULL. The text is static: do not free it.
+/// Never NULL. The text is static: do not free it. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmn_result_name(result: pmn_result) -> *const c_char {
     name(result).unwrap_or(c"PMN_ERR_UNKNOWN").as_ptr()
 }
 
-/// The number of an error: what the failed call returned. PMN_OK for NULL.
+/// The number of an error: what the failed call returned. PMN_OK for NULL. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_error_code(error: *const pmn_error) -> pmn_result {
     borrow!(error).map_or(PMN_OK, |error| error.code)
@@ -108,13 +108,13 @@ pub unsafe extern "C" fn pmn_error_code(error: *const pmn_error) -> pmn_result {
 
 /// What went wrong and what to do next, as UTF-8 for people. Never NULL; "" for a NULL error.
 ///
-/// The text lives as long as the error: do not free it.
+/// The text lives as long as the error: do not free it. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_error_message(error: *const pmn_error) -> *const c_char {
     borrow!(error).map_or(c"", |error| error.message.as_c_str()).as_ptr()
 }
 
-/// Frees an error. NULL is fine.
+/// Frees an error. NULL is fine. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_error_free(error: *mut pmn_error) {
     free!(error);

@@ -114,7 +114,8 @@ impl Callback<pmn_event> {
 ///
 /// `destroy` may be NULL. It is called exactly once, after the last call of `callback`: when the callback
 /// was replaced or the node stopped; on the library's thread, or on the one that makes that call. When this
-/// function fails it is not called, and `user_data` stays yours. PMN_ERR_STOPPED after a stop.
+/// function fails it is not called, and `user_data` stays yours. PMN_ERR_STOPPED after a stop. Does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_set_event_callback(
     node: *mut pmn_node,

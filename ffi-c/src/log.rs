@@ -59,9 +59,9 @@ impl Callback<pmn_log_record> {
 /// Sends the log records of all nodes of this process, up to `max_level`, to `callback`, in place of the
 /// former one; NULL ends that (`user_data` and `destroy` are NULL then, too, and `max_level` is ignored).
 ///
-/// Best set before the first node starts. Thread, locks and `destroy` are those of
+/// Best set before the first node starts. Thread, locks, and how `destroy` frees `user_data`: as for
 /// pmn_node_set_event_callback(). Without a callback the library logs nowhere. It is not ended by
-/// pmn_node_stop(), and the end of the process does not call `destroy`.
+/// pmn_node_stop(), and the end of the process does not call `destroy`. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_set_log_callback(
     callback: pmn_log_fn,

@@ -59,6 +59,7 @@ pub unsafe extern "C" fn pmn_node_start(
 ///
 /// Blocks until all that is done, at most `timeout_ms` (or PMN_NO_TIMEOUT). After PMN_OK no event callback
 /// of this node runs any more. Stopping twice is fine, also from two threads. The node is still to be freed.
+/// NULL: PMN_ERR_INVALID_ARGUMENT.
 ///
 /// PMN_ERR_TIMEOUT when a callback does not return in time: call again to go on waiting.
 /// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
@@ -85,7 +86,7 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 /// runs, no other event or log record is delivered.
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_last_error() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
-/// the node is stopped.
+/// the node is stopped, and after that. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {
     guard(None, || {
@@ -100,8 +101,8 @@ pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, ti
 
 /// Gives what the last attempt to register failed with: what happened, with DDS's own words.
 ///
-/// On PMN_OK `*last_error` is yours: pmn_error_free(). Does not block; answers after a stop, too.
-/// PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
+/// On PMN_OK `*last_error` is yours: pmn_error_free(). Does not block; answers after a stop, too. NULL:
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_last_error(
     node: *const pmn_node,
@@ -120,7 +121,7 @@ pub unsafe extern "C" fn pmn_node_last_error(
 /// Registers again, such as after the node has lost its secret.
 ///
 /// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
-/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop.
+/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
     guard(None, || borrow!(node)?.0.rearm())
@@ -129,8 +130,8 @@ pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
 /// was given.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
-/// PMN_ERR_NOT_FOUND when the node has no callback server.
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
+/// pointers only `node` must not be NULL. PMN_ERR_NOT_FOUND when the node has no callback server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_callback_address(
     node: *const pmn_node,
@@ -151,7 +152,8 @@ pub unsafe extern "C" fn pmn_node_callback_address(
 
 /// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top.
+/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
+/// pointers only `node` must not be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wallet_address(
     node: *const pmn_node,

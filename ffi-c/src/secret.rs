@@ -13,8 +13,8 @@ use crate::node::pmn_node;
 /// Writes the secret that DDS has sent: at most 4096 bytes of UTF-8, and a NUL.
 ///
 /// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top. The
-/// library leaves no copy but the one in your buffer: wipe that when you are done with it.
-/// PMN_ERR_NOT_FOUND while there is none.
+/// library leaves no copy but the one in your buffer: wipe that when you are done with it. Of the pointers
+/// only `node` must not be NULL. PMN_ERR_NOT_FOUND while there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_read_secret(
     node: *const pmn_node,

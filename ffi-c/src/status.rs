@@ -90,9 +90,9 @@ impl pmn_status {
 
 /// Fills `*status`, whose `size` you have set to sizeof(pmn_status).
 ///
-/// Takes a few nanoseconds, without a lock: call it as often as you like. Answers after a stop, too.
-/// PMN_ERR_INVALID_ARGUMENT when `size` is smaller than that of the first version of the ABI. When it is
-/// larger than the library knows, what the library does not know stays as it was.
+/// Does not block, and takes a few nanoseconds: call it as often as you like. Answers after a stop, too.
+/// PMN_ERR_INVALID_ARGUMENT for NULL, and when `size` is smaller than that of the first version of the ABI.
+/// When it is larger than the library knows, what the library does not know stays as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_status(node: *const pmn_node, status: *mut pmn_status) -> pmn_result {
     guard(None, || {

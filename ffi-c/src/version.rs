@@ -16,13 +16,13 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
 
 /// The version of the ABI that the loaded library has.
 ///
-/// A program that loads the library with dlopen() compares it with PMN_ABI_VERSION.
+/// A program that loads the library with dlopen() compares it with PMN_ABI_VERSION. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmn_abi_version() -> u32 {
     PMN_ABI_VERSION
 }
 
-/// The version of the loaded library, such as "1.2.3". Never NULL, static: do not free it.
+/// The version of the loaded library, such as "1.2.3". Never NULL, static: do not free it. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmn_version() -> *const c_char {
     VERSION.as_ptr()

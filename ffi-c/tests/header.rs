@@ -33,7 +33,19 @@ fn generated() -> String {
     let bindings = cbindgen::generate_with_config(root(), config).expect("the sources can be read");
     let mut header = Vec::new();
     bindings.write(&mut header);
-    String::from_utf8(header).expect("UTF-8")
+    tagged(&String::from_utf8(header).expect("UTF-8"))
+}
+
+/// Gives each struct a tag with its name, so that it can be declared ahead: cbindgen's style "both" would
+/// say `struct` wherever a type is used, too.
+fn tagged(header: &str) -> String {
+    let mut parts = header.split("typedef struct {");
+    let mut tagged = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let name = part.split_once("\n} ").and_then(|(_, rest)| rest.split_once(';')).expect("a name").0;
+        tagged += &format!("typedef struct {name} {{{part}");
+    }
+    tagged
 }
 
 #[test]
@@ -64,6 +76,60 @@ fn everything_is_documented() {
         functions += usize::from(is_function);
     }
     assert_eq!(functions, 25, "the functions of the ABI");
+}
+
+/// The functions of a header, each with its comment.
+fn functions(header: &str) -> Vec<(String, String)> {
+    let (mut functions, mut comment) = (Vec::new(), String::new());
+    let mut lines = header.lines();
+    while let Some(line) = lines.next() {
+        if let Some(text) = line.strip_prefix("///") {
+            comment += text;
+            continue;
+        }
+        if line.starts_with(char::is_alphabetic) && !line.starts_with("typedef") && line.contains('(') {
+            let mut declaration = line.to_owned();
+            while !declaration.ends_with(';') {
+                declaration += lines.next().expect("a declaration ends").trim_start();
+            }
+            functions.push((declaration, std::mem::take(&mut comment)));
+        }
+        comment.clear();
+    }
+    functions
+}
+
+/// What the comment of a function leaves open.
+fn unsaid(declaration: &str, comment: &str) -> Vec<&'static str> {
+    let parameters = declaration.split_once('(').map_or("", |(_, parameters)| parameters);
+    let hands_over = declaration.split_once("pmn_").is_some_and(|(returns, _)| returns.contains("char *"))
+        || declaration.starts_with("pmn_config *")
+        || parameters.contains("**")
+        || parameters.contains("destroy");
+    let comment = comment.to_lowercase();
+    let says = |word: &str| comment.contains(word);
+    [
+        ("who frees what it hands over", hands_over && !says("free") && !says("yours")),
+        ("what NULL does", parameters.contains('*') && !says("null")),
+        ("whether it blocks", !says("block")),
+        ("what happens after a stop", parameters.contains("pmn_node *node") && !says("stop")),
+    ]
+    .into_iter()
+    .filter_map(|(question, open)| open.then_some(question))
+    .collect()
+}
+
+#[test]
+fn each_comment_answers_the_questions_of_a_caller() {
+    let header = fs::read_to_string(committed()).expect("the header is there");
+    let open: Vec<_> = functions(&header)
+        .iter()
+        .flat_map(|(declaration, comment)| {
+            unsaid(declaration, comment).into_iter().map(move |question| format!("{question}: {declaration}"))
+        })
+        .collect();
+    assert!(open.is_empty(), "not said in the header:\n{}", open.join("\n"));
+    assert_eq!(unsaid("const char *pmn_node_name(const pmn_node *node);", "The name.").len(), 4);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -60,6 +61,10 @@ fn library_directory(features: &'static str) -> PathBuf {
         let _ = fs::remove_file(&to);
         fs::copy(artifact, to).expect("the artifact can be copied");
     }
+    // The name that programs load it by: its SONAME.
+    let soname = directory.join("libposemesh_node.so.1");
+    let _ = fs::remove_file(&soname);
+    symlink("libposemesh_node.so", soname).expect("the temporary directory is writable");
     directory
 }
 
@@ -71,7 +76,7 @@ impl Link {
         if matches!(self, Link::TestExports) { test_exports } else { default }
     }
 
-    fn arguments(self) -> Vec<String> {
+    pub(crate) fn arguments(self) -> Vec<String> {
         let directory = self.directory().display();
         let mut arguments = match self {
             Link::Shared | Link::TestExports => {

@@ -1,0 +1,32 @@
+# What is installed. It may be moved afterwards: no file in it knows an absolute path.
+
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/PosemeshNode")
+
+install(FILES ../include/posemesh_node.h ../include/posemesh_node.hpp DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+# The links go as links.
+install(FILES
+    "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
+    "${library_dir}/libposemesh_node.so"
+    "${static_library}"
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+
+configure_package_config_file(cmake/PosemeshNodeConfig.cmake.in PosemeshNodeConfig.cmake
+    INSTALL_DESTINATION "${package_dir}"
+    PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR
+    NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeConfigVersion.cmake"
+    COMPATIBILITY SameMinorVersion)
+install(FILES
+    "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeConfig.cmake"
+    "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeConfigVersion.cmake"
+    "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeTargets.cmake"
+    DESTINATION "${package_dir}")
+
+# Up from the file to the prefix: lib may be lib/x86_64-linux-gnu.
+string(REGEX REPLACE "[^/]+" ".." prefix "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+configure_file(cmake/posemesh_node.pc.in posemesh_node.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/posemesh_node.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -1,0 +1,99 @@
+// A node in C++: its events and the library's log records go to the program's own logger, and the main
+// thread waits until it has the secret.
+//
+//     c++ -std=c++17 node.cpp $(pkg-config --cflags --libs posemesh_node) -o node
+//     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
+//     CALLBACK_BIND=0.0.0.0:8080 ./node
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "posemesh_node.hpp"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Stands for the logger that your program has: called by its own threads and by the library's.
+class Logger {
+public:
+    void write(std::string_view level, std::string_view source, std::string_view message)
+    {
+        const std::lock_guard lock(mutex_);
+        std::clog << level << ' ' << source << ": " << message << '\n';
+    }
+
+private:
+    std::mutex mutex_;
+};
+
+std::string_view name(pmn_log_level level)
+{
+    switch (level) {
+    case PMN_LOG_ERROR: return "ERROR";
+    case PMN_LOG_WARN: return "WARN";
+    case PMN_LOG_INFO: return "INFO";
+    default: return "DEBUG";
+    }
+}
+
+void report(Logger &logger, const posemesh::Event &event)
+{
+    switch (event.type) {
+    case PMN_EVENT_STATUS_CHANGED:
+        if (event.new_state == PMN_STATE_REGISTERED) {
+            logger.write("INFO", "node", "in service");
+        } else if (event.old_state == PMN_STATE_REGISTERED) {
+            logger.write("WARN", "node", "out of service");
+        }
+        break;
+    case PMN_EVENT_SECRET_CHANGED:
+        logger.write("INFO", "node", "secret number " + std::to_string(event.secret_version));
+        break;
+    case PMN_EVENT_ATTEMPT_FAILED:
+        logger.write("WARN", "node", std::string(event.message) + "; next attempt in " +
+                                         std::to_string(event.retry_in.count()) + " ms");
+        break;
+    default: // a later library may tell more
+        break;
+    }
+}
+
+void run(const std::shared_ptr<Logger> &logger)
+{
+    posemesh::Node node(posemesh::Config().load_env());
+    // The function owns its share of the logger, for as long as the library may call it.
+    node.on_event([logger](const posemesh::Event &event) { report(*logger, event); });
+    std::cout << "wallet " << node.wallet_address() << '\n';
+    node.wait_registered(60s);
+    std::cout << "registered\n";
+    node.wait_secret(60s);
+    if (std::optional<std::string> secret = node.read_secret()) {
+        std::cout << "secret of " << secret->size() << " bytes\n"; // never the secret itself
+        posemesh::wipe(*secret);
+    }
+    node.stop(5s); // the destructor would do it, too, but could not tell a failure
+}
+
+} // namespace
+
+int main()
+{
+    const auto logger = std::make_shared<Logger>();
+    try {
+        posemesh::set_logger([logger](const posemesh::LogRecord &record) {
+            logger->write(name(record.level), record.target, record.message);
+        });
+        run(logger);
+        return EXIT_SUCCESS;
+    } catch (const posemesh::Error &error) {
+        logger->write("ERROR", error.name(), error.what());
+        return EXIT_FAILURE;
+    }
+}

@@ -1,0 +1,82 @@
+//! `include/posemesh_node.hpp`: compiles under everything that a project may demand, and keeps its word.
+
+#[allow(dead_code, reason = "shared by several tests")]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Dds, Link, crate_root, include, output, run, stderr, stdout};
+
+/// A compiler that a project with high demands has set up.
+fn strict(compiler: &str) -> Command {
+    let mut command = Command::new(compiler);
+    command
+        .args(["-std=c++17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"])
+        .arg("-I")
+        .arg(include());
+    command
+}
+
+fn temporary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn wrapper(link: Link, flags: &[&str]) {
+    let program = temporary(&format!("wrapper-{link:?}"));
+    let source = crate_root().join("tests/cpp/wrapper.cpp");
+    run(strict("g++").args(flags).arg(source).arg("-o").arg(&program).args(link.arguments()));
+    let output = run(Dds::start().environment(&mut Command::new(program)));
+    assert_eq!(stdout(&output) + &stderr(&output), "", "{link:?}");
+}
+
+#[test]
+fn the_wrapper_converts_owns_and_wipes() {
+    wrapper(Link::Shared, &["-fno-rtti", "-O2"]);
+    // Keys and secrets must be gone with every level of optimisation; memory must be right with none.
+    wrapper(Link::Sanitized, &["-O0"]);
+}
+
+#[test]
+fn the_header_compiles_alone() {
+    let source = temporary("alone_hpp.cpp");
+    fs::write(&source, "#include \"posemesh_node.hpp\"\n#include \"posemesh_node.hpp\"\n")
+        .expect("a source file");
+    // Clang has an eye for other things. Not every machine has it.
+    let clang = Command::new("clang++").arg("--version").output().is_ok();
+    for compiler in ["g++"].into_iter().chain(clang.then_some("clang++")) {
+        for standard in ["-std=c++17", "-std=c++20"] {
+            run(strict(compiler).args([standard, "-fno-rtti", "-fsyntax-only"]).arg(&source));
+        }
+    }
+}
+
+/// Two files of one program may include it.
+#[test]
+fn the_header_defines_nothing_twice() {
+    let (one, two) = (temporary("one.cpp"), temporary("two.cpp"));
+    let use_it = "#include \"posemesh_node.hpp\"\nstd::string_view name() { return posemesh::version(); }\n";
+    fs::write(&one, use_it.replace("name()", "one()")).expect("a source file");
+    fs::write(&two, use_it.replace("name()", "two()") + "int main() { return two().empty(); }\n")
+        .expect("a source file");
+    let program = temporary("twice");
+    run(strict("g++").arg(one).arg(two).arg("-o").arg(&program).args(Link::Static.arguments()));
+    run(&mut Command::new(program));
+}
+
+/// What a caller can do wrong, and the compiler notices.
+#[test]
+fn misuse_does_not_compile() {
+    let source = temporary("misuse.cpp");
+    for (misuse, says) in [
+        ("posemesh::Node node(posemesh::Config{}); posemesh::Node copy(node);", "deleted function"),
+        ("posemesh::Config().set(\"max_retry\", 3);", "invalid conversion"),
+        ("const posemesh::Node node(posemesh::Config{}); node.rearm();", "discards qualifiers"),
+    ] {
+        fs::write(&source, format!("#include \"posemesh_node.hpp\"\nint main() {{ {misuse} }}\n"))
+            .expect("a source file");
+        let output = output(strict("g++").arg("-fsyntax-only").arg(&source));
+        assert!(!output.status.success() && stderr(&output).contains(says), "{misuse}\n{}", stderr(&output));
+    }
+}

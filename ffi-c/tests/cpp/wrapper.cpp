@@ -1,0 +1,314 @@
+// posemesh_node.hpp, next to a DDS that calls back: what it converts, who owns what, and what it wipes.
+
+#include "posemesh_node.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <malloc.h>
+#include <mutex>
+#include <new>
+#include <type_traits>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+
+// A guard against hanging, not a bound on speed.
+constexpr std::chrono::seconds guard = 240s;
+
+#define CHECK(condition) check((condition), __LINE__, #condition)
+#define THROWS(expected, call) check(thrown([&] { (void)(call); }) == (expected), __LINE__, #call)
+
+static void check(bool holds, int line, const char *what)
+{
+    if (!holds) {
+        std::fprintf(stderr, "line %d: not so: %s\n", line, what);
+        std::_Exit(1);
+    }
+}
+
+template <typename Call>
+static pmn_result thrown(Call call)
+{
+    try {
+        call();
+        return PMN_OK;
+    } catch (const posemesh::Error &error) {
+        CHECK(std::strcmp(error.name(), pmn_result_name(error.code())) == 0);
+        CHECK(std::strlen(error.what()) > 0);
+        return error.code();
+    }
+}
+
+// Every block that C++ frees is searched for what must have been wiped. A short text would stand inside
+// its std::string, not on the heap.
+static const char *volatile forbidden = nullptr;
+static std::atomic<int> found{0};
+
+// Not inline: the compiler would find fault with free() for what new gave.
+[[gnu::noinline]] void operator delete(void *block) noexcept
+{
+    if (block != nullptr && forbidden != nullptr) {
+        found += memmem(block, malloc_usable_size(block), forbidden, std::strlen(forbidden)) != nullptr;
+    }
+    std::free(block);
+}
+[[gnu::noinline]] void operator delete(void *block, std::size_t) noexcept { operator delete(block); }
+[[gnu::noinline]] void *operator new(std::size_t size)
+{
+    if (void *block = std::calloc(1, size)) {
+        return block;
+    }
+    std::abort();
+}
+
+static const char *const key = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
+static const char *const wallet = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
+
+static_assert(!std::is_copy_constructible_v<posemesh::Node> && !std::is_copy_assignable_v<posemesh::Node>);
+static_assert(std::is_nothrow_move_constructible_v<posemesh::Node>);
+static_assert(std::is_nothrow_move_assignable_v<posemesh::Node>);
+static_assert(std::is_nothrow_destructible_v<posemesh::Node>);
+static_assert(std::is_base_of_v<std::runtime_error, posemesh::Error>);
+
+// What callbacks count, and a thread waits for.
+struct Counts {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int calls = 0;
+    int secrets = 0;
+
+    void add(bool secret)
+    {
+        const std::lock_guard lock(mutex);
+        ++calls;
+        secrets += secret;
+        changed.notify_all();
+    }
+    template <typename Condition>
+    void until(Condition condition)
+    {
+        std::unique_lock lock(mutex);
+        CHECK(changed.wait_for(lock, guard, condition));
+    }
+};
+
+static posemesh::Config environment()
+{
+    posemesh::Config config;
+    config.load_env();
+    return config;
+}
+
+static void errors()
+{
+    posemesh::Config config;
+    THROWS(PMN_ERR_INVALID_CONFIG, config.set("no_such_option", "x"));
+    THROWS(PMN_ERR_INVALID_CONFIG, posemesh::Node(config)); // nothing is set
+    THROWS(PMN_ERR_INVALID_ARGUMENT, config.set("node_version", std::string_view("1.0.0\0", 6)));
+    try {
+        config.set("max_retry", "many");
+        CHECK(false);
+    } catch (const std::exception &error) {
+        CHECK(std::strstr(error.what(), "max_retry") != nullptr);
+    }
+    // Not NUL-terminated where the view ends.
+    config.set(std::string_view("max_retry!", 9), std::string_view("345", 1));
+
+    setenv("REGISTER_MAX_RETRY", "many", 1);
+    THROWS(PMN_ERR_INVALID_CONFIG, config.load_env());
+    unsetenv("REGISTER_MAX_RETRY");
+}
+
+static void crypto()
+{
+    CHECK(posemesh::eth_address(key) == wallet);
+    CHECK(posemesh::sign_eip191(key, "hello").size() == 132);
+    CHECK(posemesh::sign_eip191(key, std::string_view()) == posemesh::sign_eip191(key, ""));
+    CHECK(posemesh::sign_eip191(key, std::string_view("a\0b", 3)) != posemesh::sign_eip191(key, "a"));
+    THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::eth_address("not a key"));
+    CHECK(posemesh::version() == pmn_version());
+}
+
+static void timeouts()
+{
+    using posemesh::detail::timeout_ms;
+    CHECK(timeout_ms(std::chrono::milliseconds::min()) == 0 && timeout_ms(-1ms) == 0 && timeout_ms(0ms) == 0);
+    CHECK(timeout_ms(1ms) == 1 && timeout_ms(60s) == 60000);
+    CHECK(timeout_ms(posemesh::no_timeout - 1ms) == PMN_NO_TIMEOUT - 1);
+    CHECK(timeout_ms(posemesh::no_timeout) == PMN_NO_TIMEOUT);
+    CHECK(timeout_ms(std::chrono::milliseconds::max()) == PMN_NO_TIMEOUT);
+    CHECK(posemesh::detail::milliseconds(UINT64_MAX) == std::chrono::milliseconds::max());
+}
+
+static void keys_are_wiped()
+{
+    std::string with_nul(key);
+    with_nul.push_back('\0');
+    forbidden = key;
+    posemesh::Config config;
+    config.set("secp256k1_privhex", key);
+    (void)posemesh::eth_address(key);
+    (void)posemesh::sign_eip191(key, "hello");
+    THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::eth_address(with_nul));
+    CHECK(found == 0);
+    {
+        std::string text(key);
+        posemesh::wipe(text);
+        CHECK(text.empty());
+    }
+    CHECK(found == 0);
+    // And the search does find what was not wiped.
+    {
+        const std::string text(key);
+        CHECK(posemesh::eth_address(text) == wallet);
+    }
+    CHECK(found == 1);
+    forbidden = nullptr;
+}
+
+static void a_node()
+{
+    const posemesh::Clock::time_point begun = posemesh::Clock::now();
+    posemesh::Node node(environment());
+    node.wait_registered(guard);
+    node.wait_secret();
+    CHECK(node.callback_address() == std::getenv("CALLBACK_BIND"));
+    CHECK(node.wallet_address() == wallet);
+    CHECK(node.sign("hello") == posemesh::sign_eip191(key, "hello"));
+
+    posemesh::Status status = node.status();
+    CHECK(status.state == PMN_STATE_REGISTERED && status.running && status.has_secret);
+    CHECK(status.secret_version == 1 && status.attempts >= 1 && status.consecutive_failures == 0);
+    CHECK(status.last_error == PMN_OK && !status.last_healthcheck && !status.next_attempt_in);
+    CHECK(status.registered_at && *status.registered_at > begun - 2s && *status.registered_at < begun + guard);
+
+    std::optional<std::string> secret = node.read_secret();
+    CHECK(secret && secret->size() == 43 && std::strlen(secret->c_str()) == 43);
+    forbidden = secret->c_str();
+    const std::string copy = *node.read_secret();
+    CHECK(copy == *secret);
+    forbidden = nullptr;
+    found = 0;
+
+    THROWS(PMN_ERR_ALREADY_RUNNING, posemesh::Node(environment()));
+    node.rearm();
+    node.wait_registered(guard);
+    node.stop(guard);
+    node.stop();
+    CHECK(!node.status().running && node.read_secret().has_value());
+    THROWS(PMN_ERR_STOPPED, node.wait_registered(guard));
+    THROWS(PMN_ERR_STOPPED, node.rearm());
+}
+
+static void a_node_without_a_server()
+{
+    posemesh::Config config;
+    config.set("dds_base_url", std::getenv("DDS_BASE_URL"))
+        .set("reg_secret", "x")
+        .set("secp256k1_privhex", key)
+        .set("capabilities", "/example/v1")
+        .set("node_version", "1.0.0");
+    posemesh::Node node(config);
+    CHECK(!node.callback_address());
+    CHECK(!node.read_secret());
+    THROWS(PMN_ERR_TIMEOUT, node.wait_secret(1ms));
+}
+
+static void moving()
+{
+    posemesh::Node first(environment());
+    posemesh::Node second(std::move(first));
+    CHECK(second.status().running);
+    THROWS(PMN_ERR_INVALID_ARGUMENT, first.status());
+    THROWS(PMN_ERR_INVALID_ARGUMENT, first.stop());
+    first = std::move(second);
+    first.wait_secret(guard);
+    const posemesh::Config config = environment();
+    first.stop(guard);
+    first = posemesh::Node(config); // the former one is freed
+    CHECK(first.status().running);
+}
+
+static void events()
+{
+    const auto counts = std::make_shared<Counts>();
+    posemesh::Node node(environment());
+    node.wait_secret(guard);
+
+    // Exceptions end in the callback, and do not end the telling.
+    auto captured = std::make_shared<int>(0);
+    node.on_event([counts, captured](const posemesh::Event &event) {
+        CHECK(event.time > posemesh::Clock::time_point() && event.dropped == 0);
+        CHECK(event.message.empty() == (event.type != PMN_EVENT_ATTEMPT_FAILED));
+        counts->add(event.type == PMN_EVENT_SECRET_CHANGED);
+        throw std::bad_alloc();
+    });
+    node.rearm();
+    counts->until([&] { return counts->secrets >= 1 && counts->calls >= 3; });
+    CHECK(captured.use_count() == 2);
+
+    // Replaced: freed once it has been told what was queued; at the latest by the stop.
+    auto second = std::make_shared<int>(0);
+    node.on_event([second](const posemesh::Event &) {});
+    node.on_event(nullptr);
+    node.on_event([second](const posemesh::Event &) {});
+    node.stop(guard);
+    CHECK(captured.use_count() == 1 && second.use_count() == 1);
+
+    // Refused: freed at once.
+    THROWS(PMN_ERR_STOPPED, node.on_event([second](const posemesh::Event &) {}));
+    CHECK(second.use_count() == 1);
+}
+
+static void destroyed_in_its_callback()
+{
+    const auto counts = std::make_shared<Counts>();
+    auto node = std::make_shared<std::optional<posemesh::Node>>(environment());
+    (*node)->wait_secret(guard);
+    (*node)->on_event([counts, node](const posemesh::Event &) {
+        THROWS(PMN_ERR_WOULD_DEADLOCK, (*node)->stop(guard));
+        node->reset();
+        counts->add(false);
+    });
+    (*node)->rearm();
+    counts->until([&] { return counts->calls == 1; });
+}
+
+static void logging()
+{
+    const auto counts = std::make_shared<Counts>();
+    posemesh::set_logger(
+        [counts](const posemesh::LogRecord &record) {
+            CHECK(record.level >= PMN_LOG_ERROR && record.level <= PMN_LOG_DEBUG && !record.message.empty());
+            CHECK(record.target.substr(0, 14) == "posemesh_node:" && record.dropped == 0);
+            counts->add(false);
+            throw 1;
+        },
+        PMN_LOG_DEBUG);
+    THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::set_logger(nullptr));
+    THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::set_logger([](const posemesh::LogRecord &) {}, 99));
+    {
+        posemesh::Node node(environment());
+        node.wait_secret(guard);
+        posemesh::clear_logger();
+    }
+    CHECK(counts->calls >= 3 && counts.use_count() == 1);
+}
+
+int main()
+{
+    alarm(static_cast<unsigned>(guard.count()));
+    errors();
+    crypto();
+    timeouts();
+    keys_are_wiped();
+    a_node();
+    a_node_without_a_server();
+    moving();
+    events();
+    destroyed_in_its_callback();
+    logging();
+}

@@ -1,0 +1,113 @@
+//! What is handed out: the release build shows only the functions of the header, runs on older systems, and
+//! links beside other Rust libraries.
+
+#[allow(dead_code, reason = "shared by several tests")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use support::{Dds, WARNINGS, crate_root, include, run, stdout};
+
+/// The oldest glibc that the release build runs with.
+const OLDEST_GLIBC: (u32, u32) = (2, 28);
+
+fn temporary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// Where `build-release` has installed to.
+fn release() -> &'static Path {
+    static RELEASE: OnceLock<PathBuf> = OnceLock::new();
+    RELEASE.get_or_init(|| {
+        let directory = temporary("release");
+        let mut build = Command::new(crate_root().join("build-release"));
+        // One directory for all runs: a build from nothing takes minutes.
+        run(build.arg(&directory).env("CARGO_TARGET_DIR", temporary("release-target")));
+        directory
+    })
+}
+
+fn library(name: &str) -> PathBuf {
+    release().join("lib").join(name)
+}
+
+fn lines(command: &mut Command) -> BTreeSet<String> {
+    stdout(&run(command)).lines().map(str::to_owned).collect()
+}
+
+/// The names of the functions that the header declares.
+fn functions() -> BTreeSet<String> {
+    let header = fs::read_to_string(include().join("posemesh_node.h")).expect("the header is there");
+    header
+        .lines()
+        .filter(|line| line.starts_with(char::is_alphabetic) && !line.starts_with("typedef"))
+        .filter_map(|line| Some(line.split_once('(')?.0.rsplit([' ', '*']).next()?.to_owned()))
+        .filter(|name| name.starts_with("pmn_"))
+        .collect()
+}
+
+fn nm(arguments: &[&str], library: &Path) -> BTreeSet<String> {
+    let mut command = Command::new("nm");
+    lines(command.args(["--defined-only", "--format=just-symbols", "--quiet"]).args(arguments).arg(library))
+}
+
+#[test]
+fn it_shows_the_functions_of_the_header_and_nothing_else() {
+    let functions = functions();
+    assert!(functions.len() >= 24, "{functions:?}");
+    assert_eq!(nm(&["--dynamic"], &library("libposemesh_node.so")), functions);
+    let mut archive = nm(&["--extern-only"], &library("libposemesh_node.a"));
+    // The name of the archive's member, and the line above it.
+    archive.retain(|line| !line.is_empty() && !line.ends_with(':'));
+    assert_eq!(archive, functions);
+    for name in ["libposemesh_node.so", "libposemesh_node.a"] {
+        let size = fs::metadata(library(name)).expect("the library is there").len();
+        println!("{name}: {size} bytes, {} symbols", functions.len());
+    }
+}
+
+#[test]
+fn it_runs_on_older_systems() {
+    let needed = stdout(&run(Command::new("readelf")
+        .args(["--version-info", "--wide"])
+        .arg(library("libposemesh_node.so"))));
+    let version = |word: &str| {
+        let (major, minor) = word.strip_prefix("GLIBC_")?.split_once('.')?;
+        // "2.2.5" has a third number.
+        Some((major.parse().ok()?, minor.split('.').next()?.parse::<u32>().ok()?))
+    };
+    let highest = needed.split_whitespace().filter_map(version).max().expect("it needs glibc");
+    println!("needs glibc {highest:?}");
+    assert!(highest <= OLDEST_GLIBC, "it needs glibc {highest:?}");
+}
+
+/// A program that is linked with both, in either order.
+#[test]
+fn it_links_beside_another_rust_library() {
+    let sources = crate_root().join("tests/other");
+    let other = temporary("libother.a");
+    run(Command::new("rustc")
+        .args(["--edition=2024", "--crate-type=staticlib", "-o"])
+        .arg(&other)
+        .arg(sources.join("other.rs")));
+    let ours = library("libposemesh_node.a");
+    for archives in [[&other, &ours], [&ours, &other]] {
+        let program = temporary("beside");
+        run(Command::new("gcc")
+            .arg("-std=c11")
+            .args(WARNINGS)
+            .arg("-I")
+            .arg(include())
+            .arg(sources.join("beside.c"))
+            .args(archives)
+            .args(["-lpthread", "-ldl", "-lm", "-o"])
+            .arg(&program));
+        let dds = Dds::start();
+        let output = run(dds.environment(&mut Command::new(program)));
+        assert_eq!(stdout(&output), "both work\n");
+    }
+}
