@@ -173,6 +173,39 @@ fn the_first_command_shows_the_whole_job() {
     }
 }
 
+/// The C node that the README builds registers with a local DDS, reads its secret, and stops.
+#[test]
+fn the_c_commands_build_a_node() {
+    let c_section = README.split_once("\n## C and C++\n").unwrap().1;
+    let commands = c_section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    let build = Command::new("sh")
+        .args(["-e", "-c", commands])
+        .current_dir(root())
+        // The README speaks of `target`.
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+
+    let dds = DevDds::start().unwrap();
+    let callback = free_address();
+    dds.set_node_url(Some(format!("http://{callback}"))).unwrap();
+    let run = Command::new(root().join("target/node"))
+        .env("DDS_BASE_URL", dds.url())
+        .env("REG_SECRET", "credentials")
+        .env("SECP256K1_PRIVHEX", EXAMPLE_KEY)
+        .env("NODE_VERSION", "1.0.0")
+        .env("CAPABILITIES", "/example/v1")
+        .env("CALLBACK_BIND", callback.to_string())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(
+        String::from_utf8(run.stdout).unwrap(),
+        "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f\nregistered\nsecret of 43 bytes\nregistered again\n"
+    );
+}
+
 /// `UPDATE_README=1` writes the table instead.
 #[test]
 fn its_option_table_is_that_of_the_library() {
