@@ -45,9 +45,9 @@ add_custom_command(
     # Without the bitcode of the standard library: it is for rustc, and confuses plugins of binutils.
     COMMAND "${CMAKE_OBJCOPY}" --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd
             --wildcard "--keep-global-symbol=pmn_*" "${object}"
-    COMMAND "${CMAKE_COMMAND}" -E rm -f "${static_library}"
+    COMMAND "${CMAKE_COMMAND}" -E remove -f "${static_library}"
     COMMAND "${CMAKE_AR}" qcs "${static_library}" "${object}"
-    COMMAND "${CMAKE_COMMAND}" -E rm "${object}"
+    COMMAND "${CMAKE_COMMAND}" -E remove "${object}"
     VERBATIM)
 
 add_custom_target(posemesh_node_libraries ALL DEPENDS "${shared_library}" "${static_library}")

@@ -266,14 +266,20 @@ static void events()
 static void destroyed_in_its_callback()
 {
     const auto counts = std::make_shared<Counts>();
-    auto node = std::make_shared<std::optional<posemesh::Node>>(environment());
-    (*node)->wait_secret(guard);
-    (*node)->on_event([counts, node](const posemesh::Event &) {
-        THROWS(PMN_ERR_WOULD_DEADLOCK, (*node)->stop(guard));
-        node->reset();
-        counts->add(false);
-    });
-    (*node)->rearm();
+    // Counts when the function that holds it is destroyed: the last thing to happen.
+    std::shared_ptr<Counts> last(counts.get(), [counts](Counts *self) { self->add(false); });
+    const auto node = std::make_shared<std::optional<posemesh::Node>>(
+        environment().set("secp256k1_privhex", std::string(64, '1')).set("callback_bind", "127.0.0.1:0"));
+    {
+        // The callback waits until the node is not used here any more.
+        const std::lock_guard lock(counts->mutex);
+        (*node)->on_event([last = std::move(last), node](const posemesh::Event &) {
+            std::unique_lock(last->mutex).unlock();
+            THROWS(PMN_ERR_WOULD_DEADLOCK, (*node)->stop(guard));
+            node->reset();
+        });
+        (*node)->rearm();
+    }
     counts->until([&] { return counts->calls == 1; });
 }
 
