@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 use std::io;
-use std::time::Duration;
+use std::process;
+use std::time::{Duration, SystemTime};
 
-use posemesh_dev_dds::{Callback, DevDds as LocalDds, Endpoint, Fault, Request};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use posemesh_dev_dds::{Callback, DevDds as LocalDds, Endpoint, Fault, RegisteredNode, Request};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -17,6 +18,8 @@ const SLICE: Duration = Duration::from_millis(50);
 pub(crate) struct DevDds {
     /// Given away only by `drop`.
     dds: Option<LocalDds>,
+    /// Whose thread it is: a forked child has it no more.
+    process: u32,
 }
 
 /// A request: number, endpoint, method, path, headers, body, time, status.
@@ -27,13 +30,19 @@ type RequestRow<'py> = (
     String,
     Vec<(String, String)>,
     Bound<'py, PyBytes>,
-    std::time::SystemTime,
+    SystemTime,
     Option<u16>,
 );
 
+/// A registered node: wallet, node id, version, capabilities, how often it has registered.
+type NodeRow = (String, String, String, Vec<String>, u64);
+
 impl DevDds {
-    fn dds(&self) -> &LocalDds {
-        self.dds.as_ref().expect("only drop takes it")
+    fn dds(&self) -> PyResult<&LocalDds> {
+        if self.process != process::id() {
+            return Err(PyRuntimeError::new_err("this LocalDds belongs to the process before the fork"));
+        }
+        Ok(self.dds.as_ref().expect("only drop takes it"))
     }
 }
 
@@ -63,34 +72,36 @@ impl DevDds {
             .callback(callback)
             .health_interval(health_interval);
         let dds = py.detach(|| builder.start()).map_err(io_error)?;
-        Ok(Self { dds: Some(dds) })
+        Ok(Self { dds: Some(dds), process: process::id() })
     }
 
-    fn url(&self) -> String {
-        self.dds().url()
+    fn url(&self) -> PyResult<String> {
+        Ok(self.dds()?.url())
     }
 
     /// `fault` is JSON, as the remote control of dev-dds has it. No times: until the faults are cleared.
     fn inject(&self, endpoint: &str, fault: &str, times: Option<u32>) -> PyResult<()> {
         let fault: Fault = serde_json::from_str(fault).map_err(invalid)?;
-        self.dds().inject(parse_endpoint(endpoint)?, fault, times.unwrap_or(u32::MAX));
+        self.dds()?.inject(parse_endpoint(endpoint)?, fault, times.unwrap_or(u32::MAX));
         Ok(())
     }
 
-    fn clear_faults(&self) {
-        self.dds().clear_faults();
+    fn clear_faults(&self) -> PyResult<()> {
+        self.dds()?.clear_faults();
+        Ok(())
     }
 
     fn requests<'py>(&self, py: Python<'py>, endpoint: Option<&str>) -> PyResult<Vec<RequestRow<'py>>> {
         let requests = match endpoint {
-            Some(endpoint) => self.dds().requests_to(parse_endpoint(endpoint)?),
-            None => self.dds().requests(),
+            Some(endpoint) => self.dds()?.requests_to(parse_endpoint(endpoint)?),
+            None => self.dds()?.requests(),
         };
         Ok(requests.into_iter().map(|request| row(py, request)).collect())
     }
 
-    fn clear_requests(&self) {
-        self.dds().clear_requests();
+    fn clear_requests(&self) -> PyResult<()> {
+        self.dds()?.clear_requests();
+        Ok(())
     }
 
     fn wait_for_requests(
@@ -100,11 +111,11 @@ impl DevDds {
         count: usize,
         timeout: f64,
     ) -> PyResult<bool> {
-        let endpoint = parse_endpoint(endpoint)?;
+        let (dds, endpoint) = (self.dds()?, parse_endpoint(endpoint)?);
         let mut left = Duration::try_from_secs_f64(timeout).map_err(invalid)?;
         loop {
             let slice = left.min(SLICE);
-            if py.detach(|| self.dds().wait_for_requests(endpoint, count, slice)) {
+            if py.detach(|| dds.wait_for_requests(endpoint, count, slice)) {
                 return Ok(true);
             }
             py.check_signals()?;
@@ -116,42 +127,50 @@ impl DevDds {
     }
 
     fn set_node_url(&self, url: Option<String>) -> PyResult<()> {
-        self.dds().set_node_url(url).map_err(io_error)
+        self.dds()?.set_node_url(url).map_err(io_error)
     }
 
-    fn set_secret(&self, secret: Option<String>) {
-        self.dds().set_secret(secret);
+    fn set_secret(&self, secret: Option<String>) -> PyResult<()> {
+        self.dds()?.set_secret(secret);
+        Ok(())
     }
 
-    fn last_secret(&self) -> Option<String> {
-        self.dds().last_secret()
+    fn last_secret(&self) -> PyResult<Option<String>> {
+        Ok(self.dds()?.last_secret())
     }
 
     fn call_back(&self, py: Python<'_>) -> PyResult<(u16, Vec<u8>)> {
-        let outcome = py.detach(|| self.dds().call_back()).map_err(io_error)?;
+        let dds = self.dds()?;
+        let outcome = py.detach(|| dds.call_back()).map_err(io_error)?;
         Ok((outcome.status, outcome.body))
     }
 
     fn probe_health(&self, py: Python<'_>) -> PyResult<u16> {
-        py.detach(|| self.dds().probe_health()).map_err(io_error)
+        let dds = self.dds()?;
+        py.detach(|| dds.probe_health()).map_err(io_error)
     }
 
-    /// Of each registered node: wallet, node id, version, capabilities, how often it has registered.
-    fn nodes(&self) -> Vec<(String, String, String, Vec<String>, u64)> {
-        let nodes = self.dds().nodes().into_iter();
-        nodes
-            .map(|node| (node.wallet, node.node_id, node.version, node.capabilities, node.registrations))
-            .collect()
+    fn nodes(&self) -> PyResult<Vec<NodeRow>> {
+        let row = |node: RegisteredNode| {
+            (node.wallet, node.node_id, node.version, node.capabilities, node.registrations)
+        };
+        Ok(self.dds()?.nodes().into_iter().map(row).collect())
     }
 
-    fn forget_all(&self) {
-        self.dds().forget_all();
+    fn forget_all(&self) -> PyResult<()> {
+        self.dds()?.forget_all();
+        Ok(())
     }
 }
 
 impl Drop for DevDds {
     fn drop(&mut self) {
         let dds = self.dds.take();
+        if self.process != process::id() {
+            // Its thread and locks are the parent's.
+            std::mem::forget(dds);
+            return;
+        }
         // It joins a thread. That one never wants the GIL, but others may.
         Python::try_attach(|py| py.detach(|| drop(dds)));
     }

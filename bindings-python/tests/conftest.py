@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from posemesh_node import Node
 from posemesh_node.testing import LocalDds
@@ -21,6 +23,11 @@ GUARD = 60.0
 HERE = Path(__file__).parent
 
 
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every asynchronous test runs twice."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
 @pytest.fixture
 def dds() -> Iterator[LocalDds]:
     with LocalDds() as dds:
@@ -29,9 +36,11 @@ def dds() -> Iterator[LocalDds]:
 
 @pytest.fixture
 def node(dds: LocalDds) -> Iterator[Node]:
-    """A node with a callback server, which the DDS calls back."""
+    """A node that is registered and has a secret. The DDS will call it back again."""
     with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
+        node.wait_registered(timeout=GUARD)
         dds.set_node_url(f"http://{node.callback_address}")
+        assert dds.call_back().status == 200
         yield node
 
 

@@ -3,10 +3,12 @@
     from posemesh_node import Node
     from posemesh_node.testing import Fault, LocalDds
 
-    with LocalDds() as dds:
+    with LocalDds(callback="never") as dds:
         dds.inject("register", Fault.status(503))
         with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
+            node.wait_registered(timeout=30)
             dds.set_node_url(f"http://{node.callback_address}")
+            dds.call_back()
             assert node.wait_secret(timeout=30) == dds.last_secret
 
 It speaks the real protocol and is strict about it: nonces, signatures and addresses are verified, and every
@@ -201,6 +203,7 @@ class LocalDds:
         self._native: _native.DevDds | None = _native.DevDds(
             node_url, secret, credentials, callback, health_interval
         )
+        self._url = self._native.url()
 
     @property
     def _dds(self) -> _native.DevDds:
@@ -211,7 +214,7 @@ class LocalDds:
     @property
     def url(self) -> str:
         """What a node takes as ``dds_base_url``."""
-        return self._dds.url()
+        return self._url
 
     def options(self, **overrides: Unpack[Overrides]) -> Options:
         """Options for a node that registers here: all that are required, the URL, and the overrides."""
