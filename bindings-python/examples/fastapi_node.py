@@ -5,7 +5,7 @@ The node lives as long as the application, and is registered while the applicati
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from posemesh_node import AsyncNode, Status
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     async with await AsyncNode.from_env(callback_bind="127.0.0.1:0") as node:
         app.state.node = node
         yield

@@ -1,6 +1,7 @@
 //! Waiting: in a thread that Ctrl-C must be able to wake, or by callback for asyncio.
 
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::callback::{self, exit_has_begun};
-use crate::error::{exception, exception_object, run_detached};
+use crate::error::{exception_object, run_detached};
 
 /// Seconds as Python gives them. `None`: no limit, or one that no clock can hold.
 pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
@@ -41,46 +42,47 @@ pub(crate) fn interruptible(
     what: Wait,
     timeout: Option<Duration>,
 ) -> PyResult<()> {
+    let is_main_thread = is_main_thread(py)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let (woken, bell) = run_detached(py, pair)?;
     let waker = Waker::from(Arc::new(Bell(bell)));
     let mut wait = pin!(run_detached(py, || node.wait_async(what))?);
-    loop {
-        let polled = run_detached(py, || Ok(wait.as_mut().poll(&mut Context::from_waker(&waker))))?;
-        if let Poll::Ready(result) = polled {
-            return result.map_err(|error| stopped(py, &error));
+    let mut until_a_signal = || -> Result<ControlFlow<()>> {
+        loop {
+            if let Poll::Ready(result) = wait.as_mut().poll(&mut Context::from_waker(&waker)) {
+                if result.is_err() && exit_has_begun() && !is_main_thread {
+                    park_for_ever();
+                }
+                return result.map(ControlFlow::Break);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                // It came true in this instant, or the core words the error.
+                return node.wait(what, left).map(ControlFlow::Break);
+            }
+            if sleep(&woken, left)? == Slept::Interrupted {
+                return Ok(ControlFlow::Continue(()));
+            }
         }
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            // It came true in this instant, or the core words the error.
-            return run_detached(py, || node.wait(what, left));
-        }
-        run_detached(py, || sleep(&woken, left))?;
+    };
+    while run_detached(py, &mut until_a_signal)?.is_continue() {
         py.check_signals()?;
     }
+    Ok(())
 }
 
-/// The end of a wait that has failed.
-fn stopped(py: Python<'_>, error: &Error) -> PyErr {
-    if exit_has_begun() && !is_main_thread(py) {
-        // The interpreter is ending and has waited for all threads but the daemons. They get what CPython
-        // itself does to them a moment later, and not an exception that would be printed for nothing.
-        py.detach(|| {
-            loop {
-                std::thread::park();
-            }
-        })
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    let main = threading.call_method0("main_thread")?.getattr("ident")?;
+    main.eq(threading.call_method0("get_ident")?)
+}
+
+/// What a daemon thread gets for a wait that the end of the interpreter ends. An exception would be printed
+/// for nothing, and asking for the GIL may crash by now. CPython itself does the same to such threads.
+fn park_for_ever() -> ! {
+    loop {
+        std::thread::park();
     }
-    exception(py, error)
-}
-
-fn is_main_thread(py: Python<'_>) -> bool {
-    let is_main = || {
-        let threading = py.import("threading")?;
-        let current = threading.call_method0("current_thread")?;
-        Ok::<_, PyErr>(current.is(&threading.call_method0("main_thread")?))
-    };
-    is_main().unwrap_or(true)
 }
 
 struct Bell(UnixStream);
@@ -100,20 +102,20 @@ fn pair() -> Result<(UnixStream, UnixStream)> {
     made.map_err(|error| Error::new(ErrorCode::Io, format!("cannot wait: no socket to wait with: {error}")))
 }
 
-/// Until the bell rings, a signal comes, or the time is over: the caller looks which.
-fn sleep(mut woken: &UnixStream, left: Option<Duration>) -> Result<()> {
+#[derive(PartialEq)]
+enum Slept {
+    /// The bell rang, or the time is over: the caller looks which.
+    Enough,
+    /// A signal came.
+    Interrupted,
+}
+
+fn sleep(mut woken: &UnixStream, left: Option<Duration>) -> Result<Slept> {
     let slept = woken.set_read_timeout(left).and_then(|()| woken.read(&mut [0; 64]));
-    match slept {
-        Ok(_) => Ok(()),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
-            ) =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(Error::new(ErrorCode::Io, format!("cannot wait: {error}"))),
+    match slept.map_err(|error| (error.kind(), error)) {
+        Ok(_) | Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) => Ok(Slept::Enough),
+        Err((ErrorKind::Interrupted, _)) => Ok(Slept::Interrupted),
+        Err((_, error)) => Err(Error::new(ErrorCode::Io, format!("cannot wait: {error}"))),
     }
 }
 

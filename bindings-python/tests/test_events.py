@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from queue import SimpleQueue
 from typing import Any
 
@@ -80,7 +82,12 @@ def test_a_slow_follower_loses_the_newest_and_is_told(node: Node, dds: LocalDds)
     node.wait_secret(timeout=GUARD)
     events = node.events(timeout=GUARD)
     heard = threading.Semaphore(0)
-    node.on_event(lambda _: heard.release())
+
+    @node.on_event
+    def listener(event: Event) -> None:
+        heard.release()
+
+    assert callable(listener)
     for _ in range(1024 + 6):
         dds.probe_health()
         heard.acquire(timeout=GUARD)
@@ -131,9 +138,6 @@ def test_a_listener_that_raises_harms_nobody(
 
 
 def test_a_node_that_its_listener_knows_goes_away_after_a_stop(node: Node) -> None:
-    import gc
-    import weakref
-
     class Owner:
         def __init__(self, node: Node) -> None:
             self.node = node

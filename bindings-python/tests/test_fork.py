@@ -7,7 +7,7 @@ import os
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.context import BaseContext
+from multiprocessing.context import SpawnContext
 
 import pytest
 
@@ -76,13 +76,15 @@ def test_a_child_starts_its_own(node: Node, dds: LocalDds) -> None:
 def test_a_child_that_ends_as_an_interpreter_does(run: Callable[..., Program]) -> None:
     """`atexit` handlers and all, which the child has inherited."""
     code = """
-import os, sys
+import os, sys, warnings
 from posemesh_node import Node
 from posemesh_node.testing import LocalDds
 
 dds = LocalDds()
 node = Node.start(**dds.options())
 node.wait_registered()
+# CPython 3.12 and later warn of any thread at a fork.
+warnings.simplefilter("ignore", DeprecationWarning)
 child = os.fork()
 if child == 0:
     if sys.argv[1] == "own":
@@ -108,12 +110,12 @@ def register(options: Options) -> str:
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(node: Node, dds: LocalDds, method: str) -> None:
-    context: BaseContext = multiprocessing.get_context(method)
+    context: SpawnContext = multiprocessing.get_context(method)  # type: ignore[assignment]  # pyright: ignore
     process = context.Process(target=register, args=(dds.options(),))
     process.start()
     process.join(GUARD)
     assert process.exitcode == 0
 
-    with ProcessPoolExecutor(2, mp_context=context) as pool:  # type: ignore[arg-type]
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
         assert list(pool.map(register, [dds.options()] * 4)) == ["registered"] * 4
     assert node.status().running

@@ -106,7 +106,7 @@ def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
         for timeout in (-1, float("nan")):
             with pytest.raises(ValueError, match="timeout"):
                 node.wait_registered(timeout)
-        with pytest.raises(TypeError, match="timeout"):
+        with pytest.raises(TypeError):
             node.wait_registered("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

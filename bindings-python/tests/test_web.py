@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def serve(dds: LocalDds, tmp_path: Path) -> Serve:
     """Run a server that is told to listen on port 0; it must end well when it is asked to."""
 
     @contextmanager
-    def serving(*command: str, cwd: Path) -> Iterator[str]:
+    def serving(*command: str, cwd: Path) -> Generator[str, None, None]:
         log = tmp_path / "log"
         with log.open("w") as out:
             server = subprocess.Popen(

@@ -1,5 +1,8 @@
 """The smallest Django site with a node: synchronous, threaded."""
 
+# Django has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from django.conf import settings

@@ -13,6 +13,7 @@ node.wait_registered(timeout=60)
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    answer: dict[str, str]
     try:
         answer = {"state": node.status().state}
     except ForkedError as error:
