@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,10 +72,15 @@ class Program:
             env=env,
             cwd=cwd,
         )
+        # Reading a line has no timeout, but the end of the process ends it.
+        self.guard = threading.Timer(GUARD, self.process.kill)
+        self.guard.start()
 
     def line(self) -> str:
         assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
+        line = self.process.stdout.readline()
+        assert line, "it has ended, or hung"
+        return line.rstrip("\n")
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
@@ -102,6 +108,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Program]]:
 
     yield start
     for program in programs:
+        program.guard.cancel()
         if program.process.poll() is None:
             program.process.kill()
         program.process.communicate()
