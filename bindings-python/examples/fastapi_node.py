@@ -1,0 +1,49 @@
+"""A FastAPI service that is a node. Run it with one worker: `uvicorn fastapi_node:app`.
+
+The node lives as long as the application, and is registered while the application already answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+
+from posemesh_node import AsyncNode, Status
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
+    async with await AsyncNode.from_env(callback_bind="127.0.0.1:0") as node:
+        app.state.node = node
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+def the_node(request: Request) -> AsyncNode:
+    node: AsyncNode = request.app.state.node
+    return node
+
+
+TheNode = Annotated[AsyncNode, Depends(the_node)]
+
+
+@app.get("/status")
+async def status(node: TheNode) -> dict[str, object]:
+    now: Status = node.status()
+    return {
+        "state": now.state,
+        "registered_at": now.registered_at,
+        "last_error": str(now.last_error) if now.last_error else None,
+    }
+
+
+@app.get("/ready")
+async def ready(node: TheNode) -> str:
+    if not node.status().has_secret:
+        raise HTTPException(503, "DDS has not called back yet")
+    return "ready"

@@ -1,0 +1,175 @@
+"""A running node, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from . import _native
+from ._events import Event, Stream
+from ._node import NodeBase, held_secret, start_native
+
+if TYPE_CHECKING:
+    import sys
+    from collections.abc import Callable
+    from types import TracebackType
+
+    if sys.version_info >= (3, 11):
+        from typing import Self, Unpack
+    else:
+        from typing_extensions import Self, Unpack
+
+    from ._errors import PosemeshError
+    from ._events import Listener
+    from ._options import Options, Overrides
+
+__all__ = ["AsyncEventStream", "AsyncNode"]
+
+
+class AsyncNode(NodeBase):
+    """A node that registers with DDS and stays registered, until it is stopped; for asyncio.
+
+    As ``Node``, with ``await`` where something is waited for. A wait costs a future and no thread. Works with
+    every event loop that has ``call_soon_threadsafe``, such as uvloop's.
+
+        async with await AsyncNode.from_env() as node:
+            await node.wait_registered(timeout=30)
+            async for event in node.events():
+                print(event)
+    """
+
+    @classmethod
+    async def start(cls, **options: Unpack[Options]) -> Self:
+        """Check the options, bind the callback address and start to register. Does not wait for DDS.
+
+        The options and errors are those of ``Node.start``.
+        """
+        return await cls._start(_native.Config(options))
+
+    @classmethod
+    async def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
+        """Start a node with the options that the environment holds, as ``Node.from_env`` does."""
+        return await cls._start(_native.Config(overrides, from_env=True))
+
+    @classmethod
+    async def _start(cls, config: _native.Config) -> Self:
+        # In a thread: it reads certificates and may look up a host name. If this is cancelled, the node is
+        # dropped there, which stops it.
+        loop = asyncio.get_running_loop()
+        return cls(await loop.run_in_executor(None, start_native, config))
+
+    async def wait_registered(self, timeout: float | None = None) -> None:
+        """Wait until the node is registered; without a timeout for as long as it takes.
+
+        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
+        """
+        await self._wait(False, timeout)
+
+    async def wait_secret(self, timeout: float | None = None) -> str:
+        """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
+
+        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
+        """
+        await self._wait(True, timeout)
+        return held_secret(self._native)
+
+    async def _wait(self, secret: bool, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        # The error is its result: as an exception that a cancelled wait never takes, asyncio would log it.
+        finished: asyncio.Future[PosemeshError | None] = loop.create_future()
+
+        def settle(error: PosemeshError | None) -> None:
+            if not finished.done():
+                finished.set_result(error)
+
+        pending = self._native.wait_then(secret, lambda error: _call_soon(loop, settle, error))
+        try:
+            await asyncio.wait((finished,), timeout=timeout)
+            if not finished.done():
+                # It came true in this instant, or the native half words the error.
+                self._native.wait(secret, 0)
+            elif (error := finished.result()) is not None:
+                raise error
+        finally:
+            pending.cancel()
+            finished.cancel()
+
+    def on_event(self, listener: Listener) -> Listener:
+        """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
+
+        It is called in the running event loop, and is no coroutine function; to await something, follow
+        ``events``.
+        """
+        loop = asyncio.get_running_loop()
+        self._native.add_listener(lambda event: _call_soon(loop, listener, event))
+        return listener
+
+    def events(self) -> AsyncEventStream:
+        """Iterate over the events from now on, until the node stops.
+
+            async for event in node.events():
+                match event:
+                    case SecretChanged():
+                        await use(node.read_secret())
+        """
+        return AsyncEventStream(self)
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        """End the node: wake every wait with StoppedError, deliver the last events, free the port.
+
+        May be called twice. Raises NodeTimeoutError when a logging handler does not return in time.
+        """
+        # In a thread: it waits for the library's threads.
+        await asyncio.get_running_loop().run_in_executor(None, self._native.stop, timeout)
+        self._end_streams()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+class AsyncEventStream(Stream, AsyncIterator[Event]):
+    """The events of a node, one by one. Made by ``AsyncNode.events``."""
+
+    def __init__(self, node: AsyncNode) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        super().__init__(node)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._buffer:
+            if self._ended:
+                raise StopAsyncIteration
+            self._ready.clear()
+            await self._ready.wait()
+        return self._buffer.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def _wake(self) -> None:
+        _call_soon(self._loop, self._ready.set)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
+    """Call back in the loop, from any thread."""
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        # The loop is closed, so nobody waits any more.
+        if not loop.is_closed():
+            raise

@@ -1,0 +1,230 @@
+"""A running node, for programs with threads."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+
+from . import _native
+from ._errors import ForkedError
+
+TYPE_CHECKING = False  # without importing `typing`
+if TYPE_CHECKING:
+    import sys
+    from types import TracebackType
+
+    if sys.version_info >= (3, 11):
+        from typing import Self, Unpack
+    else:
+        from typing_extensions import Self, Unpack
+
+    from ._events import EventStream, Listener, Stream
+    from ._options import Options, Overrides
+    from ._status import Status
+
+__all__ = ["Node"]
+
+
+class NodeBase:
+    """What ``Node`` and ``AsyncNode`` have in common: everything that does not wait."""
+
+    def __init__(self, native: _native.Node) -> None:
+        from ._exit import stop_at_exit
+
+        self._native = native
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        stop_at_exit(self)
+
+    def status(self) -> Status:
+        """What the node is doing. Takes no lock and never blocks; also after a stop."""
+        return self._native.status()
+
+    def read_secret(self) -> str | None:
+        """The secret that DDS has sent, or None so far. Also after a stop."""
+        return self._native.read_secret()
+
+    def rearm(self) -> None:
+        """Register again.
+
+        When this returns, the state is ``disconnected`` and the node is on its way: ``wait_registered`` then
+        waits for the new registration.
+        """
+        self._native.rearm()
+
+    def sign(self, message: bytes) -> str:
+        """Sign bytes with the node's key as a wallet does (EIP-191 ``personal_sign``).
+
+        Returns ``0x`` and 130 hex digits.
+        """
+        return self._native.sign(message)
+
+    @property
+    def callback_address(self) -> str | None:
+        """Where the callback server listens, as ``host:port``; None without one."""
+        return self._native.callback_address()
+
+    @property
+    def wallet_address(self) -> str:
+        """The node's Ethereum address, ``0x`` and 40 lowercase hex digits."""
+        return self._native.wallet_address()
+
+    def _end_streams(self) -> None:
+        for stream in list(self._streams):
+            stream.end()
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        try:
+            status = self.status()
+        except ForkedError:
+            return f"<{name} of another process>"
+        return f"<{name} {self.wallet_address} {status.state if status.running else 'stopped'}>"
+
+    def __del__(self) -> None:
+        # Not there if `__init__` raised. What follows this method stops the node.
+        native = getattr(self, "_native", None)
+        if native is not None and native.is_running():
+            warnings.warn(f"unclosed {self!r}: call stop(), or use it in a with statement", ResourceWarning, 2, self)
+
+
+class Node(NodeBase):
+    """A node that registers with DDS and stays registered, until it is stopped.
+
+    Every method may be called from any thread, and waits let other threads run. Use it in a ``with``
+    statement, or call ``stop``; whatever still runs when the interpreter ends is stopped then.
+
+    After a fork, a node belongs to the parent: in the child its methods raise ForkedError, and the child may
+    start its own.
+
+        with Node.from_env() as node:
+            node.wait_registered(timeout=30)
+            print(node.status())
+    """
+
+    @classmethod
+    def start(cls, **options: Unpack[Options]) -> Self:
+        """Check the options, bind the callback address and start to register. Does not wait for DDS.
+
+        Required:
+
+        reg_secret: str
+            The registration credentials from the console; passed through untouched.
+        secp256k1_privhex: str
+            The private key of the node's wallet.
+        capabilities: Sequence[str] | str
+            What the node can do, such as /reconstruction/global-refinement/v1.
+        node_version: str
+            The version of the node's own software.
+
+        Optional (None is the same as leaving one out):
+
+        dds_base_url: str = "https://dds.auki.network"
+            The discovery service to register with.
+        max_concurrency: int
+            How many jobs the node takes at a time; not sent when not set.
+        register_interval_secs: int = 120
+            Seconds between attempts after a conflict, a lasting refusal, or max_retry failures.
+        max_retry: int = -1
+            Failures in a row after which the registrar pauses for one interval; -1 = never.
+        request_timeout_secs: int = 10
+            Seconds that one request to DDS may take, from connecting to the last byte.
+        callback_bind: str
+            Where the callback server listens; without it there is none.
+        callback_policy: str = "per_registration"
+            Which secrets are taken: the first of each registration, or whatever comes last.
+        siwe_domain: str
+            The domain the node agrees to sign in to; by default that of dds_base_url, any = no check.
+        siwe_format: str = "posemesh"
+            The form of the signed message: DDS's own, or strict EIP-4361.
+        state_dir: str | os.PathLike[str]
+            A directory for state that outlives the process; not available in this version.
+        ca_file: str | os.PathLike[str]
+            Certificate authorities to trust beside the system's, such as a company proxy's.
+        allow_insecure_http: bool = False
+            Allows http to a DDS that is not on this machine: credentials then travel in the open.
+
+        Raises ConfigError, AlreadyRunningError, BindError, NodeIOError, and TypeError for a value of the
+        wrong type or an unknown option.
+        """
+        return cls(start_native(_native.Config(options)))
+
+    @classmethod
+    def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
+        """Start a node with the options that the environment holds, such as DDS_BASE_URL or REG_SECRET.
+
+        Each option has the environment variable of its name in capitals, but max_retry has
+        REGISTER_MAX_RETRY. A secret may stand in a file instead, which REG_SECRET_FILE or
+        SECP256K1_PRIVHEX_FILE names. Keywords go before the environment; they are those of ``start``.
+        """
+        return cls(start_native(_native.Config(overrides, from_env=True)))
+
+    def wait_registered(self, timeout: float | None = None) -> None:
+        """Wait until the node is registered; without a timeout for as long as it takes.
+
+        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends it.
+        """
+        self._native.wait(False, timeout)
+
+    def wait_secret(self, timeout: float | None = None) -> str:
+        """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
+
+        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends it.
+        """
+        self._native.wait(True, timeout)
+        return held_secret(self._native)
+
+    def on_event(self, listener: Listener) -> Listener:
+        """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
+
+        It runs on a thread of the library, one event at a time, and may call anything but ``stop``. What it
+        raises goes to ``sys.unraisablehook``.
+        """
+        self._native.add_listener(listener)
+        return listener
+
+    def events(self, timeout: float | None = None) -> EventStream:
+        """Iterate over the events from now on, until the node stops or ``timeout`` seconds are over.
+
+            for event in node.events(timeout=60):
+                match event:
+                    case SecretChanged():
+                        use(node.read_secret())
+        """
+        from ._events import EventStream
+
+        return EventStream(self, timeout)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the node: wake every wait with StoppedError, deliver the last events, free the port.
+
+        May be called twice. Raises NodeTimeoutError when an event listener or a logging handler does not
+        return in time, and WouldDeadlockError inside one.
+        """
+        self._native.stop(timeout)
+        self._end_streams()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_native(config: _native.Config) -> _native.Node:
+    """Start a node whose log records arrive."""
+    from . import _logging
+
+    _logging.install()
+    return _native.start(config)
+
+
+def held_secret(native: _native.Node) -> str:
+    """The secret that a wait has just seen: it may be replaced, but never goes away."""
+    secret = native.read_secret()
+    assert secret is not None
+    return secret

@@ -1,0 +1,120 @@
+//! Python keywords into the core's options.
+
+use posemesh_node_registration::config::{Config as CoreConfig, ConfigOption, OPTIONS, OptionKind};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyInt, PyString};
+
+use crate::error::run;
+
+/// The checked options of a node. It shows none of them.
+#[pyclass(frozen, module = "posemesh_node._native")]
+pub(crate) struct Config(pub(crate) CoreConfig);
+
+#[pymethods]
+impl Config {
+    /// Takes the options out of `options`: the dictionary is a local variable of a frame that a traceback
+    /// may show, and two of the options are secrets.
+    #[new]
+    #[pyo3(signature = (options, *, from_env = false))]
+    fn new(py: Python<'_>, options: &Bound<'_, PyDict>, from_env: bool) -> PyResult<Self> {
+        let given = options.copy()?;
+        options.clear();
+        let mut config = CoreConfig::new();
+        if from_env {
+            // Attached on purpose: Python code changes the environment only while it is attached, too.
+            run(py, || config.load_env().map(drop))?;
+        }
+        for (name, value) in &given {
+            let name: String = name.extract()?;
+            let option = OPTIONS.iter().find(|option| option.name == name).ok_or_else(|| unknown(&name))?;
+            if !value.is_none() {
+                let value = text(option, &value)?;
+                run(py, || config.set(option.name, &value).map(drop))?;
+            }
+        }
+        Ok(Self(config))
+    }
+}
+
+fn unknown(name: &str) -> PyErr {
+    let known: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+    PyTypeError::new_err(format!(
+        "got an unexpected keyword argument {name:?}; there are {}",
+        known.join(", ")
+    ))
+}
+
+/// The form in which the core reads a value. Neither error holds the value: it may be a secret.
+fn text(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let converted = match option.kind {
+        OptionKind::Path => path(value)?,
+        // True is an int to Python, but not to whoever wrote it here.
+        OptionKind::Integer if value.is_instance_of::<PyBool>() => None,
+        OptionKind::Integer => value.cast::<PyInt>().ok().map(|value| value.str()).transpose()?,
+        OptionKind::Boolean => {
+            return match value.cast::<PyBool>() {
+                Ok(value) => Ok(value.is_true().to_string()),
+                Err(_) => Err(wrong_type(option, value)),
+            };
+        }
+        OptionKind::List if !value.is_instance_of::<PyString>() => return list(option, value),
+        _ => value.cast::<PyString>().ok().cloned(),
+    };
+    converted.ok_or_else(|| wrong_type(option, value))?.extract()
+}
+
+/// `os.fspath`, if it is a path of text.
+fn path<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
+    if !value.is_instance_of::<PyString>() && !value.hasattr("__fspath__")? {
+        return Ok(None);
+    }
+    let path = value.py().import("os")?.call_method1("fspath", (value,))?;
+    Ok(path.cast_into().ok())
+}
+
+/// One text, as the environment has it: so no entry can hold a comma.
+fn list(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let entries = value.try_iter().map_err(|_| wrong_type(option, value))?;
+    let mut texts: Vec<String> = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let text = entry.cast::<PyString>().map_err(|_| wrong_type(option, value))?.to_str()?;
+        if text.contains(',') {
+            return Err(PyValueError::new_err(format!("{}: {text:?} has a comma in it", option.name)));
+        }
+        texts.push(text.to_owned());
+    }
+    Ok(texts.join(","))
+}
+
+fn wrong_type(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyErr {
+    let wanted = match option.kind {
+        OptionKind::Path => "str or os.PathLike[str]",
+        OptionKind::Integer => "int",
+        OptionKind::Boolean => "bool",
+        OptionKind::List => "str or a sequence of str",
+        _ => "str",
+    };
+    let got = value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("{} must be {wanted}, not {got}", option.name))
+}
+
+/// The option table: name, environment variable, kind, default, whether it is required, help.
+#[pyfunction]
+#[expect(clippy::type_complexity, reason = "a row of a table that only a test reads")]
+pub(crate) fn options()
+-> Vec<(&'static str, &'static str, &'static str, Option<&'static str>, bool, &'static str)> {
+    let kind = |option: &ConfigOption| match option.kind {
+        OptionKind::Path => "path",
+        OptionKind::Integer => "integer",
+        OptionKind::Boolean => "boolean",
+        OptionKind::List => "list",
+        OptionKind::Choice(_) => "choice",
+        _ => "text",
+    };
+    let row = |option: &'static ConfigOption| {
+        (option.name, option.env, kind(option), option.default, option.required, option.help)
+    };
+    OPTIONS.iter().map(row).collect()
+}

@@ -1,0 +1,213 @@
+//! The local DDS behind `posemesh_node.testing`.
+
+use std::fmt::Display;
+use std::io;
+use std::process;
+use std::time::{Duration, SystemTime};
+
+use posemesh_dev_dds::{Callback, DevDds as LocalDds, Endpoint, Fault, RegisteredNode, Request};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// How long a wait goes on before it looks whether Ctrl-C was pressed.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// A local DDS.
+#[pyclass(frozen, module = "posemesh_node._native")]
+pub(crate) struct DevDds {
+    /// Given away only by `drop`.
+    dds: Option<LocalDds>,
+    /// Whose thread it is: a forked child has it no more.
+    process: u32,
+}
+
+/// A request: number, endpoint, method, path, headers, body, time, status.
+type RequestRow<'py> = (
+    u64,
+    Option<&'static str>,
+    String,
+    String,
+    Vec<(String, String)>,
+    Bound<'py, PyBytes>,
+    SystemTime,
+    Option<u16>,
+);
+
+/// A registered node: wallet, node id, version, capabilities, how often it has registered.
+type NodeRow = (String, String, String, Vec<String>, u64);
+
+impl DevDds {
+    fn dds(&self) -> PyResult<&LocalDds> {
+        if self.process != process::id() {
+            return Err(PyRuntimeError::new_err("this LocalDds belongs to the process before the fork"));
+        }
+        Ok(self.dds.as_ref().expect("only drop takes it"))
+    }
+}
+
+#[pymethods]
+impl DevDds {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        node_url: Option<String>,
+        secret: Option<String>,
+        credentials: Option<String>,
+        callback: &str,
+        health_interval: Option<f64>,
+    ) -> PyResult<Self> {
+        let callback = match callback {
+            "after_answer" => Callback::AfterAnswer,
+            "before_answer" => Callback::BeforeAnswer,
+            "never" => Callback::Never,
+            other => return Err(PyValueError::new_err(format!("unknown callback time {other:?}"))),
+        };
+        let health_interval =
+            health_interval.map(Duration::try_from_secs_f64).transpose().map_err(invalid)?;
+        let builder = LocalDds::builder()
+            .node_url(node_url)
+            .secret(secret)
+            .credentials(credentials)
+            .callback(callback)
+            .health_interval(health_interval);
+        let dds = py.detach(|| builder.start()).map_err(io_error)?;
+        Ok(Self { dds: Some(dds), process: process::id() })
+    }
+
+    fn url(&self) -> PyResult<String> {
+        Ok(self.dds()?.url())
+    }
+
+    /// `fault` is JSON, as the remote control of dev-dds has it. No times: until the faults are cleared.
+    fn inject(&self, endpoint: &str, fault: &str, times: Option<u32>) -> PyResult<()> {
+        let fault: Fault = serde_json::from_str(fault).map_err(invalid)?;
+        self.dds()?.inject(parse_endpoint(endpoint)?, fault, times.unwrap_or(u32::MAX));
+        Ok(())
+    }
+
+    fn clear_faults(&self) -> PyResult<()> {
+        self.dds()?.clear_faults();
+        Ok(())
+    }
+
+    fn requests<'py>(&self, py: Python<'py>, endpoint: Option<&str>) -> PyResult<Vec<RequestRow<'py>>> {
+        let requests = match endpoint {
+            Some(endpoint) => self.dds()?.requests_to(parse_endpoint(endpoint)?),
+            None => self.dds()?.requests(),
+        };
+        Ok(requests.into_iter().map(|request| row(py, request)).collect())
+    }
+
+    fn clear_requests(&self) -> PyResult<()> {
+        self.dds()?.clear_requests();
+        Ok(())
+    }
+
+    fn wait_for_requests(
+        &self,
+        py: Python<'_>,
+        endpoint: &str,
+        count: usize,
+        timeout: f64,
+    ) -> PyResult<bool> {
+        let (dds, endpoint) = (self.dds()?, parse_endpoint(endpoint)?);
+        let mut left = Duration::try_from_secs_f64(timeout).map_err(invalid)?;
+        loop {
+            let slice = left.min(SLICE);
+            if py.detach(|| dds.wait_for_requests(endpoint, count, slice)) {
+                return Ok(true);
+            }
+            py.check_signals()?;
+            left -= slice;
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn set_node_url(&self, url: Option<String>) -> PyResult<()> {
+        self.dds()?.set_node_url(url).map_err(io_error)
+    }
+
+    fn set_secret(&self, secret: Option<String>) -> PyResult<()> {
+        self.dds()?.set_secret(secret);
+        Ok(())
+    }
+
+    fn last_secret(&self) -> PyResult<Option<String>> {
+        Ok(self.dds()?.last_secret())
+    }
+
+    fn call_back(&self, py: Python<'_>) -> PyResult<(u16, Vec<u8>)> {
+        let dds = self.dds()?;
+        let outcome = py.detach(|| dds.call_back()).map_err(io_error)?;
+        Ok((outcome.status, outcome.body))
+    }
+
+    fn probe_health(&self, py: Python<'_>) -> PyResult<u16> {
+        let dds = self.dds()?;
+        py.detach(|| dds.probe_health()).map_err(io_error)
+    }
+
+    fn nodes(&self) -> PyResult<Vec<NodeRow>> {
+        let row = |node: RegisteredNode| {
+            (node.wallet, node.node_id, node.version, node.capabilities, node.registrations)
+        };
+        Ok(self.dds()?.nodes().into_iter().map(row).collect())
+    }
+
+    fn forget_all(&self) -> PyResult<()> {
+        self.dds()?.forget_all();
+        Ok(())
+    }
+}
+
+impl Drop for DevDds {
+    fn drop(&mut self) {
+        let dds = self.dds.take();
+        if self.process != process::id() {
+            // Its thread and locks are the parent's.
+            std::mem::forget(dds);
+            return;
+        }
+        // It joins a thread. That one never wants the GIL, but others may.
+        Python::try_attach(|py| py.detach(|| drop(dds)));
+    }
+}
+
+fn parse_endpoint(name: &str) -> PyResult<Endpoint> {
+    serde_json::from_value(name.into()).map_err(invalid)
+}
+
+fn endpoint_name(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Challenge => "challenge",
+        Endpoint::Register => "register",
+        Endpoint::Verify => "verify",
+    }
+}
+
+fn row(py: Python<'_>, request: Request) -> RequestRow<'_> {
+    (
+        request.number,
+        request.endpoint.map(endpoint_name),
+        request.method,
+        request.path,
+        request.headers,
+        PyBytes::new(py, &request.body),
+        request.at,
+        request.status,
+    )
+}
+
+fn invalid(error: impl Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn io_error(error: io::Error) -> PyErr {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => invalid(error),
+        _ => PyOSError::new_err(error.to_string()),
+    }
+}

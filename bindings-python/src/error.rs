@@ -1,0 +1,54 @@
+//! Core errors as Python exceptions, and the border that no panic crosses.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use posemesh_node_registration::error::{Error, ErrorCode, Result};
+use pyo3::prelude::*;
+
+/// Runs `work`, which must neither block nor take long.
+pub(crate) fn run<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    guarded(work).map_err(|error| exception(py, &error))
+}
+
+/// Runs `work` while other Python threads run.
+///
+/// Not only for what takes long: whatever takes a lock that is held while a callback is waited for must come
+/// through here, for the callback waits for the GIL.
+pub(crate) fn run_detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    py.detach(|| guarded(work)).map_err(|error| exception(py, &error))
+}
+
+/// A panic becomes an error: PyO3 would raise a `PanicException`, which no `except Exception` catches.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Core's own state survives a panic: its locks do not poison.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorCode::Panic,
+            "a bug in posemesh_node, which stderr tells more about; please report it",
+        ))
+    })
+}
+
+/// The Python exception for an error. Its class is chosen by the package.
+pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
+    match exception_object(py, error) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failed) => failed,
+    }
+}
+
+pub(crate) fn exception_object<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+    py.import("posemesh_node._errors")?.getattr("from_code")?.call1((error.code().number(), error.message()))
+}
+
+/// Number and name of every error code.
+#[pyfunction]
+pub(crate) fn error_codes() -> Vec<(i32, &'static str)> {
+    ErrorCode::ALL.iter().map(|code| (code.number(), code.name())).collect()
+}
+
+/// Panics, to show what a bug in this library looks like from Python.
+#[pyfunction]
+pub(crate) fn panic(py: Python<'_>) -> PyResult<()> {
+    run_detached(py, || panic!("asked for"))
+}

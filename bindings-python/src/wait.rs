@@ -1,0 +1,145 @@
+//! Waiting: in a thread that Ctrl-C must be able to wake, or by callback for asyncio.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use posemesh_node_registration::error::{Error, ErrorCode, Result};
+use posemesh_node_registration::node::{self, Node, Wait};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::callback::{self, exit_has_begun};
+use crate::error::{exception_object, run_detached};
+
+/// Seconds as Python gives them. `None`: no limit, or one that no clock can hold.
+pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    match seconds {
+        Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
+            Err(PyValueError::new_err("timeout must not be negative"))
+        }
+        Some(seconds) => Ok(Duration::try_from_secs_f64(seconds).ok()),
+        None => Ok(None),
+    }
+}
+
+pub(crate) fn what(secret: bool) -> Wait {
+    if secret { Wait::Secret } else { Wait::Registered }
+}
+
+/// Waits as [`Node::wait`] does, and ends with the exception of a signal handler: `KeyboardInterrupt`.
+///
+/// A condition variable sleeps through signals, but reading from a socket does not. So the thread reads from
+/// one that the wait's waker writes to. Nothing is polled, and neither the GIL nor the dispatcher is needed to
+/// wake it, whatever a callback is doing.
+pub(crate) fn interruptible(
+    py: Python<'_>,
+    node: &Node,
+    what: Wait,
+    timeout: Option<Duration>,
+) -> PyResult<()> {
+    let is_main_thread = is_main_thread(py)?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let (woken, bell) = run_detached(py, pair)?;
+    let waker = Waker::from(Arc::new(Bell(bell)));
+    let mut wait = pin!(run_detached(py, || node.wait_async(what))?);
+    let mut until_a_signal = || -> Result<ControlFlow<()>> {
+        loop {
+            if let Poll::Ready(result) = wait.as_mut().poll(&mut Context::from_waker(&waker)) {
+                if result.is_err() && exit_has_begun() && !is_main_thread {
+                    park_for_ever();
+                }
+                return result.map(ControlFlow::Break);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                // It came true in this instant, or the core words the error.
+                return node.wait(what, left).map(ControlFlow::Break);
+            }
+            if sleep(&woken, left)? == Slept::Interrupted {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    };
+    while run_detached(py, &mut until_a_signal)?.is_continue() {
+        py.check_signals()?;
+    }
+    Ok(())
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    let main = threading.call_method0("main_thread")?.getattr("ident")?;
+    main.eq(threading.call_method0("get_ident")?)
+}
+
+/// What a daemon thread gets for a wait that the end of the interpreter ends. An exception would be printed
+/// for nothing, and asking for the GIL may crash by now. CPython itself does the same to such threads.
+fn park_for_ever() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+struct Bell(UnixStream);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // When the buffer is full, the reader has enough to wake up for.
+        let _ = (&self.0).write(&[0]);
+    }
+}
+
+fn pair() -> Result<(UnixStream, UnixStream)> {
+    let made = UnixStream::pair().and_then(|(woken, bell)| {
+        bell.set_nonblocking(true)?;
+        Ok((woken, bell))
+    });
+    made.map_err(|error| Error::new(ErrorCode::Io, format!("cannot wait: no socket to wait with: {error}")))
+}
+
+#[derive(PartialEq)]
+enum Slept {
+    /// The bell rang, or the time is over: the caller looks which.
+    Enough,
+    /// A signal came.
+    Interrupted,
+}
+
+fn sleep(mut woken: &UnixStream, left: Option<Duration>) -> Result<Slept> {
+    let slept = woken.set_read_timeout(left).and_then(|()| woken.read(&mut [0; 64]));
+    match slept.map_err(|error| (error.kind(), error)) {
+        Ok(_) | Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) => Ok(Slept::Enough),
+        Err((ErrorKind::Interrupted, _)) => Ok(Slept::Interrupted),
+        Err((_, error)) => Err(Error::new(ErrorCode::Io, format!("cannot wait: {error}"))),
+    }
+}
+
+/// A wait that calls back. It ends when this is cancelled or freed.
+#[pyclass(frozen, module = "posemesh_node._native")]
+pub(crate) struct PendingWait(Mutex<Option<node::PendingWait>>);
+
+#[pymethods]
+impl PendingWait {
+    /// Ends the wait. Its callback is not called any more, unless that has begun.
+    fn cancel(&self) {
+        let pending = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(pending);
+    }
+}
+
+/// Calls `done` with `None` or an exception, on the dispatcher thread.
+pub(crate) fn then(py: Python<'_>, node: &Node, what: Wait, done: Py<PyAny>) -> PyResult<PendingWait> {
+    let done = move |result: Result<()>| {
+        callback::call(&done, |py| {
+            let error = result.err().map(|error| exception_object(py, &error)).transpose()?;
+            Ok((error.map(Bound::unbind),))
+        });
+    };
+    let pending = run_detached(py, || node.wait_then(what, done))?;
+    Ok(PendingWait(Mutex::new(Some(pending))))
+}

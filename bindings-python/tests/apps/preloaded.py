@@ -1,0 +1,22 @@
+"""Starts its node when it is imported, which with --preload is before gunicorn forks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from posemesh_node import ForkedError, Node
+
+node = Node.from_env()
+node.wait_registered(timeout=60)
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    answer: dict[str, str]
+    try:
+        answer = {"state": node.status().state}
+    except ForkedError as error:
+        answer = {"error": error.name}
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(answer).encode()]

@@ -1,0 +1,175 @@
+"""AsyncNode, under asyncio and uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from conftest import GUARD, Program
+from posemesh_node import (
+    AsyncNode,
+    ConfigError,
+    Event,
+    HealthChecked,
+    Node,
+    NodeTimeoutError,
+    SecretChanged,
+    State,
+    StatusChanged,
+    StoppedError,
+)
+from posemesh_node.testing import Fault, LocalDds
+
+
+@pytest.fixture
+async def node(dds: LocalDds) -> AsyncIterator[AsyncNode]:
+    async with await AsyncNode.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
+        await node.wait_registered(timeout=GUARD)
+        dds.set_node_url(f"http://{node.callback_address}")
+        assert dds.call_back().status == 200
+        yield node
+
+
+@pytest.fixture
+async def hanging(dds: LocalDds) -> AsyncIterator[AsyncNode]:
+    """A node that does not come to be registered."""
+    dds.inject("challenge", Fault.hang(), times=None)
+    async with await AsyncNode.start(**dds.options()) as node:
+        yield node
+
+
+async def test_it_registers_and_gets_a_secret(node: AsyncNode, dds: LocalDds) -> None:
+    await node.wait_registered(timeout=GUARD)
+    assert await node.wait_secret(timeout=GUARD) == dds.last_secret == node.read_secret()
+    assert node.status().state is State.REGISTERED
+    node.rearm()
+    await node.wait_registered(timeout=GUARD)
+    assert len(dds.requests("register")) == 2
+
+
+async def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_VERSION", "7.0.0")
+    options = dds.options()
+    overrides = {name: value for name, value in options.items() if name != "node_version"}
+    async with await AsyncNode.from_env(**overrides) as node:  # type: ignore[arg-type]  # pyright: ignore
+        await node.wait_registered(timeout=GUARD)
+    assert dds.nodes()[0].version == "7.0.0"
+
+
+async def test_errors_come_out_of_the_await() -> None:
+    with pytest.raises(ConfigError):
+        await AsyncNode.from_env(node_version="one")
+
+
+async def test_timeouts(hanging: AsyncNode) -> None:
+    for timeout in (0, 0.01):
+        with pytest.raises(TimeoutError) as caught:
+            await hanging.wait_registered(timeout)
+        assert isinstance(caught.value, NodeTimeoutError)
+
+
+async def test_a_thousand_waits_need_no_thread(hanging: AsyncNode) -> None:
+    before = threading.active_count()
+    waits = [asyncio.ensure_future(hanging.wait_registered()) for _ in range(1000)]
+    await asyncio.sleep(0)
+    assert threading.active_count() == before
+    await hanging.stop()
+    results = await asyncio.gather(*waits, return_exceptions=True)
+    assert {type(result) for result in results} == {StoppedError}
+
+
+async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> None:
+    wait = asyncio.ensure_future(hanging.wait_registered())
+    await asyncio.sleep(0)
+    wait.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wait
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(hanging.wait_secret(), 0.01)
+    # The node has not noticed.
+    assert hanging.status().running
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(dds: LocalDds) -> None:
+    with ThreadPoolExecutor() as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        start = asyncio.ensure_future(AsyncNode.start(**dds.options()))
+        await asyncio.sleep(0)
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+    # The loop has to hear of the node before it can drop it. Then the wallet is free.
+    await asyncio.sleep(0)
+    gc.collect()
+    with Node.start(**dds.options()) as node:
+        node.wait_registered(timeout=GUARD)
+
+
+async def test_events_as_a_stream(node: AsyncNode, dds: LocalDds) -> None:
+    await node.wait_secret(timeout=GUARD)
+    events = node.events()
+    dds.set_secret("another")
+    node.rearm()
+    seen: list[Event] = []
+    async for event in events:
+        seen.append(event)
+        if isinstance(event, SecretChanged):
+            break
+    states = [event.state for event in seen if isinstance(event, StatusChanged)]
+    assert states == [State.DISCONNECTED, State.REGISTERING, State.REGISTERED]
+    assert seen[-1].at.tzinfo is not None
+    await node.stop()
+    assert [event async for event in events if isinstance(event, SecretChanged)] == []
+
+
+async def test_a_stream_ends_when_it_is_closed(hanging: AsyncNode) -> None:
+    async with hanging.events() as events:
+        following = asyncio.ensure_future(anext(events, None))
+        await asyncio.sleep(0)
+    assert await following is None
+
+
+async def test_listeners_run_in_the_loop(node: AsyncNode, dds: LocalDds) -> None:
+    await node.wait_registered(timeout=GUARD)
+    heard: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+
+    @node.on_event
+    def listener(event: Event) -> None:
+        heard.put_nowait((threading.get_ident(), event))
+
+    await asyncio.to_thread(dds.probe_health)
+    while True:
+        thread, event = await heard.get()
+        assert thread == threading.get_ident()
+        if isinstance(event, HealthChecked):
+            break
+
+
+async def test_a_late_event_finds_the_loop_closed(run: Callable[..., Program]) -> None:
+    """The node outlives the loop; what is delivered then has nobody to go to, and is no error."""
+    code = """
+import asyncio
+from posemesh_node import AsyncNode
+from posemesh_node.testing import LocalDds
+
+dds = LocalDds()
+
+async def main():
+    node = await AsyncNode.start(**dds.options(callback_bind="127.0.0.1:0"))
+    node.on_event(print)
+    node.stream = node.events()
+    asyncio.ensure_future(node.wait_secret())
+    await node.wait_registered()
+    return node
+
+node = asyncio.run(main())
+dds.set_node_url(f"http://{node.callback_address}")
+assert dds.call_back().status == 200
+assert dds.probe_health() == 200
+"""
+    run("-c", code).succeed()

@@ -1,0 +1,144 @@
+"""Keywords, their types, and the core's option table."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from posemesh_node import AsyncNode, ConfigError, Node, Options, Overrides, _native
+from posemesh_node.testing import LocalDds
+
+SECRET = "do-not-show-me"
+TABLE = {name: row for name, *row in _native.options()}
+
+
+def start(**options: Any) -> Node:
+    return Node.start(**options)
+
+
+def test_the_keywords_are_the_cores_options() -> None:
+    assert set(get_type_hints(Options)) == set(get_type_hints(Overrides)) == set(TABLE)
+    assert Options.__required_keys__ == {name for name, row in TABLE.items() if row[3]}
+    assert Overrides.__required_keys__ == set()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_docstring_has_each_option_as_the_core_has_it(name: str) -> None:
+    _, kind, default, required, help_line = TABLE[name]
+    documented = inspect.getdoc(Node.start)
+    assert documented is not None
+    found = re.search(rf"^{name}: (?P<type>[^=\n]+?)(?: = (?P<default>.+))?\n    (?P<help>.+)$", documented, re.M)
+    assert found is not None
+    types = {"integer": "int", "boolean": "bool", "list": "Sequence[str] | str", "path": "str | os.PathLike[str]"}
+    assert found["type"] == types.get(str(kind), "str")
+    assert found["help"] == help_line
+    if default is None:
+        assert found["default"] is None
+    elif kind == "boolean":
+        assert str(ast.literal_eval(found["default"])).lower() == default
+    else:
+        assert str(ast.literal_eval(found["default"])) == default
+    assert documented.index("Required:") < found.start()
+    assert (found.start() < documented.index("Optional")) is required
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("reg_secret", b"x", "reg_secret must be str, not bytes"),
+        ("max_concurrency", "4", "max_concurrency must be int, not str"),
+        ("max_concurrency", True, "max_concurrency must be int, not bool"),
+        ("max_retry", 1.5, "max_retry must be int, not float"),
+        ("allow_insecure_http", "yes", "allow_insecure_http must be bool, not str"),
+        ("allow_insecure_http", 1, "allow_insecure_http must be bool, not int"),
+        ("capabilities", 5, "capabilities must be str or a sequence of str, not int"),
+        ("capabilities", b"/a", "capabilities must be str or a sequence of str, not bytes"),
+        ("capabilities", ["/a", 5], "capabilities must be str or a sequence of str, not list"),
+        ("ca_file", 5, "ca_file must be str or os.PathLike[str], not int"),
+        ("ca_file", b"/ca.pem", "ca_file must be str or os.PathLike[str], not bytes"),
+        ("nonsense", 5, 'unexpected keyword argument "nonsense"'),
+    ],
+)
+def test_a_wrong_type_names_the_option(name: str, value: object, expected: str) -> None:
+    options: dict[str, Any] = {name: value}
+    for begin in (Node.start, Node.from_env):
+        with pytest.raises(TypeError, match=re.escape(expected)):
+            begin(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dds_base_url", "ftp://example.org"),
+        ("node_version", "one"),
+        ("max_concurrency", 0),
+        ("max_concurrency", 10**30),
+        ("register_interval_secs", -1),
+        ("capabilities", []),
+        ("capabilities", ["/a", ""]),
+        ("callback_policy", "closed"),
+        ("state_dir", "/tmp"),
+        ("secp256k1_privhex", SECRET),
+    ],
+)
+def test_a_wrong_value_names_the_option(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}") as caught:
+        start(**{name: value})
+    assert isinstance(caught.value, ValueError)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_comma_in_a_capability() -> None:
+    with pytest.raises(ValueError, match="capabilities.*comma"):
+        start(capabilities=["/a,/b"])
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"node_version \(NODE_VERSION\)"):
+        start(reg_secret="x", secp256k1_privhex=None)
+
+
+@pytest.mark.parametrize("capabilities", ["/a/v1, /b/v1", ["/a/v1", "/b/v1"], ("/a/v1", "/b/v1")])
+def test_capabilities_in_all_forms(dds: LocalDds, capabilities: Any) -> None:
+    options = dds.options()
+    options["capabilities"] = capabilities
+    with Node.start(**options) as node:
+        node.wait_registered(timeout=60)
+    assert dds.nodes()[0].capabilities == ("/a/v1", "/b/v1")
+
+
+def test_paths_are_path_like(dds: LocalDds, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ca_file"):
+        Node.start(**dds.options(ca_file=tmp_path / "none.pem"))
+
+
+def begin_async(**options: Any) -> None:
+    AsyncNode.start(**options).send(None)
+
+
+@pytest.mark.parametrize("begin", [start, begin_async])
+def test_no_traceback_shows_a_secret(begin: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program sees it that prints local variables: nothing of ours holds the secrets any more."""
+    options = {"reg_secret": SECRET, "secp256k1_privhex": SECRET, "node_version": "1.0.0"}
+    with pytest.raises(ConfigError) as caught:
+        begin(**options)
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame for frame in shown.stack if "posemesh_node" in Path(frame.filename).parts]
+    assert ours
+    assert all(SECRET not in str(frame.locals) for frame in ours)
+    assert SECRET not in str(caught.value)
+
+
+def test_no_repr_shows_a_secret(node: Node, dds: LocalDds) -> None:
+    secret = node.wait_secret(timeout=60)
+    config = _native.Config({"reg_secret": SECRET})
+    for shown in (repr(config), str(config), repr(node), repr(node.status()), repr(vars(node)), repr(dds)):
+        assert SECRET not in shown
+        assert secret not in shown

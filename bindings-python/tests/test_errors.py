@@ -1,0 +1,62 @@
+"""The exceptions, against the core's error codes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from functools import partial
+
+import pytest
+
+import posemesh_node
+from posemesh_node import (
+    InternalError,
+    InvalidArgumentError,
+    PanicError,
+    PosemeshError,
+    _errors,
+    _native,
+)
+
+CODES = dict(_native.error_codes())
+
+CLASSES = [
+    value
+    for name in posemesh_node.__all__
+    if isinstance(value := getattr(posemesh_node, name), type) and issubclass(value, PosemeshError)
+]
+
+
+def test_each_code_has_its_class_and_name() -> None:
+    table = {cls.code: cls.name for cls in CLASSES if cls is not PosemeshError}
+    # A buffer that is too small is C's alone.
+    assert table == {code: name for code, name in CODES.items() if name != "ERR_BUFFER_TOO_SMALL"}
+    for code in table:
+        error = _errors.from_code(code, "text")
+        assert (error.code, error.name, str(error)) == (code, table[code], "text")
+
+
+def test_a_code_of_a_later_core_is_an_internal_error() -> None:
+    assert type(_errors.from_code(max(CODES) + 1, "text")) is InternalError
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_error_crosses_processes(cls: type[PosemeshError]) -> None:
+    for error in (pickle.loads(pickle.dumps(cls("text"))), copy.copy(cls("text"))):
+        assert (type(error), str(error), error.code) == (cls, "text", cls.code)
+
+
+def test_a_panic_is_an_ordinary_exception(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PanicError, match="please report it") as caught:
+        _native.panic()
+    assert isinstance(caught.value, InternalError)
+    assert "asked for" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["", "0x12", "0" * 64, "do-not-show-me"])
+def test_a_bad_key_is_refused_and_not_shown(key: str) -> None:
+    for call in (posemesh_node.eth_address, partial(posemesh_node.sign_eip191, message=b"x")):
+        with pytest.raises(InvalidArgumentError) as caught:
+            call(key)
+        assert isinstance(caught.value, ValueError)
+        assert "do-not-show-me" not in str(caught.value)

@@ -1,0 +1,152 @@
+"""Event listeners and streams."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from conftest import GUARD
+from posemesh_node import (
+    AttemptFailed,
+    Event,
+    HealthChecked,
+    Node,
+    SecretChanged,
+    State,
+    StatusChanged,
+    UnavailableError,
+    WouldDeadlockError,
+)
+from posemesh_node.testing import Fault, LocalDds
+
+
+def test_a_listener_hears_each_event_in_order(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    heard: SimpleQueue[Event] = SimpleQueue()
+
+    @node.on_event
+    def listener(event: Event) -> None:
+        heard.put(event)
+
+    assert callable(listener)
+    dds.set_secret("another")
+    node.rearm()
+    node.wait_registered(timeout=GUARD)
+    events = [heard.get(timeout=GUARD) for _ in range(4)]
+    assert [type(event) for event in events] == [StatusChanged, StatusChanged, StatusChanged, SecretChanged]
+    assert isinstance(events[0], StatusChanged)
+    assert (events[0].previous, events[0].state) == (State.REGISTERED, State.DISCONNECTED)
+    assert isinstance(events[3], SecretChanged) and events[3].version == 2
+    assert all(event.dropped == 0 for event in events)
+    assert [event.at for event in events] == sorted(event.at for event in events)
+    assert node.read_secret() == "another"
+
+
+def test_a_failed_attempt(dds: LocalDds) -> None:
+    dds.inject("challenge", Fault.delay(0.3))
+    dds.inject("register", Fault.status(503, retry_after="7"), times=None)
+    with Node.start(**dds.options()) as node:
+        failed = next(event for event in node.events(timeout=GUARD) if isinstance(event, AttemptFailed))
+        assert isinstance(failed.error, UnavailableError)
+        assert failed.retry_in >= 7
+
+
+def test_a_stream_ends_with_the_node_or_its_time(node: Node) -> None:
+    node.wait_secret(timeout=GUARD)
+    assert list(node.events(timeout=0)) == []
+    events = node.events()
+    collected: list[Event] = []
+    following = threading.Thread(target=lambda: collected.extend(events))
+    following.start()
+    node.stop()
+    following.join(GUARD)
+    assert not following.is_alive()
+    assert [event.state for event in collected if isinstance(event, StatusChanged)] == [State.DISCONNECTED]
+
+
+def test_a_closed_stream_hears_nothing(node: Node, dds: LocalDds) -> None:
+    node.wait_registered(timeout=GUARD)
+    with node.events() as events:
+        dds.probe_health()
+        assert isinstance(next(event for event in events if isinstance(event, HealthChecked)), HealthChecked)
+    dds.probe_health()
+    assert list(events) == []
+
+
+def test_a_slow_follower_loses_the_newest_and_is_told(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    events = node.events(timeout=GUARD)
+    heard = threading.Semaphore(0)
+
+    @node.on_event
+    def listener(event: Event) -> None:
+        heard.release()
+
+    assert callable(listener)
+    for _ in range(1024 + 6):
+        dds.probe_health()
+        heard.acquire(timeout=GUARD)
+    assert all(next(events).dropped == 0 for _ in range(1024))
+    dds.probe_health()
+    assert next(events).dropped == 6
+
+
+def test_a_listener_may_use_the_node_but_not_stop_it(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    heard: SimpleQueue[object] = SimpleQueue()
+
+    @node.on_event
+    def listener(event: Event) -> None:
+        if not isinstance(event, HealthChecked):
+            return
+        node.wait_registered(timeout=GUARD)
+        heard.put((node.status().state, node.read_secret() == dds.last_secret))
+        try:
+            node.stop()
+        except WouldDeadlockError as error:
+            heard.put(error.name)
+
+    dds.probe_health()
+    assert heard.get(timeout=GUARD) == (State.REGISTERED, True)
+    assert heard.get(timeout=GUARD) == "ERR_WOULD_DEADLOCK"
+    assert node.status().running
+
+
+def test_a_listener_that_raises_harms_nobody(
+    node: Node, dds: LocalDds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: SimpleQueue[Any] = SimpleQueue()
+    monkeypatch.setattr("sys.unraisablehook", unraisable.put)
+    node.wait_secret(timeout=GUARD)
+    heard: SimpleQueue[Event] = SimpleQueue()
+
+    @node.on_event
+    def broken(event: Event) -> None:
+        raise RuntimeError("broken")
+
+    node.on_event(heard.put)
+    dds.probe_health()
+    assert isinstance(heard.get(timeout=GUARD), HealthChecked)
+    shown = unraisable.get(timeout=GUARD)
+    assert (str(shown.exc_value), shown.object) == ("broken", broken)
+    node.stop()
+
+
+def test_a_node_that_its_listener_knows_goes_away_after_a_stop(node: Node) -> None:
+    class Owner:
+        def __init__(self, node: Node) -> None:
+            self.node = node
+            node.on_event(self.heard)
+
+        def heard(self, event: Event) -> None: ...
+
+    owner = weakref.ref(Owner(node))
+    assert owner() is not None
+    node.stop()
+    gc.collect()
+    assert owner() is None

@@ -1,0 +1,63 @@
+"""The examples, and the code blocks of the README, as programs."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import Program, environment
+from posemesh_node.testing import LocalDds
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def test_script(run: Callable[..., Program], dds: LocalDds) -> None:
+    script = run("script.py", cwd=EXAMPLES, env=environment(dds))
+    address = re.fullmatch(r"0x[0-9a-f]{40}, called back at (\S+)", script.line())
+    assert address is not None
+    while script.line() != "now registered":
+        pass
+    dds.set_node_url(f"http://{address[1]}")
+    assert dds.call_back().status == 200
+    assert script.line() == "secret number 1, 43 characters"
+    script.interrupt()
+    code, out, _ = script.end()
+    assert (code, out) == (0, "stopped\n")
+
+
+def test_asyncio_worker(run: Callable[..., Program], dds: LocalDds) -> None:
+    worker = run("asyncio_worker.py", cwd=EXAMPLES, env=environment(dds))
+    address = worker.line()
+    assert worker.line().startswith("working as 0x")
+    dds.set_node_url(f"http://{address}")
+    assert dds.call_back().status == 200
+    assert worker.line() == "secret number 1"
+    worker.interrupt()
+    assert worker.succeed() == "stopped\n"
+
+
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def test_the_readme_has_code() -> None:
+    assert len(BLOCKS) >= 5
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_the_readmes_code_runs(number: int, run: Callable[..., Program], tmp_path: Path) -> None:
+    (tmp_path / "block.py").write_text(BLOCKS[number])
+    secret = tmp_path / "secret"
+    secret.write_text("a-credential")
+    # A port that is free now: the DDS has to know it before the node does.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = "{}:{}".format(*free.getsockname())
+    with LocalDds(node_url=f"http://{address}") as dds:
+        env = environment(dds, REG_SECRET_FILE=str(secret), CALLBACK_BIND=address)
+        del env["REG_SECRET"]
+        code, _, err = run(str(tmp_path / "block.py"), env=env).end()
+    assert code == 0, err

@@ -1,0 +1,147 @@
+"""The end of the interpreter: nobody stops the node, and the process ends well and without a word."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from conftest import GUARD, environment
+from posemesh_node.testing import Fault, LocalDds
+
+REPEATS = int(os.environ.get("POSEMESH_EXIT_REPEATS", "25"))
+"""How many processes end in each state."""
+
+STATES = {
+    "registering": """
+from posemesh_node import Node
+node = Node.from_env()
+while node.status().state != "registering":
+    pass
+""",
+    "registered": """
+from posemesh_node import Node
+node = Node.from_env()
+node.wait_registered()
+""",
+    "just started": """
+from posemesh_node import Node
+node = Node.from_env(callback_bind="127.0.0.1:0")
+""",
+    "sys.exit in a with statement": """
+import sys
+from posemesh_node import Node
+with Node.from_env() as node:
+    node.wait_registered()
+    sys.exit()
+""",
+    "listener and stream": """
+from posemesh_node import Node
+node = Node.from_env()
+events = node.events()
+node.on_event(lambda event: node.status())
+node.wait_registered()
+""",
+    "a pending asyncio wait": """
+import asyncio
+from posemesh_node import AsyncNode
+
+async def main():
+    global node, wait
+    node = await AsyncNode.from_env()
+    await node.wait_registered()
+    wait = asyncio.ensure_future(node.wait_secret())
+    await asyncio.sleep(0)
+    # Or asyncio itself would say on stderr that this task is pending.
+    wait._log_destroy_pending = False
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+""",
+    "a pending asyncio wait that is cancelled": """
+import asyncio
+from posemesh_node import AsyncNode
+
+async def main():
+    global node, wait
+    node = await AsyncNode.from_env()
+    wait = asyncio.ensure_future(node.wait_secret())
+    await node.wait_registered()
+
+asyncio.run(main())
+""",
+    "a logging handler": """
+import io, logging
+from posemesh_node import Node
+logging.basicConfig(level=logging.DEBUG, stream=io.StringIO())
+node = Node.from_env()
+node.wait_registered()
+""",
+    "daemon threads that wait": """
+import threading
+from posemesh_node import Node
+node = Node.from_env()
+for _ in range(3):
+    threading.Thread(target=node.wait_secret, daemon=True).start()
+    threading.Thread(target=list, args=(node.events(),), daemon=True).start()
+node.wait_registered()
+""",
+    "a signal handler that exits": """
+import os, signal, sys
+from posemesh_node import Node
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+node = Node.from_env()
+node.wait_registered()
+os.kill(os.getpid(), signal.SIGTERM)
+node.wait_secret()
+""",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_all_exits_are_good_and_quiet(state: str) -> None:
+    def once(_: int) -> tuple[int, bytes, bytes]:
+        # One each: it is the wallet's only node there.
+        with LocalDds() as dds:
+            if state == "registering":
+                dds.inject("challenge", Fault.hang(), times=None)
+            done = subprocess.run(
+                [sys.executable, "-c", STATES[state]],
+                capture_output=True,
+                timeout=GUARD,
+                env=environment(dds),
+                check=False,
+            )
+        return done.returncode, done.stdout, done.stderr
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        assert set(pool.map(once, range(REPEATS))) == {(0, b"", b"")}
+
+
+def test_a_stuck_callback_holds_it_up_only_for_a_while() -> None:
+    code = """
+import threading, time
+from posemesh_node import Node
+node = Node.from_env()
+entered = threading.Event()
+
+@node.on_event
+def stuck(event):
+    entered.set()
+    time.sleep(3600)
+
+node.rearm()
+entered.wait()
+"""
+    with LocalDds() as dds:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            timeout=GUARD,
+            env=environment(dds),
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,121 @@
+"""Forks: a node stays with the process that started it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext
+
+import pytest
+
+from conftest import GUARD, Program
+from posemesh_node import ForkedError, Node, Options
+from posemesh_node.testing import LocalDds
+
+
+def in_a_fork(work: Callable[[], None]) -> None:
+    """Run `work` in a forked child; its exit code says how it went."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_childs_calls_on_its_parents_node(node: Node) -> None:
+    stream = node.events()
+
+    def child() -> None:
+        calls: list[Callable[[], object]] = [
+            node.status,
+            node.read_secret,
+            node.rearm,
+            node.stop,
+            node.wait_registered,
+            node.wait_secret,
+            node.events,
+            lambda: node.sign(b"x"),
+            lambda: node.wallet_address,
+            lambda: node.callback_address,
+            lambda: node.on_event(print),
+        ]
+        for call in calls:
+            with pytest.raises(ForkedError, match="start a new one"):
+                call()
+        assert repr(node) == "<Node of another process>"
+        stream.close()
+
+    in_a_fork(child)
+    # The parent has not noticed.
+    assert node.status().running
+    node.rearm()
+    node.wait_registered(timeout=GUARD)
+
+
+def test_a_child_starts_its_own(node: Node, dds: LocalDds) -> None:
+    def child() -> None:
+        # Its parent's wallet and DDS: another process is another matter.
+        with Node.start(**dds.options()) as own:
+            own.wait_registered(timeout=GUARD)
+
+    for _ in range(3):
+        in_a_fork(child)
+    assert node.status().running
+
+
+def test_a_child_that_ends_as_an_interpreter_does(run: Callable[..., Program]) -> None:
+    """`atexit` handlers and all, which the child has inherited."""
+    code = """
+import os, sys, warnings
+from posemesh_node import Node
+from posemesh_node.testing import LocalDds
+
+dds = LocalDds()
+node = Node.start(**dds.options())
+node.wait_registered()
+# CPython 3.12 and later warn of any thread at a fork.
+warnings.simplefilter("ignore", DeprecationWarning)
+child = os.fork()
+if child == 0:
+    if sys.argv[1] == "own":
+        own = Node.start(**dds.options())
+        own.wait_registered()
+    elif sys.argv[1] == "drop":
+        del node
+    sys.exit()
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+node.rearm()
+node.wait_registered()
+"""
+    for what in ("nothing", "drop", "own"):
+        run("-c", code, what).succeed()
+
+
+def register(options: Options) -> str:
+    with Node.start(**options) as node:
+        node.wait_registered(timeout=GUARD)
+        return str(node.status().state)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing(node: Node, dds: LocalDds, method: str) -> None:
+    context: SpawnContext = multiprocessing.get_context(method)  # type: ignore[assignment]  # pyright: ignore
+    process = context.Process(target=register, args=(dds.options(),))
+    process.start()
+    process.join(GUARD)
+    assert process.exitcode == 0
+
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        assert list(pool.map(register, [dds.options()] * 4)) == ["registered"] * 4
+    assert node.status().running

@@ -1,0 +1,276 @@
+"""A node's life."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import socket
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+import posemesh_node
+from conftest import GUARD, eventually
+from posemesh_node import (
+    AlreadyRunningError,
+    BindError,
+    ConfigError,
+    Node,
+    NodeTimeoutError,
+    PosemeshError,
+    RejectedError,
+    State,
+    StoppedError,
+    UnavailableError,
+)
+from posemesh_node.testing import PRIVATE_KEY, Fault, LocalDds
+
+WALLET = "0xfdbb6caf01414300c16ea14859fec7736d95355f"
+
+
+def test_it_registers_and_gets_a_secret(node: Node, dds: LocalDds) -> None:
+    before = datetime.now(timezone.utc) - timedelta(seconds=2)
+    node.wait_registered(timeout=GUARD)
+    secret = node.wait_secret(timeout=GUARD)
+    assert secret == dds.last_secret == node.read_secret()
+
+    status = node.status()
+    assert status.state is State.REGISTERED
+    assert (status.running, status.has_secret, status.secret_version) == (True, True, 1)
+    assert status.registered_at is not None
+    assert before < status.registered_at <= datetime.now(timezone.utc)
+    assert status.registered_at.tzinfo is timezone.utc
+    assert (status.attempts, status.consecutive_failures) == (1, 0)
+    assert (status.last_error, status.next_attempt_in, status.last_healthcheck) == (None, None, None)
+    assert dds.nodes()[0].capabilities == ("/test/v1",)
+
+
+def test_a_status_is_a_value(node: Node) -> None:
+    node.wait_registered(timeout=GUARD)
+    node.wait_secret(timeout=GUARD)
+    status = node.status()
+    assert status == node.status()
+    assert dataclasses.asdict(status)["state"] == "registered"
+    assert f"{status.state}" == status.state == "registered"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        status.attempts = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_health_probe_shows_in_the_status(node: Node, dds: LocalDds) -> None:
+    node.wait_registered(timeout=GUARD)
+    assert dds.probe_health() == 200
+    assert node.status().last_healthcheck is not None
+
+
+def test_failures_show_in_the_status(dds: LocalDds) -> None:
+    dds.inject("register", Fault.status(503), times=None)
+    with Node.start(**dds.options()) as node:
+        eventually(lambda: node.status().next_attempt_in)
+        status = node.status()
+        assert isinstance(status.last_error, UnavailableError)
+        assert "503" in str(status.last_error)
+        assert status.consecutive_failures == 1
+        assert status.next_attempt_in is not None and 0 < status.next_attempt_in < 60
+
+    dds.clear_faults()
+    dds.inject("register", Fault.status(403, body="no such node"), times=None)
+    with Node.start(**dds.options()) as node:
+        eventually(lambda: node.status().last_error)
+        error = node.status().last_error
+        assert isinstance(error, RejectedError)
+        assert "no such node" in str(error)
+
+
+def test_rearm_registers_again(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    node.rearm()
+    node.wait_registered(timeout=GUARD)
+    assert len(dds.requests("register")) == 2
+    assert dds.nodes()[0].registrations == 2
+
+
+def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
+    dds.inject("challenge", Fault.hang(), times=None)
+    with Node.start(**dds.options()) as node:
+        for timeout in (0, 0.01):
+            with pytest.raises(TimeoutError) as caught:
+                node.wait_registered(timeout)
+            assert isinstance(caught.value, NodeTimeoutError)
+        with pytest.raises(NodeTimeoutError):
+            node.wait_secret(0)
+        for timeout in (-1, float("nan")):
+            with pytest.raises(ValueError, match="timeout"):
+                node.wait_registered(timeout)
+        with pytest.raises(TypeError):
+            node.wait_registered("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_stop_wakes_every_wait(dds: LocalDds) -> None:
+    dds.inject("challenge", Fault.hang(), times=None)
+    node = Node.start(**dds.options())
+    stopped: list[str] = []
+
+    def wait() -> None:
+        try:
+            node.wait_registered()
+        except StoppedError as error:
+            stopped.append(error.name)
+
+    threads = [threading.Thread(target=wait) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    dds.wait_for_requests("challenge")
+    node.stop()
+    for thread in threads:
+        thread.join(GUARD)
+    assert stopped == ["ERR_STOPPED"] * 8
+
+
+def test_stop_is_final_and_can_be_repeated(node: Node) -> None:
+    node.wait_registered(timeout=GUARD)
+    secret = node.wait_secret(timeout=GUARD)
+    address = node.callback_address
+    assert address is not None
+    host, port = address.split(":")
+    node.stop()
+    node.stop(timeout=float("inf"))
+    assert not node.status().running
+    assert node.read_secret() == secret
+    assert "stopped" in repr(node)
+    for call in (node.wait_registered, node.rearm, node.wait_secret):
+        with pytest.raises(StoppedError):
+            call()
+    with pytest.raises(StoppedError):
+        node.on_event(print)
+    with pytest.raises(StoppedError):
+        node.events()
+    with socket.socket() as free:
+        free.bind((host, int(port)))
+
+
+def test_no_thread_stays(dds: LocalDds) -> None:
+    def native_threads() -> set[str]:
+        tasks = Path("/proc/self/task")
+        names = ((task / "comm").read_text().strip() for task in tasks.iterdir())
+        return {name for name in names if name.startswith("posemesh")}
+
+    with Node.start(**dds.options()) as node:
+        node.wait_registered(timeout=GUARD)
+        assert len(native_threads()) <= 2
+    assert native_threads() == set()
+
+
+def test_one_node_per_wallet_and_dds(dds: LocalDds) -> None:
+    with Node.start(**dds.options()), pytest.raises(AlreadyRunningError, match=WALLET):
+        Node.start(**dds.options())
+    Node.start(**dds.options()).stop()
+
+
+def test_a_port_that_is_taken(dds: LocalDds) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        host, port = taken.getsockname()
+        with pytest.raises(BindError, match=str(port)) as caught:
+            Node.start(**dds.options(callback_bind=f"{host}:{port}"))
+    assert isinstance(caught.value, OSError)
+
+
+def test_the_wallet(node: Node) -> None:
+    assert node.wallet_address == WALLET == posemesh_node.eth_address(PRIVATE_KEY)
+    signature = node.sign(b"hello")
+    assert signature == posemesh_node.sign_eip191(f"0x{PRIVATE_KEY}", b"hello")
+    assert len(signature) == 132
+    with pytest.raises(TypeError):
+        node.sign("hello")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_without_a_callback_server(dds: LocalDds) -> None:
+    with Node.start(**dds.options()) as node:
+        assert node.callback_address is None
+
+
+def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from-a-file\n")
+    monkeypatch.setenv("DDS_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("REG_SECRET_FILE", str(secret))
+    monkeypatch.setenv("SECP256K1_PRIVHEX", PRIVATE_KEY)
+    monkeypatch.setenv("CAPABILITIES", "/a/v1,/b/v1")
+    monkeypatch.setenv("NODE_VERSION", "2.0.0")
+    with Node.from_env(dds_base_url=dds.url, max_concurrency=None) as node:
+        node.wait_registered(timeout=GUARD)
+    assert dds.nodes()[0].capabilities == ("/a/v1", "/b/v1")
+    body = dds.requests("register")[0].json()
+    assert isinstance(body, dict) and body["registration_credentials"] == "from-a-file"
+
+    monkeypatch.delenv("NODE_VERSION")
+    with pytest.raises(ConfigError, match="NODE_VERSION"):
+        Node.from_env()
+
+
+def test_a_node_that_is_dropped_stops_and_says_so(dds: LocalDds) -> None:
+    node = Node.start(**dds.options())
+    with pytest.warns(ResourceWarning, match="unclosed <Node 0x"):
+        del node
+        gc.collect()
+    # Its wallet is free again.
+    Node.start(**dds.options()).stop()
+
+
+def test_waits_let_other_threads_run(dds: LocalDds) -> None:
+    dds.inject("challenge", Fault.hang(), times=None)
+    with Node.start(**dds.options()) as node:
+        waiting = threading.Thread(target=lambda: pytest.raises(PosemeshError, node.wait_registered))
+        waiting.start()
+        # This thread runs on while that one waits.
+        dds.wait_for_requests("challenge")
+        assert sum(range(1000)) == 499500
+        node.stop()
+        waiting.join(GUARD)
+    assert not waiting.is_alive()
+
+
+def test_many_threads_at_once(node: Node) -> None:
+    failed: list[BaseException] = []
+
+    def use() -> None:
+        try:
+            for _ in range(50):
+                node.status()
+                node.read_secret()
+                node.sign(b"x")
+                node.wait_secret(timeout=GUARD)
+                with node.events(timeout=0) as events:
+                    list(events)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GUARD)
+    assert failed == []
+
+
+def test_waits_leave_no_descriptors(node: Node) -> None:
+    node.wait_secret(timeout=GUARD)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(100):
+        node.wait_registered()
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+
+
+def test_import_is_light() -> None:
+    """Neither a thread nor a heavy module; in a process of its own, where nobody else has imported them."""
+    code = (
+        "import sys, os; before = set(sys.modules); import posemesh_node;"
+        "heavy = {'asyncio', 'logging', 'dataclasses', 'typing', 'threading', 'datetime'};"
+        "print(sorted(heavy & (set(sys.modules) - before)), len(os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "1"]

@@ -1,0 +1,87 @@
+"""Ctrl-C, as a real signal to a real process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from conftest import Program
+
+PROGRAM = """
+import sys, threading, time
+from posemesh_node import Node
+from posemesh_node.testing import Fault, LocalDds
+
+dds = LocalDds()
+dds.inject("challenge", Fault.hang(), times=None)
+node = Node.start(**dds.options())
+ticks = 0
+
+def tick():
+    global ticks
+    while True:
+        ticks += 1
+        time.sleep(0.001)
+
+threading.Thread(target=tick, daemon=True).start()
+stream = node.events()
+used = time.process_time()
+print("ready", flush=True)
+try:
+    {wait}
+except KeyboardInterrupt:
+    # On the clock of the whole machine, which the test reads too.
+    print(time.monotonic(), ticks > 0, flush=True)
+node.stop()
+"""
+
+
+@pytest.mark.parametrize(
+    "wait",
+    ["node.wait_registered()", "node.wait_secret(3600)", "next(stream)", "dds.wait_for_requests('verify', 1, 3600)"],
+)
+def test_it_ends_a_wait(wait: str, run: Callable[..., Program]) -> None:
+    program = run("-c", PROGRAM.format(wait=wait))
+    assert program.line() == "ready"
+    wait_until_it_sleeps(program)
+    sent = time.monotonic()
+    program.interrupt()
+    ended, others_ran = program.line().split()
+    assert others_ran == "True"
+    # Not a matter of speed: without the interruption it would never end. A loaded machine needs some time.
+    assert float(ended) - sent < 5
+    program.succeed()
+
+
+def wait_until_it_sleeps(program: Program) -> None:
+    """The main thread of the process is in a system call that waits."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with open(f"/proc/{program.process.pid}/stat") as stat:
+            if stat.read().rsplit(")", 1)[1].split()[0] == "S":
+                return
+        time.sleep(0.001)
+
+
+def test_a_handler_that_does_not_raise_lets_it_go_on(run: Callable[..., Program]) -> None:
+    code = """
+import signal
+from posemesh_node import Node, NodeTimeoutError
+from posemesh_node.testing import Fault, LocalDds
+
+dds = LocalDds()
+dds.inject("challenge", Fault.hang(), times=None)
+node = Node.start(**dds.options())
+signal.signal(signal.SIGINT, lambda *_: (print("handled", flush=True), dds.clear_faults(), node.rearm()))
+print("ready", flush=True)
+node.wait_registered()
+print(node.status().state)
+"""
+    program = run("-c", code)
+    assert program.line() == "ready"
+    wait_until_it_sleeps(program)
+    program.interrupt()
+    assert program.line() == "handled"
+    assert program.succeed() == "registered\n"

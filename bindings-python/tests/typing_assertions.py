@@ -1,0 +1,129 @@
+"""What type checkers make of the package. Checked by mypy and pyright, never run."""
+
+# pyright: reportUnusedExpression=false
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import posemesh_node
+from posemesh_node import (
+    AsyncNode,
+    AttemptFailed,
+    ConfigError,
+    Event,
+    HealthChecked,
+    Node,
+    NodeTimeoutError,
+    Options,
+    PosemeshError,
+    SecretChanged,
+    State,
+    Status,
+    StatusChanged,
+)
+from posemesh_node.testing import Fault, LocalDds
+
+if TYPE_CHECKING:
+    from typing_extensions import assert_never, assert_type
+
+
+def required() -> Options:
+    return {
+        "reg_secret": "secret",
+        "secp256k1_privhex": "00",
+        "capabilities": ["/a/v1"],
+        "node_version": "1.0.0",
+    }
+
+
+def sync() -> None:
+    node = Node.start(
+        reg_secret="secret",
+        secp256k1_privhex="00",
+        capabilities=["/a/v1"],
+        node_version="1.0.0",
+        callback_bind="127.0.0.1:0",
+        max_retry=3,
+        ca_file=Path("ca.pem"),
+    )
+    assert_type(node, Node)
+    assert_type(Node.from_env(), Node)
+    assert_type(Node.from_env(capabilities="/a", dds_base_url=os.environ.get("URL")), Node)
+    with node as entered:
+        assert_type(entered, Node)
+    assert_type(node.status(), Status)
+    assert_type(node.status().state, State)
+    assert_type(node.status().registered_at, datetime | None)
+    assert_type(node.status().last_error, PosemeshError | None)
+    assert_type(node.status().next_attempt_in, float | None)
+    assert_type(node.wait_secret(timeout=5), str)
+    assert_type(node.read_secret(), str | None)
+    assert_type(node.callback_address, str | None)
+    assert_type(node.wallet_address, str)
+    assert_type(node.sign(b""), str)
+    assert_type(posemesh_node.eth_address(""), str)
+    assert_type(posemesh_node.__version__, str)
+    events: Iterator[Event] = node.events(timeout=1.5)
+    for event in events:
+        assert_type(exhaustive(event), str)
+
+    @node.on_event
+    def listener(event: Event) -> int:
+        return event.dropped
+
+    assert_type(listener(next(events)), int)
+
+
+async def asynchronous() -> None:
+    async with await AsyncNode.start(**required()) as node:
+        assert_type(node, AsyncNode)
+        assert_type(await node.wait_secret(), str)
+        assert_type(node.status(), Status)
+        events: AsyncIterator[Event] = node.events()
+        async for event in events:
+            assert_type(event.at, datetime)
+    assert_type(await AsyncNode.from_env(max_concurrency=1), AsyncNode)
+
+
+def exhaustive(event: Event) -> str:
+    if isinstance(event, StatusChanged):
+        return event.state.value
+    if isinstance(event, SecretChanged):
+        return str(event.version)
+    if isinstance(event, AttemptFailed):
+        return f"{event.error.name} {event.retry_in}"
+    if isinstance(event, HealthChecked):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return "health"
+    assert_never(event)
+
+
+def errors(error: PosemeshError) -> None:
+    assert_type(error.code, int)
+    assert_type(error.name, str)
+    as_builtin: TimeoutError = NodeTimeoutError("")
+    also: ValueError = ConfigError("")
+    print(as_builtin, also)
+
+
+def testing() -> None:
+    with LocalDds(callback="never") as dds:
+        dds.inject("register", Fault.status(503), times=None)
+        assert_type(dds.options(), Options)
+
+
+def mistakes() -> None:
+    """Each of these is an error; a checker complains about an ignore that is not needed."""
+    Node.start()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Node.start(**required(), nonsense=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Node.from_env(max_retry="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Node.from_env(callback_policy="closed")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    node = Node.from_env()
+    node.status().attempts = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    node.wait_registered("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with LocalDds() as dds:
+        dds.inject("nothing", Fault.hang())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
