@@ -72,4 +72,5 @@ function loadError(attempts: readonly Attempt[]): Error {
   return Object.assign(error, { code: 'ERR_POSEMESH_BINARY' })
 }
 
+/** @internal */
 export const native: Native = load()

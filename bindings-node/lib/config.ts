@@ -1,6 +1,6 @@
 /** Options as a Node.js programmer writes them, and as core takes them: text by core's names. */
 
-import { fileURLToPath } from 'node:url'
+import { URL, fileURLToPath } from 'node:url'
 
 import { native } from './binary.js'
 import { PosemeshError, typeError } from './error.js'

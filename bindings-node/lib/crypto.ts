@@ -1,5 +1,7 @@
 /** The two functions that need a key and no node. */
 
+import { types } from 'node:util'
+
 import { native } from './binary.js'
 import { call, typeError } from './error.js'
 
@@ -17,6 +19,7 @@ export function signEip191(privhex: string, message: Uint8Array): string {
 
 /** Checks a message to sign. */
 export function bytes(message: Uint8Array): Uint8Array {
-  if (!(message instanceof Uint8Array)) throw typeError('message', 'a Uint8Array', message)
+  // Also those of another realm, such as every Buffer under Jest.
+  if (!types.isUint8Array(message)) throw typeError('message', 'a Uint8Array', message)
   return message
 }

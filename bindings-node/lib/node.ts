@@ -297,7 +297,10 @@ function checkTimeout(timeoutMs: unknown): void {
 }
 
 function checkSignal(signal: unknown): void {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw typeError('signal', 'an AbortSignal', signal)
+  // As Node.js itself tells one, so that polyfills and other realms work.
+  if (signal !== undefined && !(typeof signal === 'object' && signal !== null && 'aborted' in signal)) {
+    throw typeError('signal', 'an AbortSignal', signal)
+  }
 }
 
 function checkLogger(logger: Logger | undefined): void {

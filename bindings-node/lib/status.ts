@@ -30,6 +30,7 @@ export interface Status {
   readonly nextAttemptInMs: number | null
 }
 
+/** @internal */
 export function toStatus(status: NativeStatus): Status {
   const date = (seconds: number | undefined) => (seconds === undefined ? null : new Date(seconds * 1000))
   const { lastError } = status
