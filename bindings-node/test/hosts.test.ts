@@ -115,6 +115,7 @@ describe('tools', () => {
       bundle: true,
       platform: 'node',
       format: 'cjs',
+      target: 'node20',
       logLevel: 'error',
     })
     const { target } = await import('../lib/binary.js')
