@@ -60,8 +60,10 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     super()
     this.#logLevel = logLevel
     this.#endLogger = logger ? listen(logger, logLevel, write(logger)) : () => {}
-    this.on('newListener' as never, this.#listenerAdded as never)
-    this.on('removeListener' as never, this.#listenerRemoved as never)
+    // The two events that every emitter has are not among those of a node.
+    const emitter = this as unknown as EventEmitter
+    emitter.on('newListener', (event) => this.#listenerAdded(event))
+    emitter.on('removeListener', (event) => this.#listenerRemoved(event))
   }
 
   /**
@@ -260,19 +262,23 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
         this.emit('healthcheck', common(message))
         break
       case 'closed':
-        this.#endLogger()
-        this.#closed()
+        // Log records come another way: one turn later, those that were written before have arrived.
+        setImmediate(() => {
+          this.#endLogger()
+          this.#endLogEvents?.()
+          this.#closed()
+        })
         break
     }
   }
 
   /** The addon is asked for log records only while somebody listens. */
-  #listenerAdded(event: string): void {
-    if (event !== 'log' || this.#endLogEvents) return
+  #listenerAdded(event: unknown): void {
+    if (event !== 'log' || this.#endLogEvents || !this.status().running) return
     this.#endLogEvents = listen(this, this.#logLevel, (record) => this.emit('log', record))
   }
 
-  #listenerRemoved(event: string): void {
+  #listenerRemoved(event: unknown): void {
     if (event !== 'log' || this.listenerCount('log') > 0) return
     this.#endLogEvents?.()
     this.#endLogEvents = null

@@ -364,6 +364,25 @@ describe('logs', () => {
   })
 })
 
+describe('a busy event loop', () => {
+  it('loses the newest records, and is told how many', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'hang' }, 1000)
+    const node = await startNode(t, dds)
+    const listener = await startNode(t, dds)
+    const heard: LogRecord[] = []
+    listener.on('log', (record) => record.message.startsWith('re-armed') && heard.push(record))
+    // Nothing is delivered meanwhile.
+    for (let i = 0; i < 5000; i++) node.rearm()
+    // Whatever comes next tells what was lost before it.
+    while (heard.reduce((sum, { dropped }) => sum + 1 + dropped, 0) < 5000) {
+      await once(listener, 'log')
+      node.rearm()
+    }
+    assert.ok(heard.length < 5000, `${heard.length} were kept`)
+  })
+})
+
 describe('keys', () => {
   it('make addresses and signatures', async (t) => {
     const address = '0xfdbb6caf01414300c16ea14859fec7736d95355f'

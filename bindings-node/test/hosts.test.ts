@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads'
 
 import { build } from 'esbuild'
 
-import { FIXTURES, PACKAGE, RUNS, assertEnded, localDds, repeat, runNode } from './support.js'
+import { FIXTURES, PACKAGE, RUNS, assertEnded, localDds, repeat, runNode, startNode } from './support.js'
 
 const bin = (name: string) => join(PACKAGE, 'node_modules', name)
 const fixture = (name: string) => join(FIXTURES, name)
@@ -43,6 +43,27 @@ describe('worker_threads', () => {
       worker.postMessage('stop')
       assert.deepEqual(await exit, [0])
     })
+  })
+})
+
+describe('logs of a process with workers', () => {
+  it('reach each listener up to its own level', async (t) => {
+    const dds = await localDds(t)
+    const heard: string[] = []
+    const here = await startNode(t, dds)
+    here.on('log', ({ level, message }) => heard.push(`${level} ${message}`))
+    const worker = new Worker(fixture('worker-log.mjs'), { workerData: { url: dds.url } })
+    const there: { level: string; message: string }[] = []
+    await new Promise<void>((resolve) => {
+      worker.on('message', (message) => (message === 'registered' ? resolve() : there.push(message)))
+    })
+    const exit = once(worker, 'exit')
+    worker.postMessage('stop')
+    assert.deepEqual(await exit, [0])
+    await here.stop()
+    assert.ok(there.some(({ level }) => level === 'debug'))
+    assert.ok(heard.some((line) => line.startsWith('info registered')), heard.join('\n'))
+    assert.ok(!heard.some((line) => line.startsWith('debug')), heard.join('\n'))
   })
 })
 
