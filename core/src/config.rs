@@ -463,10 +463,15 @@ impl Config {
     /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the variable and what
     /// it expects, and never a secret's value.
     pub fn load_env(&mut self) -> Result<&mut Self> {
-        self.load_from(|name| std::env::var_os(name))
+        self.load_env_from(|name| std::env::var_os(name))
     }
 
-    fn load_from(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<&mut Self> {
+    /// As [`load_env`](Config::load_env), from an environment that the host keeps itself, such as that of a
+    /// Node.js worker.
+    ///
+    /// # Errors
+    /// As [`load_env`](Config::load_env).
+    pub fn load_env_from(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<&mut Self> {
         let mut loaded = self.clone();
         for option in OPTIONS {
             let direct = variable(option.env);

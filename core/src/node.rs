@@ -83,6 +83,22 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::InvalidConfig`], [`ErrorCode::AlreadyRunning`], [`ErrorCode::Bind`], [`ErrorCode::Io`].
     pub fn start(config: &Config) -> Result<Self> {
+        Self::start_subscribed(config, None)
+    }
+
+    /// As [`start`](Node::start) and [`set_event_callback`](Node::set_event_callback) in one: no event can
+    /// happen between the two.
+    ///
+    /// # Errors
+    /// As [`start`](Node::start).
+    pub fn start_with_event_callback(
+        config: &Config,
+        callback: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::start_subscribed(config, Some(Subscription::new(callback)))
+    }
+
+    fn start_subscribed(config: &Config, subscription: Option<Arc<Subscription<Event>>>) -> Result<Self> {
         let settings = Arc::new(config.settings()?);
         let wallet = crypto::derive_eth_address(&settings.key);
         let identity = Identity::claim(&wallet, &settings)?;
@@ -92,6 +108,7 @@ impl Node {
         let runtime = Runtime::acquire()?;
         let client = runtime.http_clients().get(&settings)?;
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
+        drop(store.events().replace(subscription));
         store.set_running();
 
         let server = listener.map(|listener| {

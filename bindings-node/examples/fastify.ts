@@ -1,0 +1,41 @@
+// A Fastify service that is a posemesh node as well: registered while it serves, gone when it closes.
+import process from 'node:process'
+
+import Fastify, { type FastifyInstance } from 'fastify'
+import { PosemeshNode } from 'posemesh-node'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    posemesh: PosemeshNode
+  }
+}
+
+export async function buildServer(): Promise<FastifyInstance> {
+  const app = Fastify({ logger: true })
+  const node = await PosemeshNode.fromEnv({
+    capabilities: ['/example/echo/v1'],
+    nodeVersion: '1.0.0',
+    logger: app.log,
+  })
+  app.decorate('posemesh', node)
+  app.addHook('onClose', () => node.stop())
+
+  // For a load balancer: ready once DDS knows this node.
+  app.get('/ready', async (_request, reply) => {
+    const { state, lastError } = node.status()
+    return reply.code(state === 'registered' ? 200 : 503).send({ state, why: lastError?.message })
+  })
+  app.post<{ Body: string }>('/sign', async ({ body }) => ({
+    wallet: node.walletAddress,
+    signature: node.sign(Buffer.from(body)),
+  }))
+  return app
+}
+
+async function main(): Promise<void> {
+  const app = await buildServer()
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close())
+  await app.listen({ host: '127.0.0.1', port: Number(process.env['PORT'] ?? 8080) })
+}
+
+void main()

@@ -1,0 +1,13 @@
+// Registers a node and stays registered until Ctrl-C. Options come from the environment: see the README.
+import process from 'node:process'
+
+import { PosemeshNode } from 'posemesh-node'
+
+const node = await PosemeshNode.fromEnv({ nodeVersion: '1.0.0', logger: console })
+node.on('status', ({ from, to }) => console.log(`${from} → ${to}`))
+node.on('attemptFailed', ({ error, retryInMs }) => console.log(`${error.code}, again in ${retryInMs} ms`))
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => node.stop())
+
+await node.waitRegistered()
+console.log(`${node.walletAddress} is registered`)

@@ -1,0 +1,143 @@
+/** Options as a Node.js programmer writes them, and as core takes them: text by core's names. */
+
+import { URL, fileURLToPath } from 'node:url'
+
+import { native } from './binary.js'
+import { PosemeshError, typeError } from './error.js'
+import type { Logger, LogLevel } from './log.js'
+import type { OptionInfo } from './native.js'
+
+/** The options that core has. Each says which environment variable {@link PosemeshNode.fromEnv} reads for it. */
+export interface CoreOptions {
+  /** The discovery service to register with: https, or http on this machine. `DDS_BASE_URL`, default `https://dds.auki.network`. */
+  ddsBaseUrl?: string | URL | undefined
+  /** The registration credentials from the console, passed through untouched. `REG_SECRET` or `REG_SECRET_FILE`, required. */
+  regSecret?: string | undefined
+  /** The private key of the node's wallet: 64 hex digits, `0x` optional. `SECP256K1_PRIVHEX` or `SECP256K1_PRIVHEX_FILE`, required. */
+  secp256k1Privhex?: string | undefined
+  /** What the node can do, such as `/reconstruction/global-refinement/v1`. `CAPABILITIES` (comma-separated), required. */
+  capabilities?: readonly string[] | undefined
+  /**
+   * The semantic version of the node's own software. `NODE_VERSION`, required. Beware: the official Docker images of
+   * Node.js set that variable to the version of Node.js.
+   */
+  nodeVersion?: string | undefined
+  /** How many jobs the node takes at a time. `MAX_CONCURRENCY`, by default not sent. */
+  maxConcurrency?: number | undefined
+  /** Seconds between attempts after a conflict, a lasting refusal, or `maxRetry` failures. `REGISTER_INTERVAL_SECS`, default 120. */
+  registerIntervalSecs?: number | undefined
+  /** Failures in a row after which the registrar pauses for one interval; −1 = never. `REGISTER_MAX_RETRY`, default −1. */
+  maxRetry?: number | undefined
+  /** Seconds that one request to DDS may take. `REQUEST_TIMEOUT_SECS`, default 10. */
+  requestTimeoutSecs?: number | undefined
+  /** Where the callback server listens: `host:port`, port 0 = any. `CALLBACK_BIND`, by default there is none. */
+  callbackBind?: string | undefined
+  /**
+   * Which secrets are taken: the first of each registration, or whatever comes last. `CALLBACK_POLICY`,
+   * default `per_registration`.
+   */
+  callbackPolicy?: 'per_registration' | 'open' | undefined
+  /** The domain that the node agrees to sign in to; `any` turns the check off. `SIWE_DOMAIN`, by default that of `ddsBaseUrl`. */
+  siweDomain?: string | undefined
+  /** The form of the signed message: DDS's own, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */
+  siweFormat?: 'posemesh' | 'eip4361' | undefined
+  /** A directory for state that outlives the process. `STATE_DIR`; not available in this version. */
+  stateDir?: string | URL | undefined
+  /** A PEM file with certificate authorities to trust beside the system's. `CA_FILE`. */
+  caFile?: string | URL | undefined
+  /** Allows http to a DDS on another machine: credentials then travel in the open. `ALLOW_INSECURE_HTTP`, default false. */
+  allowInsecureHttp?: boolean | undefined
+}
+
+/** What {@link PosemeshNode.fromEnv} takes: it wins over the environment. */
+export interface PosemeshNodeOverrides extends CoreOptions {
+  /**
+   * Gets the log records of the library as lines of text: `console`, a pino logger, Fastify's `app.log`. A logger that
+   * several nodes share gets each record once.
+   */
+  logger?: Logger | undefined
+  /** The least important level that `logger` and `on('log')` are told. Default `info`. */
+  logLevel?: LogLevel | undefined
+  /** Aborts the start. It has no effect once the node runs. */
+  signal?: AbortSignal | undefined
+}
+
+/** What {@link PosemeshNode.start} takes. */
+export type PosemeshNodeOptions = PosemeshNodeOverrides &
+  Required<Pick<CoreOptions, 'regSecret' | 'secp256k1Privhex' | 'capabilities' | 'nodeVersion'>>
+
+/** `ddsBaseUrl` for `dds_base_url`. */
+const camelCase = (name: string) => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+
+const table: ReadonlyMap<string, OptionInfo> = new Map(
+  native.options().map((option) => [camelCase(option.name), option]),
+)
+
+const camelNames: ReadonlyMap<string, string> = new Map(Array.from(table, ([camel, { name }]) => [name, camel]))
+
+/** The options for core, as text by core's names. An option that is `undefined` is not set. */
+export function toCore(options: object): Record<string, string> {
+  const set = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(
+    set.map(([name, value]) => {
+      const option = table.get(name)
+      if (!option) throw unknownOption(name)
+      return [option.name, toText(name, option.kind, value)]
+    }),
+  )
+}
+
+function toText(name: string, kind: OptionInfo['kind'], value: unknown): string {
+  switch (kind) {
+    case 'integer':
+      if (typeof value !== 'number') throw typeError(name, 'a number', value)
+      return String(value)
+    case 'boolean':
+      if (typeof value !== 'boolean') throw typeError(name, 'a boolean', value)
+      return String(value)
+    case 'list':
+      return toList(name, value)
+    case 'path':
+      if (value instanceof URL) return fileURLToPath(value)
+      if (typeof value !== 'string') throw typeError(name, 'a string or a file URL', value)
+      return value
+    default:
+      if (name === 'ddsBaseUrl' && value instanceof URL) return value.href
+      if (typeof value !== 'string') throw typeError(name, 'a string', value)
+      return value
+  }
+}
+
+function toList(name: string, value: unknown): string {
+  if (!Array.isArray(value)) throw typeError(name, 'an array of strings', value)
+  value.forEach((entry: unknown, index) => {
+    if (typeof entry !== 'string') throw typeError(`${name}[${index}]`, 'a string', entry)
+    // Core has lists as one text: this would silently become two entries.
+    if (entry.includes(',')) {
+      throw new PosemeshError('ERR_INVALID_CONFIG', `${name}[${index}] has a comma; make it two entries`)
+    }
+  })
+  return value.join(',')
+}
+
+function unknownOption(name: string): PosemeshError {
+  const known = [...table.keys(), 'logger', 'logLevel', 'signal'].join(', ')
+  return new PosemeshError('ERR_INVALID_CONFIG', `unknown option ${JSON.stringify(name)}; the options are ${known}`)
+}
+
+/**
+ * The variables of `env` that core is to read: all that it knows, but for those of options that are given anyway.
+ * JavaScript reads them because `process.env` of a worker is not the environment of the process.
+ */
+export function environment(env: NodeJS.ProcessEnv, given: Record<string, string>): Record<string, string> {
+  const variables = Array.from(table.values())
+    .filter((option) => !(option.name in given))
+    .flatMap((option) => option.variables)
+  const set = variables.flatMap((name): [string, string][] => (env[name] === undefined ? [] : [[name, env[name]]]))
+  return Object.fromEntries(set)
+}
+
+/** Puts the names that options have in JavaScript into a message of core. */
+export function inCamelCase(message: string): string {
+  return message.replace(/\b[a-z0-9]+(?:_[a-z0-9]+)+\b/g, (name) => camelNames.get(name) ?? name)
+}

@@ -1,0 +1,44 @@
+/** What a node tells its listeners. */
+
+import type { PosemeshError } from './error.js'
+import type { LogRecord } from './log.js'
+import type { State } from './status.js'
+
+interface NodeEvent {
+  /** When it happened. */
+  readonly at: Date
+  /** Events of this node that were lost just before this one, because the program did not keep up. */
+  readonly dropped: number
+}
+
+/** The node moved from one state to another. */
+export interface StatusEvent extends NodeEvent {
+  readonly from: State
+  readonly to: State
+}
+
+/** DDS sent a new secret; {@link PosemeshNode.readSecret} has it. */
+export interface SecretEvent extends NodeEvent {
+  /** 1 for the first secret, then one more for each. */
+  readonly version: number
+}
+
+/** A registration attempt failed; the registrar goes on by itself. */
+export interface AttemptFailedEvent extends NodeEvent {
+  /** `ERR_REJECTED` or `ERR_UNAVAILABLE`, with DDS's own words. */
+  readonly error: PosemeshError
+  /** Milliseconds until the next attempt. */
+  readonly retryInMs: number
+}
+
+/** DDS probed `/health`. */
+export type HealthcheckEvent = NodeEvent
+
+/** The events of a node and what their listeners get. There is no `'error'`: a background retry is none. */
+export interface PosemeshNodeEvents {
+  status: [event: StatusEvent]
+  secret: [event: SecretEvent]
+  attemptFailed: [event: AttemptFailedEvent]
+  healthcheck: [event: HealthcheckEvent]
+  log: [record: LogRecord]
+}

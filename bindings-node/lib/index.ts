@@ -1,0 +1,15 @@
+/** Registers a posemesh node with the discovery service (DDS), and keeps it registered. */
+
+export type { CoreOptions, PosemeshNodeOptions, PosemeshNodeOverrides } from './config.js'
+export { ethAddress, signEip191 } from './crypto.js'
+export { AbortError, ErrorCode, PosemeshError } from './error.js'
+export type {
+  AttemptFailedEvent,
+  HealthcheckEvent,
+  PosemeshNodeEvents,
+  SecretEvent,
+  StatusEvent,
+} from './event.js'
+export type { LogLevel, LogRecord, Logger } from './log.js'
+export { PosemeshNode, type StopOptions, type WaitOptions } from './node.js'
+export type { State, Status } from './status.js'

@@ -1,0 +1,234 @@
+/** A local DDS, to test a node against without the network: `import { LocalDds } from 'posemesh-node/testing'`. */
+
+import { EventEmitter, once } from 'node:events'
+
+import { native } from './binary.js'
+import { PosemeshError, call } from './error.js'
+import type { NativeLocalDds } from './native.js'
+
+/** How a {@link LocalDds} is set up. */
+export interface LocalDdsOptions {
+  /** Where the node's callback server is, such as `http://127.0.0.1:8080`. Without it nobody is called back. */
+  nodeUrl?: string | undefined
+  /** The secret of every callback; by default a new random one each time. */
+  secret?: string | undefined
+  /** The only registration credentials that are accepted; by default any. */
+  credentials?: string | undefined
+  /** When a node is called back that has registered. Default `afterAnswer`. */
+  callback?: 'never' | 'afterAnswer' | 'beforeAnswer' | undefined
+  /** How often the node's health is probed; by default never. */
+  healthIntervalMs?: number | undefined
+}
+
+/** One of the three requests of a node: a challenge to sign, the registration, an access token. */
+export type Endpoint = 'challenge' | 'register' | 'verify'
+
+/** Something that goes wrong with a request. */
+export type Fault =
+  | { fault: 'status'; code: number; retryAfter?: string; body?: string }
+  | { fault: 'answer'; code: number; headers?: [name: string, value: string][]; body?: string }
+  | { fault: 'redirect'; code: number; location: string }
+  /** The normal answer, but later. */
+  | { fault: 'delay'; millis: number }
+  /** No answer, until the client leaves. */
+  | { fault: 'hang' }
+  | { fault: 'reset' | 'halfBody' | 'notHttp' | 'garbage' | 'invalidUtf8' | 'endlessBody' }
+  /** Only to `challenge`: a nonce that is spent already. */
+  | { fault: 'staleNonce' }
+
+/** A request that arrived. */
+export interface DdsRequest {
+  /** 1 for the first one. */
+  readonly number: number
+  /** Which of the three it is, if any. */
+  readonly endpoint: Endpoint | null
+  readonly method: string
+  readonly path: string
+  /** Names are in lowercase. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The body, as it came. */
+  readonly body: string
+  /** When it had arrived. */
+  readonly at: Date
+  /** The same on the monotonic clock, since the DDS started. */
+  readonly sinceStartMs: number
+  /** What was answered; `null`: nothing yet, or no HTTP. */
+  readonly status: number | null
+}
+
+/** A node that is registered. */
+export interface RegisteredNode {
+  /** With its EIP-55 checksum. */
+  readonly wallet: string
+  readonly nodeId: string
+  readonly version: string
+  readonly capabilities: readonly string[]
+  readonly maxConcurrency: number | null
+  /** How often it has registered. */
+  readonly registrations: number
+  readonly online: boolean
+}
+
+/** What a node answered to a callback. */
+export interface CallbackOutcome {
+  readonly status: number
+  readonly body: string
+}
+
+/** A {@link DdsRequest} as it comes over HTTP. */
+interface WireRequest extends Omit<DdsRequest, 'headers' | 'at' | 'sinceStartMs'> {
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  readonly at: string
+  readonly since_start_ms: number
+}
+
+/** A {@link RegisteredNode} as it comes over HTTP. */
+interface WireNode extends Omit<RegisteredNode, 'nodeId' | 'maxConcurrency'> {
+  readonly node_id: string
+  readonly max_concurrency: number | null
+}
+
+const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+/** A DDS on a free port of loopback. It never keeps the process alive. */
+export class LocalDds {
+  readonly #dds: NativeLocalDds
+  readonly #happened: EventEmitter<{ line: [line: string] }>
+
+  private constructor(dds: NativeLocalDds, happened: EventEmitter<{ line: [line: string] }>) {
+    this.#dds = dds
+    this.#happened = happened
+  }
+
+  /** Starts a DDS; when this resolves, it accepts connections. */
+  static async start(options: LocalDdsOptions = {}): Promise<LocalDds> {
+    const happened = new EventEmitter<{ line: [line: string] }>()
+    happened.setMaxListeners(0)
+    const dds = call(() => native.NativeLocalDds.start(options, (line) => happened.emit('line', line)))
+    return new LocalDds(dds, happened)
+  }
+
+  /** What `ddsBaseUrl` of the node under test must be. */
+  get url(): string {
+    return this.#dds.url
+  }
+
+  /** Cuts all connections and frees the port. */
+  async stop(): Promise<void> {
+    call(() => this.#dds.stop())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /** Lets the next `times` requests to an endpoint meet with a fault, after the faults injected before. */
+  async inject(endpoint: Endpoint, fault: Fault, times = 1): Promise<void> {
+    const words = Object.entries({ endpoint, times, ...fault, fault: snakeCase(fault.fault) })
+    await this.#post('faults', Object.fromEntries(words.map(([name, value]) => [snakeCase(name), value])))
+  }
+
+  /** No more faults. */
+  async clearFaults(): Promise<void> {
+    await this.#command('DELETE', 'faults')
+  }
+
+  /** Every request so far, to one endpoint or to all, in the order of their arrival. */
+  async requests(endpoint?: Endpoint): Promise<DdsRequest[]> {
+    const all = (await this.#command('GET', 'requests')) as WireRequest[]
+    return all
+      .filter((request) => endpoint === undefined || request.endpoint === endpoint)
+      .map(({ headers, at, since_start_ms, ...same }) => ({
+        ...same,
+        headers: Object.fromEntries(headers),
+        at: new Date(at),
+        sinceStartMs: since_start_ms,
+      }))
+  }
+
+  /** Forgets the requests so far. */
+  async clearRequests(): Promise<void> {
+    await this.#command('DELETE', 'requests')
+  }
+
+  /** Waits until at least `count` requests to an endpoint were answered or met with a fault. */
+  async waitForRequests(endpoint: Endpoint, count: number, timeoutMs = 10_000): Promise<DdsRequest[]> {
+    const timeout = AbortSignal.timeout(timeoutMs)
+    // The signal's own timer would let the process end instead.
+    const alive = setTimeout(() => {}, timeoutMs)
+    try {
+      for (;;) {
+        const happened = once(this.#happened, 'line', { signal: timeout })
+        // Not always awaited.
+        happened.catch(() => {})
+        const requests = await this.requests(endpoint)
+        if (requests.length >= count) return requests
+        await happened.catch(() => {
+          throw new PosemeshError('ERR_TIMEOUT', `${requests.length} of ${count} requests came in ${timeoutMs} ms`)
+        })
+      }
+    } finally {
+      clearTimeout(alive)
+    }
+  }
+
+  /** The nodes that are registered. */
+  async nodes(): Promise<RegisteredNode[]> {
+    const nodes = (await this.#command('GET', 'nodes')) as WireNode[]
+    return nodes.map(({ node_id, max_concurrency, ...same }) => ({
+      ...same,
+      nodeId: node_id,
+      maxConcurrency: max_concurrency,
+    }))
+  }
+
+  /** Puts fields over every new challenge; `null` removes one. */
+  async setChallenge(fields: Record<string, unknown>): Promise<void> {
+    await this.#post('challenge', fields)
+  }
+
+  /** Where the node's callback server is, such as `http://${node.callbackAddress}`. */
+  async setNodeUrl(url: string | null): Promise<void> {
+    await this.#post('node-url', { url })
+  }
+
+  /** The secret of every callback from now on; `null`: a new random one each time. */
+  async setSecret(secret: string | null): Promise<void> {
+    await this.#post('secret', { secret })
+  }
+
+  /** The secret of the latest callback. */
+  async lastSecret(): Promise<string | null> {
+    return ((await this.#command('GET', 'secret')) as { secret: string | null }).secret
+  }
+
+  /** Calls the node back now, with a secret for the node that registered last. */
+  async callBack(): Promise<CallbackOutcome> {
+    return (await this.#command('POST', 'callback')) as CallbackOutcome
+  }
+
+  /** Asks the node for its health, and returns the status of the answer. */
+  async probeHealth(): Promise<number> {
+    return ((await this.#command('POST', 'probe')) as { status: number }).status
+  }
+
+  /** Loses one node, or every one: it gets no access token until it has registered again. */
+  async forget(wallet?: string): Promise<void> {
+    await (wallet === undefined ? this.#command('POST', 'forget') : this.#post('forget', { wallet }))
+  }
+
+  /** Whether another node with this wallet is online, so that a registration is answered with 409. */
+  async setOnlineElsewhere(wallet: string, online: boolean): Promise<void> {
+    await this.#post('online-elsewhere', { wallet, online })
+  }
+
+  #post(command: string, body: unknown): Promise<unknown> {
+    return this.#command('POST', command, JSON.stringify(body))
+  }
+
+  async #command(method: string, command: string, body?: string): Promise<unknown> {
+    const answer = await fetch(`${this.url}/_dev/${command}`, { method, ...(body === undefined ? {} : { body }) })
+    if (!answer.ok) throw new Error(`LocalDds: ${command}: ${await answer.text()}`)
+    return answer.json()
+  }
+}

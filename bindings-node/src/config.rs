@@ -1,0 +1,52 @@
+//! Options: the table of core for TypeScript, and a checked configuration from what TypeScript hands in.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use napi_derive::napi;
+use posemesh_node_registration::config::{Config, OPTIONS, OptionKind};
+use posemesh_node_registration::error::Result;
+
+/// One option of a node, as core knows it.
+#[napi(object, object_from_js = false)]
+pub struct OptionInfo {
+    /// Its name in core, in snake case.
+    pub name: &'static str,
+    /// What its values are.
+    #[napi(ts_type = "'text' | 'path' | 'integer' | 'boolean' | 'list' | 'choice'")]
+    pub kind: &'static str,
+    /// The environment variables that hold its value, or name a file that does.
+    pub variables: Vec<&'static str>,
+}
+
+/// Every option, in the order of core's table.
+#[napi]
+pub fn options() -> Vec<OptionInfo> {
+    let info = |option: &posemesh_node_registration::config::ConfigOption| OptionInfo {
+        name: option.name,
+        kind: match option.kind {
+            OptionKind::Path => "path",
+            OptionKind::Integer => "integer",
+            OptionKind::Boolean => "boolean",
+            OptionKind::List => "list",
+            OptionKind::Choice(_) => "choice",
+            // Any text does for a kind that this addon does not know yet: core checks the value.
+            _ => "text",
+        },
+        variables: std::iter::once(option.env).chain(option.env_file).collect(),
+    };
+    OPTIONS.iter().map(info).collect()
+}
+
+/// The environment first, then the options, which win.
+pub(crate) fn config(
+    options: &BTreeMap<String, String>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Config> {
+    let mut config = Config::new();
+    config.load_env_from(|name| environment.get(name).map(OsString::from))?;
+    for (name, value) in options {
+        config.set(name, value)?;
+    }
+    Ok(config)
+}

@@ -1,0 +1,25 @@
+//! The two functions that need a key and no node.
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use posemesh_node_registration::crypto;
+
+use crate::error::{Result, guard};
+
+/// The Ethereum address of a private key.
+///
+/// # Errors
+/// `ERR_INVALID_ARGUMENT` when the key is none.
+#[napi]
+pub fn eth_address(privhex: String) -> Result<String> {
+    guard(|| Ok(crypto::derive_eth_address(&crypto::load_secp256k1_privhex(&privhex)?)))
+}
+
+/// Signs a message as a wallet does (EIP-191 `personal_sign`).
+///
+/// # Errors
+/// `ERR_INVALID_ARGUMENT` when the key is none.
+#[napi]
+pub fn sign_eip191(privhex: String, message: Uint8Array) -> Result<String> {
+    guard(|| Ok(crypto::sign_eip191(&crypto::load_secp256k1_privhex(&privhex)?, &message)))
+}

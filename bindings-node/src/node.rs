@@ -1,0 +1,278 @@
+//! A running node and its JavaScript object.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use napi::Task;
+use napi::bindgen_prelude::{AsyncTask, Env, Function, Uint8Array};
+use napi_derive::napi;
+use posemesh_node_registration::error as core;
+use posemesh_node_registration::node::{Node, PendingWait, Wait};
+
+use crate::channel::Channel;
+use crate::config::config;
+use crate::error::{Error, Failure, Result, guard, rejection};
+use crate::event::Message;
+use crate::status::Status;
+
+/// How long the end of an environment waits for one of its nodes.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A running node.
+#[napi]
+pub struct NativeNode {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Set by a start that succeeds.
+    node: OnceLock<Node>,
+    /// `None` once the node was stopped.
+    channel: Mutex<Option<Arc<Channel<Message>>>>,
+    waits: Mutex<Waits>,
+}
+
+#[derive(Default)]
+struct Waits {
+    last: u32,
+    pending: HashMap<u32, PendingWait>,
+}
+
+impl Inner {
+    fn node(&self) -> &Node {
+        self.node.get().expect("JavaScript gets no node that did not start")
+    }
+
+    fn channel(&self) -> Option<Arc<Channel<Message>>> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn start(&self, options: &Options) -> core::Result<()> {
+        let config = config(&options.options, &options.environment)?;
+        let channel = self.channel().expect("nobody has this node yet who could stop it");
+        let node = Node::start_with_event_callback(&config, move |event| {
+            channel.offer(event.dropped, |dropped| Message::from_event(event, dropped));
+        })?;
+        assert!(self.node.set(node).is_ok(), "a task runs once");
+        Ok(())
+    }
+
+    fn stop(&self, timeout: Duration) -> core::Result<()> {
+        self.node().stop(timeout)?;
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(channel) = channel {
+            // After everything that the node had to say.
+            channel.send(Message::Closed);
+        }
+        Ok(())
+    }
+}
+
+#[napi]
+impl NativeNode {
+    /// What the node is doing.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`.
+    #[napi]
+    pub fn status(&self) -> Result<Status> {
+        guard(|| {
+            let node = self.inner.node();
+            Ok(Status::new(&node.status()?, node.last_error()?))
+        })
+    }
+
+    /// The node secret, once DDS has sent one.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`.
+    #[napi]
+    pub fn read_secret(&self) -> Result<Option<String>> {
+        guard(|| self.inner.node().with_secret(|secret| secret.map(|secret| secret.expose().to_owned())))
+    }
+
+    /// Registers again.
+    ///
+    /// # Errors
+    /// `ERR_STOPPED`, `ERR_FORKED`.
+    #[napi]
+    pub fn rearm(&self) -> Result<()> {
+        guard(|| self.inner.node().rearm())
+    }
+
+    /// Where the callback server listens.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`.
+    #[napi]
+    pub fn callback_address(&self) -> Result<Option<String>> {
+        guard(|| Ok(self.inner.node().callback_address()?.map(|address| address.to_string())))
+    }
+
+    /// The node's Ethereum address.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`.
+    #[napi]
+    pub fn wallet_address(&self) -> Result<String> {
+        guard(|| self.inner.node().wallet_address().map(str::to_owned))
+    }
+
+    /// Signs a message with the node's key.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`.
+    #[napi]
+    pub fn sign(&self, message: Uint8Array) -> Result<String> {
+        guard(|| self.inner.node().sign(&message))
+    }
+
+    /// Begins a wait and returns its number. A `waited` message ends it, if `endWait` does not do so first.
+    ///
+    /// # Errors
+    /// `ERR_STOPPED`, `ERR_FORKED`.
+    #[napi(ts_args_type = "what: 'registered' | 'secret'")]
+    pub fn begin_wait(&self, what: String) -> Result<u32> {
+        guard(|| {
+            let what = if what == "secret" { Wait::Secret } else { Wait::Registered };
+            let channel = self.inner.channel().ok_or_else(stopped)?;
+            let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            let wait = waits.last.wrapping_add(1);
+            let pending = self.inner.node().wait_then(what, move |result| {
+                channel.send(Message::Waited { wait, error: result.err().map(Failure::from) });
+            })?;
+            waits.last = wait;
+            waits.pending.insert(wait, pending);
+            Ok(wait)
+        })
+    }
+
+    /// Lets go of a wait, finished or not. Each one that was begun needs it.
+    #[napi]
+    pub fn end_wait(&self, wait: u32) {
+        let pending = {
+            let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            waits.pending.remove(&wait)
+        };
+        drop(pending);
+    }
+
+    /// Ends the node, on libuv's pool: it joins threads. A `closed` message follows when it succeeds.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn stop(&self, timeout_ms: f64) -> AsyncTask<Stop> {
+        // What no timer can hold is "as long as it takes".
+        let timeout = Duration::try_from_secs_f64(timeout_ms / 1000.0).unwrap_or(Duration::MAX);
+        AsyncTask::new(Stop { inner: Arc::clone(&self.inner), timeout })
+    }
+
+    /// Whether the node keeps the event loop alive.
+    ///
+    /// # Errors
+    /// When Node-API fails.
+    #[napi]
+    pub fn keep_alive(&self, env: Env, yes: bool) -> napi::Result<()> {
+        self.inner.channel().map_or(Ok(()), |channel| channel.keep_alive(&env, yes))
+    }
+}
+
+/// Starts a node, on libuv's pool: that may read certificates. `options` and `environment` are text by the
+/// names that core has for them; `deliver` is called with everything that happens to the node.
+///
+/// # Errors
+/// When Node-API fails; the promise rejects with core's errors.
+#[napi(ts_return_type = "Promise<NativeNode>")]
+pub fn start(
+    env: Env,
+    options: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    #[napi(ts_arg_type = "(message: Message) => void")] deliver: Function<'_, Message, ()>,
+) -> napi::Result<AsyncTask<Start>> {
+    let inner = Arc::new(Inner {
+        node: OnceLock::new(),
+        channel: Mutex::new(Some(Arc::new(Channel::new(&deliver)?))),
+        waits: Mutex::default(),
+    });
+    stop_when_environment_ends(&env, &inner)?;
+    Ok(AsyncTask::new(Start { inner, options: Options { options, environment } }))
+}
+
+/// The work of [`start`].
+pub struct Start {
+    inner: Arc<Inner>,
+    options: Options,
+}
+
+struct Options {
+    options: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Task for Start {
+    type Output = std::result::Result<(), Error>;
+    type JsValue = NativeNode;
+
+    fn compute(&mut self) -> napi::Result<Self::Output> {
+        Ok(guard(|| self.inner.start(&self.options)))
+    }
+
+    fn resolve(&mut self, env: Env, output: Self::Output) -> napi::Result<NativeNode> {
+        output.map_err(|error| rejection(env, error))?;
+        let node = NativeNode { inner: Arc::clone(&self.inner) };
+        node.keep_alive(env, true)?;
+        Ok(node)
+    }
+}
+
+/// The work of [`NativeNode::stop`].
+pub struct Stop {
+    inner: Arc<Inner>,
+    timeout: Duration,
+}
+
+impl Task for Stop {
+    type Output = std::result::Result<(), Error>;
+    type JsValue = ();
+
+    fn compute(&mut self) -> napi::Result<Self::Output> {
+        Ok(guard(|| self.inner.stop(self.timeout)))
+    }
+
+    fn resolve(&mut self, env: Env, output: Self::Output) -> napi::Result<()> {
+        output.map_err(|error| rejection(env, error))
+    }
+}
+
+fn stopped() -> core::Error {
+    core::Error::new(core::ErrorCode::Stopped, "the node was stopped; start a new one")
+}
+
+thread_local! {
+    /// The nodes of each environment of this thread, by the address of the environment.
+    static NODES: RefCell<HashMap<usize, Vec<Weak<Inner>>>> = RefCell::default();
+}
+
+/// A worker that ends must not leave a node behind that calls into an environment that is gone.
+fn stop_when_environment_ends(env: &Env, inner: &Arc<Inner>) -> napi::Result<()> {
+    let key = env.raw().addr();
+    // One hook for all nodes: napi-rs does not free a hook that is removed.
+    if !NODES.with_borrow(|nodes| nodes.contains_key(&key)) {
+        env.add_env_cleanup_hook(key, |key| {
+            for inner in NODES.with_borrow_mut(|nodes| nodes.remove(&key)).iter().flatten() {
+                if let Some(inner) = inner.upgrade()
+                    && inner.node.get().is_some()
+                {
+                    // Nobody is left to be told.
+                    let _ = guard(|| inner.stop(END_TIMEOUT));
+                }
+            }
+        })?;
+    }
+    NODES.with_borrow_mut(|nodes| {
+        let nodes = nodes.entry(key).or_default();
+        nodes.retain(|inner| inner.strong_count() > 0);
+        nodes.push(Arc::downgrade(inner));
+    });
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The status of a node.
+
+use napi_derive::napi;
+use posemesh_node_registration::error as core;
+use posemesh_node_registration::status;
+
+use crate::error::Failure;
+
+/// A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC).
+#[napi(object, object_from_js = false)]
+pub struct Status {
+    /// Where the node stands with DDS.
+    #[napi(ts_type = "import('./status.js').State")]
+    pub state: &'static str,
+    /// False once the node was stopped.
+    pub running: bool,
+    /// Whether a node secret is held.
+    pub has_secret: bool,
+    /// 0 = no secret so far; each new secret adds one.
+    pub secret_version: i64,
+    /// When DDS last probed the node.
+    pub last_healthcheck: Option<i64>,
+    /// When DDS last confirmed a registration.
+    pub registered_at: Option<i64>,
+    /// Registration attempts begun since the start.
+    pub attempts: i64,
+    /// Attempts that failed since the last success.
+    pub consecutive_failures: u32,
+    /// What the last attempt failed with; none after a success.
+    pub last_error: Option<Failure>,
+    /// The time until the next attempt, while the registrar waits for one.
+    pub next_attempt_in_ms: Option<f64>,
+}
+
+impl Status {
+    pub(crate) fn new(status: &status::Status, last_error: Option<core::Error>) -> Self {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Self {
+            state: status.state.name(),
+            running: status.running,
+            has_secret: status.has_secret,
+            secret_version: number(status.secret_version),
+            last_healthcheck: status.last_healthcheck.map(number),
+            registered_at: status.registered_at.map(number),
+            attempts: number(status.attempts),
+            consecutive_failures: status.consecutive_failures,
+            last_error: last_error.map(Failure::from),
+            next_attempt_in_ms: status.next_attempt_in().map(|wait| wait.as_secs_f64() * 1000.0),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The local DDS of `posemesh-node/testing`. TypeScript steers it over its own HTTP interface, as the tests
+//! of all languages do; here it only starts, tells that something happened, and ends.
+
+use std::time::Duration;
+
+use napi::bindgen_prelude::Function;
+use napi_derive::napi;
+use posemesh_dev_dds::{Callback, DevDds};
+use posemesh_node_registration::error::{Error, ErrorCode};
+
+use crate::channel::Channel;
+use crate::error::{Result, guard};
+
+/// How a local DDS is set up.
+#[napi(object, object_to_js = false)]
+pub struct LocalDdsSetup {
+    /// Where the node's callback server is.
+    pub node_url: Option<String>,
+    /// The secret of every callback.
+    pub secret: Option<String>,
+    /// The only credentials that are accepted.
+    pub credentials: Option<String>,
+    /// When the node is called back.
+    #[napi(ts_type = "'never' | 'afterAnswer' | 'beforeAnswer'")]
+    pub callback: Option<String>,
+    /// How often the node's health is probed.
+    pub health_interval_ms: Option<u32>,
+}
+
+/// A local DDS on a thread of its own.
+#[napi]
+pub struct NativeLocalDds {
+    dds: Option<DevDds>,
+    url: String,
+}
+
+#[napi]
+impl NativeLocalDds {
+    /// Starts on a free port of loopback. `deliver` gets a line for everything that happens, and keeps no
+    /// process alive.
+    ///
+    /// # Errors
+    /// `ERR_IO` when the setup is not usable or no port is free.
+    #[napi(factory)]
+    pub fn start(
+        setup: LocalDdsSetup,
+        #[napi(ts_arg_type = "(line: string) => void")] deliver: Function<'_, String, ()>,
+    ) -> Result<Self> {
+        let channel = Channel::new(&deliver).map_err(internal)?;
+        guard(|| {
+            let dds = DevDds::builder()
+                .node_url(setup.node_url)
+                .secret(setup.secret)
+                .credentials(setup.credentials)
+                .callback(match setup.callback.as_deref() {
+                    Some("never") => Callback::Never,
+                    Some("beforeAnswer") => Callback::BeforeAnswer,
+                    _ => Callback::AfterAnswer,
+                })
+                .health_interval(setup.health_interval_ms.map(|millis| Duration::from_millis(millis.into())))
+                .on_event(move |event| channel.send(event.to_string()))
+                .start()
+                .map_err(|error| Error::new(ErrorCode::Io, error.to_string()))?;
+            Ok(Self { url: dds.url(), dds: Some(dds) })
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`
+    #[napi(getter)]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Cuts all connections and frees the port.
+    ///
+    /// # Errors
+    /// `ERR_PANIC`.
+    #[napi]
+    pub fn stop(&mut self) -> Result<()> {
+        guard(|| {
+            drop(self.dds.take());
+            Ok(())
+        })
+    }
+}
+
+fn internal(error: napi::Error) -> crate::error::Error {
+    crate::error::Error::new(error.status.into(), error.reason.clone())
+}

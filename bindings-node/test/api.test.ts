@@ -1,0 +1,412 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { describe, it } from 'node:test'
+import { inspect } from 'node:util'
+
+import {
+  AbortError,
+  type CoreOptions,
+  ErrorCode,
+  type LogRecord,
+  PosemeshError,
+  PosemeshNode,
+  type PosemeshNodeOptions,
+  type StatusEvent,
+  ethAddress,
+  signEip191,
+} from 'posemesh-node'
+import { native } from '../lib/binary.js'
+import { HANG_MS, REG_SECRET, localDds, newKey, optionsFor, startNode } from './support.js'
+
+const KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
+const wait = { timeoutMs: HANG_MS }
+
+describe('a node', () => {
+  it('registers, gets its secret and stops', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', maxConcurrency: 3 })
+    const events: string[] = []
+    node.on('status', ({ from, to, at, dropped }) => {
+      assert.ok(at instanceof Date && dropped === 0)
+      events.push(`${from} → ${to}`)
+    })
+    node.on('secret', ({ version }) => events.push(`secret ${version}`))
+    node.on('healthcheck', () => events.push('healthcheck'))
+
+    await node.waitRegistered(wait)
+    await dds.setNodeUrl(`http://${node.callbackAddress}`)
+    await dds.setSecret('a node secret')
+    assert.equal(node.readSecret(), null)
+    assert.equal((await dds.callBack()).status, 200)
+    assert.equal(await node.waitSecret(wait), 'a node secret')
+    assert.equal(node.readSecret(), 'a node secret')
+    const healthcheck = once(node, 'healthcheck')
+    assert.equal(await dds.probeHealth(), 200)
+    await healthcheck
+
+    const status = node.status()
+    assert.equal(status.state, 'registered')
+    assert.deepEqual([status.running, status.hasSecret, status.secretVersion], [true, true, 1])
+    assert.ok(status.registeredAt instanceof Date && status.lastHealthcheck instanceof Date)
+    assert.deepEqual([status.lastError, status.nextAttemptInMs], [null, null])
+    const [registered] = await dds.nodes()
+    assert.deepEqual([registered?.maxConcurrency, registered?.capabilities], [3, ['/test/v1']])
+    assert.equal(registered?.wallet.toLowerCase(), node.walletAddress)
+
+    await node.stop()
+    await node.stop()
+    assert.deepEqual(events, [
+      'disconnected → registering',
+      'registering → registered',
+      'secret 1',
+      'healthcheck',
+      'registered → disconnected',
+    ])
+    assert.equal(node.status().running, false)
+    assert.equal(node.readSecret(), 'a node secret')
+    assert.throws(() => node.rearm(), { name: 'PosemeshError', code: 'ERR_STOPPED' })
+  })
+
+  it('registers again when re-armed', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    await node.waitRegistered(wait)
+    node.rearm()
+    assert.equal(node.status().state, 'disconnected')
+    await node.waitRegistered(wait)
+    assert.equal((await dds.requests('register')).length, 2)
+  })
+
+  it('tells of failed attempts, with what DDS said', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'status', code: 503, body: 'closed for lunch' }, 1)
+    const node = await startNode(t, dds)
+    const [event] = await once(node, 'attemptFailed')
+    assert.ok(event.error instanceof PosemeshError)
+    assert.equal(event.error.code, ErrorCode.Unavailable)
+    assert.match(event.error.message, /closed for lunch/)
+    assert.ok(event.retryInMs >= 0)
+    await node.waitRegistered(wait)
+  })
+
+  it('shows a lasting refusal in its status', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('register', { fault: 'status', code: 401, body: 'unknown credentials' }, 1000)
+    const node = await startNode(t, dds)
+    await once(node, 'attemptFailed')
+    const { lastError, consecutiveFailures, nextAttemptInMs } = node.status()
+    assert.equal(lastError?.code, 'ERR_REJECTED')
+    assert.match(lastError.message, /unknown credentials/)
+    assert.equal(consecutiveFailures, 1)
+    assert.ok(nextAttemptInMs !== null && nextAttemptInMs > 0)
+  })
+
+  it('is stopped by await using', async (t) => {
+    const dds = await localDds(t)
+    let kept: PosemeshNode
+    {
+      await using node = await PosemeshNode.start(optionsFor(dds))
+      kept = node
+    }
+    assert.equal(kept.status().running, false)
+  })
+
+  it('cannot be made with new', () => {
+    assert.throws(() => Reflect.construct(PosemeshNode, []), TypeError)
+  })
+
+  it('fails to start twice with one wallet, and on a port that is taken', async (t) => {
+    const dds = await localDds(t)
+    const key = newKey()
+    await startNode(t, dds, { secp256k1Privhex: key })
+    await assert.rejects(PosemeshNode.start(optionsFor(dds, { secp256k1Privhex: key })), {
+      code: 'ERR_ALREADY_RUNNING',
+    })
+    const server = createServer().listen(0, '127.0.0.1')
+    t.after(() => server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    await assert.rejects(PosemeshNode.start(optionsFor(dds, { callbackBind: `127.0.0.1:${port}` })), {
+      code: 'ERR_BIND',
+      message: /callbackBind/,
+    })
+  })
+})
+
+describe('waits', () => {
+  it('time out, are aborted, and end with the node', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'hang' }, 1000)
+    const node = await startNode(t, dds)
+    await assert.rejects(node.waitRegistered({ timeoutMs: 1 }), { name: 'PosemeshError', code: 'ERR_TIMEOUT' })
+
+    const controller = new AbortController()
+    const aborted = node.waitSecret({ signal: controller.signal })
+    const reason = new Error('the user left')
+    controller.abort(reason)
+    await assert.rejects(aborted, (error) => {
+      assert.ok(error instanceof AbortError)
+      assert.deepEqual([error.name, error.code, error.cause], ['AbortError', 'ABORT_ERR', reason])
+      return true
+    })
+    await assert.rejects(node.waitRegistered({ signal: AbortSignal.abort() }), { name: 'AbortError' })
+
+    const pending = [node.waitRegistered(), node.waitSecret(wait), node.waitRegistered({ signal: new AbortController().signal })]
+    const settled = Promise.allSettled(pending)
+    await node.stop()
+    for (const result of await settled) {
+      assert.equal(result.status, 'rejected')
+      assert.equal(result.reason.code, 'ERR_STOPPED')
+    }
+    await assert.rejects(node.waitRegistered(), { code: 'ERR_STOPPED' })
+  })
+
+  it('leave nothing behind, however many there are', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'hang' }, 1000)
+    const node = await startNode(t, dds)
+    const controller = new AbortController()
+    const many = Array.from({ length: 500 }, () => node.waitRegistered({ signal: controller.signal }))
+    const settled = Promise.allSettled(many)
+    controller.abort()
+    assert.ok((await settled).every((result) => result.status === 'rejected'))
+  })
+})
+
+describe('start', () => {
+  it('rejects with an AbortError and leaves nothing behind', async (t) => {
+    const dds = await localDds(t)
+    const options = optionsFor(dds)
+    await assert.rejects(PosemeshNode.start({ ...options, signal: AbortSignal.abort() }), { name: 'AbortError' })
+    const controller = new AbortController()
+    const starting = PosemeshNode.start({ ...options, signal: controller.signal })
+    controller.abort()
+    await assert.rejects(starting, { name: 'AbortError', code: 'ABORT_ERR' })
+    await startNode(t, dds, options)
+  })
+
+  it('reads the environment, and overrides win', async (t) => {
+    const dds = await localDds(t)
+    const variables = {
+      DDS_BASE_URL: dds.url,
+      REG_SECRET,
+      SECP256K1_PRIVHEX: newKey(),
+      CAPABILITIES: '/a/v1,/b/v1',
+      NODE_VERSION: 'not a version',
+      MAX_CONCURRENCY: '7',
+    }
+    Object.assign(process.env, variables)
+    t.after(() => Object.keys(variables).forEach((name) => delete process.env[name]))
+    await assert.rejects(PosemeshNode.fromEnv(), { code: 'ERR_INVALID_CONFIG', message: /^NODE_VERSION/ })
+    const node = await PosemeshNode.fromEnv({ nodeVersion: '2.0.0' })
+    t.after(() => node.stop())
+    await node.waitRegistered(wait)
+    const [registered] = await dds.nodes()
+    assert.deepEqual(
+      [registered?.version, registered?.capabilities, registered?.maxConcurrency],
+      ['2.0.0', ['/a/v1', '/b/v1'], 7],
+    )
+  })
+})
+
+describe('options', () => {
+  /** Fails to compile when an option of the interface is missing here. */
+  const names: Record<keyof CoreOptions, true> = {
+    ddsBaseUrl: true,
+    regSecret: true,
+    secp256k1Privhex: true,
+    capabilities: true,
+    nodeVersion: true,
+    maxConcurrency: true,
+    registerIntervalSecs: true,
+    maxRetry: true,
+    requestTimeoutSecs: true,
+    callbackBind: true,
+    callbackPolicy: true,
+    siweDomain: true,
+    siweFormat: true,
+    stateDir: true,
+    caFile: true,
+    allowInsecureHttp: true,
+  }
+
+  it("are the ones of core's table", () => {
+    const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+    assert.deepEqual(Object.keys(names), native.options().map((option) => camel(option.name)))
+  })
+
+  it('of a wrong type are TypeErrors that name the option and hide the value', async () => {
+    const secret = 'hunter2'
+    const wrong: Record<keyof CoreOptions, unknown> = {
+      ddsBaseUrl: 1,
+      regSecret: { secret },
+      secp256k1Privhex: [secret],
+      capabilities: secret,
+      nodeVersion: 1,
+      maxConcurrency: '1',
+      registerIntervalSecs: null,
+      maxRetry: 1n,
+      requestTimeoutSecs: true,
+      callbackBind: 8080,
+      callbackPolicy: {},
+      siweDomain: Symbol(secret),
+      siweFormat: [],
+      stateDir: 1,
+      caFile: 1,
+      allowInsecureHttp: 'true',
+    }
+    for (const [name, value] of Object.entries(wrong)) {
+      await assert.rejects(PosemeshNode.start({ [name]: value } as unknown as PosemeshNodeOptions), (error) => {
+        assert.ok(error instanceof TypeError)
+        assert.match(error.message, new RegExp(`^${name} must be `))
+        assert.doesNotMatch(inspect(error), new RegExp(secret))
+        return true
+      })
+    }
+    await assert.rejects(PosemeshNode.start(undefined as never), TypeError)
+    await assert.rejects(PosemeshNode.start({ capabilities: ['a', 1] } as never), /^TypeError: capabilities\[1\]/)
+    await assert.rejects(PosemeshNode.start({ logger: {} } as never), /^TypeError: logger\.error/)
+    await assert.rejects(PosemeshNode.start({ signal: {} } as never), /^TypeError: signal/)
+  })
+
+  it('of a wrong value are refused by core, under the names they have here', async () => {
+    const cases: [object, RegExp][] = [
+      [{}, /regSecret .*secp256k1Privhex .*capabilities .*nodeVersion/],
+      [{ maxRetry: 1.5 }, /^maxRetry "1.5"/],
+      [{ maxConcurrency: NaN }, /^maxConcurrency "NaN"/],
+      [{ callbackPolicy: 'perhaps' }, /^callbackPolicy/],
+      [{ capabilities: [] }, /^capabilities/],
+      [{ capabilities: ['a,b'] }, /^capabilities\[0\] has a comma/],
+      [{ regSecrets: 'x' }, /^unknown option "regSecrets"; the options are ddsBaseUrl, regSecret,/],
+      [{ logLevel: 'loud' }, /^logLevel/],
+    ]
+    for (const [options, message] of cases) {
+      await assert.rejects(PosemeshNode.start(options as PosemeshNodeOptions), {
+        name: 'PosemeshError',
+        code: 'ERR_INVALID_CONFIG',
+        message,
+      })
+    }
+  })
+
+  it('that are undefined are not set', async (t) => {
+    const dds = await localDds(t)
+    await startNode(t, dds, { maxRetry: undefined, callbackBind: undefined })
+  })
+})
+
+describe('errors', () => {
+  it("have core's codes", () => {
+    assert.deepEqual(Object.values(ErrorCode), native.errorCodes())
+  })
+
+  it('of a panic in Rust are ERR_PANIC', (t) => {
+    // Only builds with the feature test-exports have it.
+    const { testPanic } = native as { testPanic?: () => void }
+    if (!testPanic) return t.skip('a release build')
+    assert.throws(testPanic, { code: 'ERR_PANIC' })
+  })
+})
+
+describe('secrets', () => {
+  it('show in no debug print, error or log', async (t) => {
+    const dds = await localDds(t)
+    const key = newKey()
+    const seen: unknown[] = []
+    const node = await startNode(t, dds, {
+      secp256k1Privhex: key,
+      callbackBind: '127.0.0.1:0',
+      logLevel: 'debug',
+    })
+    node.on('log', (record) => seen.push(record)).on('secret', (event) => seen.push(event))
+    await node.waitRegistered(wait)
+    await dds.setNodeUrl(`http://${node.callbackAddress}`)
+    await dds.setSecret('the-node-secret')
+    await dds.callBack()
+    await node.waitSecret(wait)
+    seen.push(node, JSON.stringify(node), Object.entries(node), node.status())
+    await node.stop()
+    assert.ok(seen.length > 4)
+    const shown = inspect(seen, { depth: null, showHidden: true })
+    for (const secret of [key, REG_SECRET, 'node-credential', 'the-node-secret']) {
+      assert.ok(!shown.includes(secret), shown)
+    }
+  })
+})
+
+describe('logs', () => {
+  it('go to a logger as lines, once however many nodes share it', async (t) => {
+    const dds = await localDds(t)
+    const lines: string[] = []
+    const write = (level: string) => (line: string) => lines.push(`${level} ${line}`)
+    const logger = { error: write('error'), warn: write('warn'), info: write('info'), debug: write('debug') }
+    const first = await startNode(t, dds, { logger })
+    const second = await startNode(t, dds, { logger })
+    await first.waitRegistered(wait)
+    await second.waitRegistered(wait)
+    await Promise.all([first.stop(), second.stop()])
+    const registered = lines.filter((line) => /^info posemesh_node::register: registered/.test(line))
+    assert.equal(registered.length, 2, lines.join('\n'))
+    assert.ok(!lines.some((line) => line.startsWith('debug')))
+  })
+
+  it('reach log listeners up to the level asked for, while there are any', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { logLevel: 'debug' })
+    await node.waitRegistered(wait)
+    const heard = once(node, 'log') as Promise<[LogRecord]>
+    node.rearm()
+    const [record] = await heard
+    assert.ok(record.at instanceof Date)
+    assert.match(record.target, /^posemesh_node::/)
+    assert.equal(node.listenerCount('log'), 0)
+  })
+})
+
+describe('a busy event loop', () => {
+  it('loses the newest records, and is told how many', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'hang' }, 1000)
+    const node = await startNode(t, dds)
+    const listener = await startNode(t, dds)
+    const heard: LogRecord[] = []
+    listener.on('log', (record) => record.message.startsWith('re-armed') && heard.push(record))
+    // Nothing is delivered meanwhile.
+    for (let i = 0; i < 5000; i++) node.rearm()
+    // Whatever comes next tells what was lost before it.
+    while (heard.reduce((sum, { dropped }) => sum + 1 + dropped, 0) < 5000) {
+      await once(listener, 'log')
+      node.rearm()
+    }
+    assert.ok(heard.length < 5000, `${heard.length} were kept`)
+  })
+})
+
+describe('keys', () => {
+  it('make addresses and signatures', async (t) => {
+    const address = '0xfdbb6caf01414300c16ea14859fec7736d95355f'
+    assert.equal(ethAddress(KEY), address)
+    assert.match(signEip191(KEY, Buffer.from('hello')), /^0x[0-9a-f]{130}$/)
+    assert.throws(() => ethAddress('zz'), { name: 'PosemeshError', code: 'ERR_INVALID_ARGUMENT' })
+    assert.throws(() => signEip191(KEY, 'hello' as never), TypeError)
+    assert.throws(() => ethAddress(1 as never), TypeError)
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { secp256k1Privhex: `0x${KEY}` })
+    assert.equal(node.walletAddress, address)
+    const message = new TextEncoder().encode('hello')
+    assert.equal(node.sign(message), signEip191(KEY, message))
+  })
+})
+
+// Checked by tsc, never called.
+export function types(node: PosemeshNode): void {
+  node.on('status', (event) => event satisfies StatusEvent)
+  // @ts-expect-error: there is no such event
+  node.on('error', () => {})
+  // @ts-expect-error: options that are required
+  void PosemeshNode.start({ ddsBaseUrl: 'https://dds.example' })
+  // @ts-expect-error: no such word
+  void PosemeshNode.fromEnv({ callbackPolicy: 'perhaps' })
+  void PosemeshNode.fromEnv({ logger: console, caFile: new URL('file:///ca.pem') })
+}

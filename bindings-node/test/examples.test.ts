@@ -1,0 +1,117 @@
+// The examples and the README: every program in them runs.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { type TestContext, describe, it } from 'node:test'
+
+import type { LocalDds } from 'posemesh-node/testing'
+import { HANG_MS, PACKAGE, REG_SECRET, assertEnded, localDds, newKey, runNode } from './support.js'
+
+const environment = (dds: LocalDds) => ({
+  ...process.env,
+  DDS_BASE_URL: dds.url,
+  REG_SECRET,
+  SECP256K1_PRIVHEX: newKey(),
+  CAPABILITIES: '/example/v1',
+})
+
+/** Starts an example, and gives a function that reads its output up to a line. */
+function example(t: TestContext, name: string, env: NodeJS.ProcessEnv) {
+  const child = spawn(process.execPath, ['--import', 'tsx', join(PACKAGE, 'examples', name)], {
+    cwd: PACKAGE,
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: HANG_MS,
+  })
+  t.after(() => child.kill('SIGKILL'))
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
+    for (;;) {
+      const { value, done } = await lines.next()
+      if (done) throw new Error(`${name} ended without a line like ${pattern}`)
+      const match = pattern.exec(value)
+      if (match) return match
+    }
+  }
+  const terminate = async () => {
+    const exit = once(child, 'exit')
+    child.kill('SIGTERM')
+    assert.deepEqual(await exit, [0, null])
+  }
+  return { until, terminate }
+}
+
+describe('the examples', () => {
+  it('register.mjs', async (t) => {
+    const dds = await localDds(t)
+    const { until, terminate } = example(t, 'register.mjs', environment(dds))
+    await until(/^0x[0-9a-f]{40} is registered$/)
+    await terminate()
+  })
+
+  it('fastify.ts', async (t) => {
+    const dds = await localDds(t)
+    const { until, terminate } = example(t, 'fastify.ts', { ...environment(dds), PORT: '0' })
+    const [, url] = await until(/Server listening at (http:[^"]+)/)
+    await until(/posemesh_node::register: registered/)
+    const ready = await fetch(`${url}/ready`)
+    assert.deepEqual([ready.status, await ready.json()], [200, { state: 'registered' }])
+    const signed = await fetch(`${url}/sign`, {
+      method: 'POST',
+      headers: { 'content-type': 'text/plain' },
+      body: 'hello',
+    })
+    assert.match(((await signed.json()) as { signature: string }).signature, /^0x[0-9a-f]{130}$/)
+    await terminate()
+  })
+
+  it('cluster.mjs, with four workers', async (t) => {
+    const dds = await localDds(t)
+    const keys = Array.from({ length: 4 }, newKey)
+    const { until, terminate } = example(t, 'cluster.mjs', { ...environment(dds), WALLET_KEYS: keys.join(',') })
+    const wallets = new Set<string | undefined>()
+    for (const _ of keys) wallets.add((await until(/(0x[0-9a-f]{40}) is registered/))[1])
+    assert.equal(wallets.size, 4)
+    assert.equal((await dds.nodes()).length, 4)
+    await terminate()
+    for (const _ of keys) await until(/worker \d ended with 0/)
+  })
+})
+
+describe('README.md', () => {
+  it('has programs that compile and run', async (t) => {
+    const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
+    const programs = Array.from(readme.matchAll(/^```ts\n(.*?)^```/gms), ([, text]) => text as string)
+    assert.ok(programs.length >= 4)
+    // Inside the package, so that the programs find it by name.
+    const directory = await mkdtemp(join(PACKAGE, 'test', 'readme-'))
+    t.after(() => rm(directory, { recursive: true }))
+    const files = programs.map((_, index) => `program-${index}.mts`)
+    await Promise.all(programs.map((text, index) => writeFile(join(directory, files[index] as string), text)))
+
+    const compilerOptions = { noPropertyAccessFromIndexSignature: false, rootDir: PACKAGE, noEmit: true }
+    await writeFile(
+      join(directory, 'tsconfig.json'),
+      JSON.stringify({ extends: '../../tsconfig.json', compilerOptions, include: ['.'] }),
+    )
+    const tsc = join(PACKAGE, 'node_modules/typescript/bin/tsc')
+    assertEnded(await runNode([tsc, '-p', directory]), 0)
+
+    const dds = await localDds(t)
+    for (const file of files) {
+      const env = environment(dds)
+      assertEnded(await runNode(['--import', 'tsx', join(directory, file)], { cwd: PACKAGE, env }), 0)
+    }
+  })
+
+  it('lists every option', async () => {
+    const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
+    const { native } = await import('../lib/binary.js')
+    for (const { variables } of native.options()) {
+      for (const name of variables) assert.ok(readme.includes(`\`${name}\``), name)
+    }
+  })
+})

@@ -1,0 +1,163 @@
+// The package as a user gets it: packed, installed into an empty project, and used in every way there is.
+import assert from 'node:assert/strict'
+import { copyFile, cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+
+import { target } from '../lib/binary.js'
+import { PACKAGE, assertEnded, run, runNode } from './support.js'
+
+interface Packed {
+  readonly filename: string
+  readonly files: readonly { readonly path: string }[]
+}
+
+const program = (imports: string) => `${imports}
+async function main() {
+  const dds = await LocalDds.start()
+  const node = await PosemeshNode.start({
+    ddsBaseUrl: dds.url, regSecret: 'credentials', secp256k1Privhex: '44'.repeat(32),
+    capabilities: ['/test/v1'], nodeVersion: '1.0.0',
+  })
+  await node.waitRegistered()
+  console.log(node.status().state)
+  await node.stop()
+  if (!(await node.waitRegistered().catch((error) => error) instanceof PosemeshError)) throw new Error('another class')
+}
+main()
+`
+const ESM = `import { PosemeshError, PosemeshNode } from 'posemesh-node'
+import { LocalDds } from 'posemesh-node/testing'`
+const CJS = `const { PosemeshError, PosemeshNode } = require('posemesh-node')
+const { LocalDds } = require('posemesh-node/testing')`
+
+describe('the packed package', () => {
+  let project: string
+  let binaries: string
+
+  async function pack(directory: string): Promise<Packed> {
+    const packed = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', project], { cwd: directory })
+    assertEnded(packed, 0)
+    const [first] = JSON.parse(packed.stdout) as [Packed]
+    return first
+  }
+
+  before(async () => {
+    project = await mkdtemp(join(tmpdir(), 'posemesh-node-'))
+    // The binary of this machine, as a release would publish it.
+    const binary = join(project, 'binary')
+    await cp(join(PACKAGE, 'npm', target()), binary, { recursive: true })
+    const name = `posemesh-node.${target()}.node`
+    await copyFile(join(PACKAGE, name), join(binary, name))
+    await writeFile(join(project, 'package.json'), '{ "private": true }')
+
+    const main = await pack(PACKAGE)
+    const paths = main.files.map((file) => file.path)
+    assert.deepEqual(
+      paths.filter((path) => !/^(dist\/[a-z]+\.(js|mjs|d\.ts|d\.mts)|README\.md|LICENSE|package\.json)$/.test(path)),
+      [],
+    )
+    assert.ok(paths.includes('README.md') && paths.includes('LICENSE'))
+    const platform = await pack(binary)
+    binaries = join(project, 'node_modules', `posemesh-node-${target()}`)
+    const install = ['install', '--no-save', '--omit=optional', `./${main.filename}`, `./${platform.filename}`]
+    assertEnded(await run('npm', install, { cwd: project }), 0)
+    for (const types of ['@types/node', 'undici-types']) {
+      await cp(join(PACKAGE, 'node_modules', types), join(project, 'node_modules', types), { recursive: true })
+    }
+  })
+  after(() => rm(project, { recursive: true }))
+
+  const use = async (file: string, text: string) => {
+    await writeFile(join(project, file), text)
+    assertEnded(await runNode([file], { cwd: project }), 0, 'registered')
+  }
+
+  it('works from an ES module', () => use('esm.mjs', program(ESM)))
+
+  it('works from a CommonJS module', () => use('cjs.cjs', program(CJS)))
+
+  it('is one package to both', async () => {
+    await writeFile(
+      join(project, 'both.mjs'),
+      `import { createRequire } from 'node:module'
+       import * as esm from 'posemesh-node'
+       const cjs = createRequire(import.meta.url)('posemesh-node')
+       console.log(Object.keys(cjs).length > 5 && Object.keys(cjs).every((name) => esm[name] === cjs[name]))`,
+    )
+    assertEnded(await runNode(['both.mjs'], { cwd: project }), 0, 'true')
+  })
+
+  for (const [what, options, files] of [
+    ['nodenext', { module: 'nodenext', moduleResolution: 'nodenext' }, { 'a.mts': program(ESM), 'b.cts': program(ESM) }],
+    ['bundler', { module: 'esnext', moduleResolution: 'bundler' }, { 'c.ts': program(ESM) }],
+  ] as const) {
+    it(`has types for ${what}, checked with its own types included`, async () => {
+      for (const [file, text] of Object.entries(files)) await writeFile(join(project, file), text)
+      const compilerOptions = {
+        ...options,
+        target: 'es2022',
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        types: ['node'],
+        noEmit: true,
+      }
+      await writeFile(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: Object.keys(files) }))
+      const tsc = join(PACKAGE, 'node_modules/typescript/bin/tsc')
+      assertEnded(await runNode([tsc, '-p', project]), 0, '')
+    })
+  }
+
+  it('says what is wrong when there is no binary', async () => {
+    await rm(binaries, { recursive: true })
+    const ended = await runNode(['-e', `require('posemesh-node')`], { cwd: project })
+    assert.equal(ended.code, 1)
+    for (const part of [
+      `no working binary for ${target()}`,
+      `platform ${process.platform}, arch ${process.arch}`,
+      `posemesh-node.${target()}.node: Cannot find module`,
+      `posemesh-node-${target()}: Cannot find module`,
+      'npm install --include=optional',
+      'POSEMESH_NODE_BINARY',
+      'ERR_POSEMESH_BINARY',
+    ]) {
+      assert.ok(ended.stderr.includes(part), `${part} is not in:\n${ended.stderr}`)
+    }
+  })
+
+  it('takes the binary that POSEMESH_NODE_BINARY names, and says why it cannot', async () => {
+    const path = join(project, 'no.node')
+    await writeFile(path, 'not a binary')
+    const load = (binary: string) =>
+      runNode(['-e', `console.log(typeof require('posemesh-node').PosemeshNode)`], {
+        cwd: project,
+        env: { ...process.env, POSEMESH_NODE_BINARY: binary },
+      })
+    const ended = await load(path)
+    assert.equal(ended.code, 1)
+    // What the dynamic loader has to say about it.
+    assert.match(ended.stderr, /no\.node: .*(file too short|invalid ELF|not a mach-o)/)
+    assert.match(ended.stderr, /unset it/)
+    assertEnded(await load(join(PACKAGE, `posemesh-node.${target()}.node`)), 0, 'function')
+  })
+})
+
+describe('package.json', () => {
+  it('names a binary package of its own version for every target', async () => {
+    const read = async (path: string) => JSON.parse(await readFile(join(PACKAGE, path), 'utf8'))
+    const main = await read('package.json')
+    const directories = (await readdir(join(PACKAGE, 'npm'))).sort()
+    assert.equal(main.napi.targets.length, directories.length)
+    for (const directory of directories) {
+      const platform = await read(`npm/${directory}/package.json`)
+      assert.equal(platform.name, `posemesh-node-${directory}`)
+      assert.equal(platform.version, main.version)
+      assert.equal(platform.main, `posemesh-node.${directory}.node`)
+    }
+    assert.equal(main.scripts.install ?? main.scripts.postinstall, undefined)
+    const cargo = await readFile(join(PACKAGE, '../Cargo.toml'), 'utf8')
+    assert.ok(cargo.includes(`version = "${main.version}"`), 'the version of the workspace')
+  })
+})

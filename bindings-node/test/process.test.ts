@@ -1,0 +1,32 @@
+// What a node does to the life of its process: each one a real process, many times over.
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import assert from 'node:assert/strict'
+
+import { FIXTURES, assertEnded, repeat, runNode } from './support.js'
+
+const fixture = (name: string, ...args: string[]) => runNode([join(FIXTURES, name), ...args])
+
+describe('a process', () => {
+  const cases: [what: string, fixture: string, code: number, stdout: string, ...args: string[]][] = [
+    ['ends by itself when its node was stopped', 'ends-after-stop.mjs', 0, 'stopped'],
+    ['lives as long as its node', 'stays-alive.mjs', 0, 'still alive'],
+    ['ends while an unreferenced node runs', 'ends-unreferenced.mjs', 0, 'unreferenced'],
+    ['hears the end of an unreferenced node', 'ends-after-stop-unreferenced.mjs', 0, 'ERR_STOPPED'],
+    ['ends with process.exit() at a registered node', 'process-exit.mjs', 7, 'exiting'],
+    ['ends with process.exit() in a registration', 'process-exit.mjs', 7, 'exiting', 'hang'],
+    ['hears every event from the start on', 'early-events.mjs', 0, 'registering registered disconnected'],
+    ['ends right after a start that nobody awaits', 'without-await.mjs', 3, ''],
+    ['ends on a signal that stops the node', 'signal.mjs', 0, 'ready\nstopped by a signal'],
+  ]
+  for (const [what, name, code, stdout, ...args] of cases) {
+    it(what, () => repeat(async () => assertEnded(await fixture(name, ...args), code, stdout)))
+  }
+
+  it('ends with an uncaught exception of a listener', () =>
+    repeat(async () => {
+      const ended = await fixture('uncaught.mjs')
+      assertEnded(ended, 1)
+      assert.match(ended.stderr, /a listener that throws/)
+    }))
+})

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { type SpawnOptions, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+
+import { PosemeshNode, type PosemeshNodeOptions } from 'posemesh-node'
+import { LocalDds, type LocalDdsOptions } from 'posemesh-node/testing'
+
+/** How often what may go wrong only sometimes is repeated. */
+export const RUNS = Number(process.env['POSEMESH_NODE_TEST_RUNS'] ?? 20)
+
+/** A guard against hanging, not a measure. */
+export const HANG_MS = 60_000
+
+export const PACKAGE = join(__dirname, '..')
+export const FIXTURES = join(__dirname, 'fixtures')
+
+export const REG_SECRET = Buffer.from('node-id:node-credential-that-must-not-show').toString('base64')
+
+export const newKey = () => randomBytes(32).toString('hex')
+
+export async function localDds(t: TestContext, options?: LocalDdsOptions): Promise<LocalDds> {
+  const dds = await LocalDds.start(options)
+  t.after(() => dds.stop())
+  return dds
+}
+
+export function optionsFor(dds: LocalDds, more: Partial<PosemeshNodeOptions> = {}): PosemeshNodeOptions {
+  return {
+    ddsBaseUrl: dds.url,
+    regSecret: REG_SECRET,
+    secp256k1Privhex: newKey(),
+    capabilities: ['/test/v1'],
+    nodeVersion: '1.0.0',
+    ...more,
+  }
+}
+
+export async function startNode(
+  t: TestContext,
+  dds: LocalDds,
+  more?: Partial<PosemeshNodeOptions>,
+): Promise<PosemeshNode> {
+  const node = await PosemeshNode.start(optionsFor(dds, more))
+  t.after(() => node.stop())
+  return node
+}
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a program to its end. One that hangs is killed, and fails the test that asserts on its exit. */
+export function run(command: string, args: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
+  const child = spawn(command, args, { timeout: HANG_MS * 3, ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { stdout: '', stderr: '' }
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (output.stderr += text))
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({ code, signal, ...output }))
+  })
+}
+
+export const runNode = (args: readonly string[], options?: SpawnOptions) => run(process.execPath, args, options)
+
+export function assertEnded(ended: Ended, code: number, stdout?: string): void {
+  const { stdout: out, stderr } = ended
+  assert.deepEqual({ code: ended.code, signal: ended.signal }, { code, signal: null }, `${out}\n${stderr}`)
+  if (stdout !== undefined) assert.equal(out.trim(), stdout, stderr)
+}
+
+/** Runs `body` many times, two at a time: there are two cores. */
+export async function repeat(body: (run: number) => Promise<void>, times = RUNS): Promise<void> {
+  let next = 0
+  const lane = async () => {
+    while (next < times) await body(next++)
+  }
+  await Promise.all([lane(), lane()])
+}
