@@ -82,10 +82,11 @@ describe('the examples', () => {
 })
 
 describe('README.md', () => {
-  it('has programs that compile and run', async (t) => {
-    const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
-    const programs = Array.from(readme.matchAll(/^```ts\n(.*?)^```/gms), ([, text]) => text as string)
-    assert.ok(programs.length >= 4)
+  it('has programs that compile and run, and so has that of the whole project', async (t) => {
+    const ofPackage = await readFile(join(PACKAGE, 'README.md'), 'utf8')
+    const ofProject = await readFile(join(PACKAGE, '..', 'README.md'), 'utf8')
+    const programs = Array.from(`${ofPackage}\n${ofProject}`.matchAll(/^```ts\n(.*?)^```/gms), ([, text]) => text as string)
+    assert.ok(programs.length >= 5)
     // Inside the package, so that the programs find it by name.
     const directory = await mkdtemp(join(PACKAGE, 'test', 'readme-'))
     t.after(() => rm(directory, { recursive: true }))

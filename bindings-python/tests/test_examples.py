@@ -1,4 +1,4 @@
-"""The examples, and the code blocks of the README, as programs."""
+"""The examples, and the code blocks of this package's README and of the whole project's, as programs."""
 
 from __future__ import annotations
 
@@ -41,11 +41,15 @@ def test_asyncio_worker(run: Callable[..., Program], dds: LocalDds) -> None:
     assert worker.succeed() == "stopped\n"
 
 
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+BLOCKS = [
+    block
+    for readme in (ROOT / "README.md", ROOT.parent / "README.md")
+    for block in re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.M | re.S)
+]
 
 
 def test_the_readme_has_code() -> None:
-    assert len(BLOCKS) >= 5
+    assert len(BLOCKS) >= 6
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
