@@ -13,7 +13,7 @@ from posemesh_node import AttemptFailed, Node, SecretChanged, StatusChanged
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with Node.from_env(callback_bind="127.0.0.1:0") as node:
-        # First the events, then the status: nothing is missed in between.
+        # First the events, then the status: something may be told twice, but nothing is missed in between.
         events = node.events()
         print(f"{node.wallet_address}, called back at {node.callback_address}", flush=True)
         print(f"now {node.status().state}", flush=True)
