@@ -63,7 +63,7 @@ impl Runtime {
                 .thread_keep_alive(Duration::from_secs(1))
                 .build();
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
-            let _ = to_caller.set(handle.map_err(|error| failed(error)));
+            let _ = to_caller.set(handle.map_err(failed));
             drop(opener);
             if let Ok(runtime) = runtime {
                 let _ = runtime.block_on(asked_to_shut_down);

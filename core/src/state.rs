@@ -1,6 +1,6 @@
 //! The in-memory state of a registration: status, last health check, secret.
 //!
-//! A [`Store`] is the state of one node. The free functions act on the process-wide default store, for
+//! A `Store` is the state of one node. The free functions act on the process-wide default store, for
 //! programs that run [`run_registration_loop`](crate::register::run_registration_loop) and
 //! [`router_dds`](crate::http::router_dds) themselves; both share this one implementation.
 
