@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -156,13 +157,17 @@ def test_stop_is_final_and_can_be_repeated(node: Node) -> None:
 def test_no_thread_stays(dds: LocalDds) -> None:
     def native_threads() -> set[str]:
         tasks = Path("/proc/self/task")
-        names = ((task / "comm").read_text().strip() for task in tasks.iterdir())
+        names: set[str] = set()
+        for task in tasks.iterdir():
+            with contextlib.suppress(OSError):  # one that ends meanwhile
+                names.add((task / "comm").read_text().strip())
         return {name for name in names if name.startswith("posemesh")}
 
     with Node.start(**dds.options()) as node:
         node.wait_registered(timeout=GUARD)
         assert len(native_threads()) <= 2
-    assert native_threads() == set()
+    # A thread that was joined is listed for a moment longer: the kernel tells its end before it clears up.
+    eventually(lambda: native_threads() == set())
 
 
 def test_one_node_per_wallet_and_dds(dds: LocalDds) -> None:

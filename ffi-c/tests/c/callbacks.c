@@ -139,7 +139,7 @@ static void set_replaced_cleared(void)
     make_events(node);
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
     CHECK(third->destroyed == 1 && third->calls >= 3); // nothing runs any more: no lock needed
-    CHECK(library_threads() == 0);
+    CHECK(library_threads_left() == 0);
     pmn_node_free(node);
     CHECK(first->destroyed == 1 && second->destroyed == 1 && third->destroyed == 1 && first->calls == calls);
     free_witness(first);
@@ -161,7 +161,7 @@ static void no_destroy(void)
     make_events(node);
     UNTIL(self, self->calls > 0);
     pmn_node_free(node); // stops
-    CHECK(self->destroyed == 0 && library_threads() == 0);
+    CHECK(self->destroyed == 0 && library_threads_left() == 0);
     free_witness(self);
 }
 
@@ -226,7 +226,7 @@ static void free_inside_a_callback(void)
     for (int i = 0; i < GUARD_MS && library_threads() > 0; i++) {
         usleep(1000);
     }
-    CHECK(library_threads() == 0);
+    CHECK(library_threads_left() == 0);
     CHECK(self->calls == 1 && self->destroyed == 1 && gate->destroyed == 1);
     free_witness(self);
     free_witness(gate);
@@ -280,7 +280,7 @@ static void stop_with_a_stuck_callback(void)
     EXPECT(PMN_ERR_STOPPED, pmn_node_wait(node, PMN_WAIT_REGISTERED, PMN_NO_TIMEOUT));
     set_gate(self, false);
     EXPECT(PMN_OK, pmn_node_stop(node, PMN_NO_TIMEOUT));
-    CHECK(self->destroyed == 1 && self->calls >= 3 && library_threads() == 0);
+    CHECK(self->destroyed == 1 && self->calls >= 3 && library_threads_left() == 0);
     pmn_node_free(node);
     free_witness(self);
 }
@@ -355,6 +355,6 @@ int main(void)
     stop_with_a_stuck_callback();
     calls_inside_destroy();
     log_callback();
-    CHECK(library_threads() == 0);
+    CHECK(library_threads_left() == 0);
     return 0;
 }

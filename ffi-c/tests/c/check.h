@@ -80,6 +80,18 @@ static inline int library_threads(void)
     return count;
 }
 
+// The same after a stop. A thread that was joined is listed for a moment longer: the kernel tells its end
+// before it clears up.
+static inline int library_threads_left(void)
+{
+    int left = library_threads();
+    for (int patience_ms = 1000; left > 0 && patience_ms > 0; patience_ms--) {
+        usleep(1000);
+        left = library_threads();
+    }
+    return left;
+}
+
 static inline int open_files(void)
 {
     int count = 0;

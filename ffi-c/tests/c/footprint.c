@@ -34,7 +34,7 @@ static void take(footprint *print)
     CHECK(pthread_sigmask(SIG_SETMASK, NULL, &print->mask) == 0);
     snprintf(print->locale, sizeof print->locale, "%s", setlocale(LC_ALL, NULL));
     print->files = open_files();
-    print->threads = library_threads();
+    print->threads = library_threads_left();
 }
 
 // The C library leaves the part of a signal set that the kernel does not know as it was on its stack.
@@ -57,7 +57,7 @@ static void live(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
     CHECK(library_threads() > 0);
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
-    CHECK(library_threads() == 0);
+    CHECK(library_threads_left() == 0);
     pmn_node_free(node);
 }
 

@@ -35,7 +35,7 @@ static void child(pmn_node *inherited)
     EXPECT(PMN_OK, pmn_node_wait(own, PMN_WAIT_REGISTERED, GUARD_MS));
     EXPECT(PMN_OK, pmn_node_stop(own, GUARD_MS));
     pmn_node_free(own);
-    CHECK(library_threads() == 0);
+    CHECK(library_threads_left() == 0);
 }
 
 int main(void)
@@ -59,6 +59,6 @@ int main(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
     pmn_node_free(node);
-    CHECK(library_threads() == 0);
+    CHECK(library_threads_left() == 0);
     return 0;
 }

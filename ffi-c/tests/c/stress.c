@@ -383,7 +383,7 @@ static holdings take(void)
     CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
     fclose(file);
     return (holdings){.files = open_files(),
-                      .threads = library_threads(),
+                      .threads = library_threads_left(),
                       .heap = mallinfo2().uordblks,
                       .resident = pages * sysconf(_SC_PAGESIZE) / 1024};
 }
