@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, Settings};
 use crate::crypto;
-use crate::dispatcher::Subscription;
+use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
 use crate::gate::{Gate, gate};
@@ -227,9 +227,12 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
     pub fn rearm(&self) -> Result<()> {
-        self.inner()?.store.rearm()?;
-        log!(Info, "node", "re-armed: registering again");
-        Ok(())
+        let store = &self.inner()?.store;
+        if store.status().running {
+            // Before the registrar is awake and writes records of its own.
+            log!(Info, "node", "re-armed: registering again");
+        }
+        store.rearm()
     }
 
     /// Where the callback server listens; `None` without one.
@@ -400,26 +403,44 @@ impl Drop for Node {
         match OwnThread::current() {
             None => {
                 if inner.stop(Instant::now() + DROP_TIMEOUT, Deliver::Rest).is_err() {
-                    abandon(inner);
+                    inner.stop_after_callback();
                 }
             }
-            Some(OwnThread::Dispatcher) => crate::dispatcher::after_callback(move || {
-                if inner.stop(Instant::now() + DROP_TIMEOUT, Deliver::Nothing).is_err() {
-                    abandon(inner);
-                }
-            }),
+            Some(OwnThread::Dispatcher) => after_callback(move || inner.stop_or_abandon()),
             // A `tracing` subscriber of a Rust host: nobody can wait here for the thread to end.
-            Some(OwnThread::Runtime) => abandon(inner),
+            Some(OwnThread::Runtime) => inner.abandon(),
         }
     }
 }
 
-/// Lets go of a node whose end nobody can wait for. It runs no callback any more, and what it holds stays.
-fn abandon(inner: Inner) {
-    log!(Warn, "node", "a node was freed while a callback was stuck; its threads stay behind");
-    inner.store.stop(None);
-    inner.store.events().close();
-    std::mem::forget(inner);
+impl Inner {
+    /// For a node that was freed while a callback is stuck: none begins any more, and the dispatcher's thread
+    /// takes the node down when that one has returned.
+    fn stop_after_callback(self) {
+        self.store.events().close();
+        let dispatcher = match &*self.life.lock().unwrap_or_else(PoisonError::into_inner) {
+            Life::Running(running) => Some(Arc::clone(running.runtime.dispatcher())),
+            Life::Stopping | Life::Stopped => None,
+        };
+        match dispatcher {
+            Some(dispatcher) => dispatcher.push(Box::new(move || self.stop_or_abandon())),
+            None => self.abandon(),
+        }
+    }
+
+    fn stop_or_abandon(self) {
+        if self.stop(Instant::now() + DROP_TIMEOUT, Deliver::Nothing).is_err() {
+            self.abandon();
+        }
+    }
+
+    /// Lets go of a node whose end nobody can wait for. It runs no callback any more, and what it holds stays.
+    fn abandon(self) {
+        log!(Warn, "node", "a node was freed that cannot be stopped; its threads stay behind");
+        self.store.stop(None);
+        self.store.events().close();
+        std::mem::forget(self);
+    }
 }
 
 /// The task of one node.

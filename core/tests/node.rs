@@ -373,6 +373,33 @@ fn a_stuck_callback_makes_stop_time_out_and_stop_can_be_called_again() {
 }
 
 #[test]
+fn a_node_dropped_while_its_callback_is_stuck_ends_when_that_returns() {
+    let dds = DevDds::start().unwrap();
+    let node = start_with_callback(&dds);
+    let address = node.callback_address().unwrap().unwrap();
+    let (gone, is_gone) = mpsc::channel();
+    let dropped = Dropped(gone);
+    let (entered, has_entered) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    node.set_event_callback(move |event| {
+        let _keep = &dropped;
+        if event.kind == EventKind::Healthcheck {
+            let _ = entered.send(());
+            let _ = released.lock().unwrap().recv();
+        }
+    })
+    .unwrap();
+    dds.probe_health().unwrap();
+    has_entered.recv_timeout(GUARD).unwrap();
+    drop(node);
+    assert!(TcpStream::connect(address).is_err(), "the port is closed");
+    assert!(is_gone.try_recv().is_err(), "not while it runs");
+    drop(release);
+    is_gone.recv_timeout(GUARD).expect("let go after its last call");
+}
+
+#[test]
 fn an_async_wait_needs_no_runtime_of_ours() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);

@@ -81,11 +81,11 @@ static inline int library_threads(void)
 }
 
 // The same after a stop. A thread that was joined is listed for a moment longer: the kernel tells its end
-// before it clears up.
+// before it clears up. And a node that was freed while a callback was slow ends after that.
 static inline int library_threads_left(void)
 {
     int left = library_threads();
-    for (int patience_ms = 1000; left > 0 && patience_ms > 0; patience_ms--) {
+    for (int patience_ms = GUARD_MS; left > 0 && patience_ms > 0; patience_ms--) {
         usleep(1000);
         left = library_threads();
     }

@@ -382,8 +382,9 @@ static holdings take(void)
     FILE *file = fopen("/proc/self/statm", "r");
     CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
     fclose(file);
+    int threads = library_threads_left(); // first: a thread holds files
     return (holdings){.files = open_files(),
-                      .threads = library_threads_left(),
+                      .threads = threads,
                       .heap = mallinfo2().uordblks,
                       .resident = pages * sysconf(_SC_PAGESIZE) / 1024};
 }
