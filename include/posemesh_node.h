@@ -378,9 +378,9 @@ pmn_result pmn_node_stop(pmn_node *node, uint32_t timeout_ms);
 
 /// Stops a node, if that was not done, and frees it. NULL is fine.
 ///
-/// Blocks as pmn_node_stop() does, for at most five seconds: a callback that is stuck for longer keeps the
-/// library's threads. Inside a callback it does not block: the node goes when the callback has returned, and
-/// no event callback of the node begins after that. No other thread may be in a call with this node, nor
+/// Blocks as pmn_node_stop() does, for at most five seconds: if a callback is stuck for longer, the node goes
+/// when that has returned. Inside a callback it does not block: the node goes when the callback has returned,
+/// and no event callback of the node begins after that. No other thread may be in a call with this node, nor
 /// make one later.
 void pmn_node_free(pmn_node *node);
 

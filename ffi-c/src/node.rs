@@ -70,9 +70,9 @@ pub unsafe extern "C" fn pmn_node_stop(node: *mut pmn_node, timeout_ms: u32) -> 
 
 /// Stops a node, if that was not done, and frees it. NULL is fine.
 ///
-/// Blocks as pmn_node_stop() does, for at most five seconds: a callback that is stuck for longer keeps the
-/// library's threads. Inside a callback it does not block: the node goes when the callback has returned, and
-/// no event callback of the node begins after that. No other thread may be in a call with this node, nor
+/// Blocks as pmn_node_stop() does, for at most five seconds: if a callback is stuck for longer, the node goes
+/// when that has returned. Inside a callback it does not block: the node goes when the callback has returned,
+/// and no event callback of the node begins after that. No other thread may be in a call with this node, nor
 /// make one later.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
