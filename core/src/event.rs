@@ -45,6 +45,16 @@ pub enum EventKind {
     },
     /// DDS probed `/health`.
     Healthcheck,
+    /// A new access token is held. The token itself is asked for from the node.
+    TokenRefreshed {
+        /// When it expires.
+        expires_at: SystemTime,
+    },
+    /// DDS does not know this node any more, so it registers again.
+    RegistrationLost {
+        /// How the loss was noticed, with DDS's own words.
+        reason: String,
+    },
 }
 
 /// Where the events of one store go.

@@ -45,6 +45,36 @@ impl fmt::Display for State {
     }
 }
 
+/// Which part a node has among the processes that share its `state_dir`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// It runs the registrar and the callback server. Without a `state_dir` every node does.
+    #[default]
+    Leader = 0,
+    /// Another process runs them, and this node shows what that one does. It takes over when that one ends.
+    Follower = 1,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 2] = [Role::Leader, Role::Follower];
+
+    /// `leader` or `follower`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Leader => "leader",
+            Role::Follower => "follower",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A consistent picture of a node at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -69,6 +99,19 @@ pub struct Status {
     /// When the next attempt is due, in milliseconds since the library's first use; see
     /// [`Status::next_attempt_in`].
     pub(crate) next_attempt_at: Option<u64>,
+    /// Which part this node has among those that share its `state_dir`.
+    pub role: Role,
+    /// Why the state cannot be kept in `state_dir` at present; the node goes on in memory meanwhile.
+    pub persistence_error: Option<ErrorCode>,
+    /// When the access token that is held expires, in seconds since 1970 (UTC); none before somebody asked
+    /// for one.
+    pub token_expires_at: Option<u64>,
+    /// Sign-ins for an access token that failed since the last one that succeeded.
+    pub sign_in_failures: u32,
+    /// How far the clock of DDS is ahead of this machine's, in milliseconds; negative when it is behind.
+    ///
+    /// From the `Date` of its answers, which has whole seconds: 0 as long as nothing contradicts that.
+    pub clock_skew_ms: i64,
 }
 
 impl Status {
@@ -93,7 +136,7 @@ fn uptime_ms(at: Instant) -> u64 {
 /// Holds the current [`Status`]: one writer at a time (the caller's duty), readers on any thread.
 ///
 /// There are two slots. A writer fills the one that nobody is sent to and then turns readers towards it, so
-/// a reader never meets a half-written slot unless two whole writes happen while it copies six numbers; it
+/// a reader never meets a half-written slot unless two whole writes happen while it copies a few numbers; it
 /// notices that by the version and copies again. No reader ever waits for a writer, and a writer never
 /// waits at all.
 #[derive(Default)]
@@ -102,7 +145,7 @@ pub(crate) struct StatusCell {
     slots: [[AtomicU64; WORDS]; 2],
 }
 
-const WORDS: usize = 6;
+const WORDS: usize = 9;
 
 impl StatusCell {
     pub(crate) fn read(&self) -> Status {
@@ -130,13 +173,16 @@ impl StatusCell {
     }
 }
 
-// Word 0: bits 0-7 state, 8 running, 9 has_secret, 16-31 error code, 32-63 consecutive failures.
+// Word 0: bits 0-7 state, 8 running, 9 has_secret, 10 role, 16-31 error code, 32-63 consecutive failures.
+// Word 6: bits 0-31 sign-in failures, 32-47 persistence error.
 // Optional times are stored plus one, so that 0 is "none".
 fn pack(status: &Status) -> [u64; WORDS] {
+    let error = |code: Option<ErrorCode>| code.map_or(0, |code| code.number() as u64) & 0xffff;
     let flags = status.state as u64
         | u64::from(status.running) << 8
         | u64::from(status.has_secret) << 9
-        | (status.last_error.map_or(0, |code| code.number() as u64) & 0xffff) << 16
+        | (status.role as u64) << 10
+        | error(status.last_error) << 16
         | u64::from(status.consecutive_failures) << 32;
     let optional = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
     [
@@ -146,12 +192,16 @@ fn pack(status: &Status) -> [u64; WORDS] {
         optional(status.registered_at),
         status.attempts,
         optional(status.next_attempt_at),
+        u64::from(status.sign_in_failures) | error(status.persistence_error) << 32,
+        optional(status.token_expires_at),
+        status.clock_skew_ms.cast_unsigned(),
     ]
 }
 
-fn unpack(
-    [flags, secret_version, healthcheck, registered_at, attempts, next_attempt]: [u64; WORDS],
-) -> Status {
+fn unpack(words: [u64; WORDS]) -> Status {
+    let [flags, secret_version, healthcheck, registered_at, attempts, next_attempt, faults, token, skew] =
+        words;
+    let error = |bits: u64| ErrorCode::from_number((bits & 0xffff) as i32);
     let state = match flags & 0xff {
         1 => State::Registering,
         2 => State::Registered,
@@ -166,8 +216,13 @@ fn unpack(
         registered_at: registered_at.checked_sub(1),
         attempts,
         consecutive_failures: (flags >> 32) as u32,
-        last_error: ErrorCode::from_number((flags >> 16 & 0xffff) as i32),
+        last_error: error(flags >> 16),
         next_attempt_at: next_attempt.checked_sub(1),
+        role: if flags >> 10 & 1 == 1 { Role::Follower } else { Role::Leader },
+        persistence_error: error(faults >> 32),
+        token_expires_at: token.checked_sub(1),
+        sign_in_failures: faults as u32,
+        clock_skew_ms: skew.cast_signed(),
     }
 }
 
@@ -191,6 +246,11 @@ mod tests {
             consecutive_failures: u32::MAX,
             last_error: Some(ErrorCode::Internal),
             next_attempt_at: Some(0),
+            role: Role::Follower,
+            persistence_error: Some(ErrorCode::Io),
+            token_expires_at: Some(1_800_003_600),
+            sign_in_failures: u32::MAX,
+            clock_skew_ms: -61_000,
         };
         cell.write(&status);
         assert_eq!(cell.read(), status);
