@@ -38,6 +38,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, method: &Method, path: &str, bo
         ("POST", "/_dev/callback") => call_back(shared, body).await,
         ("POST", "/_dev/probe") => probe(shared).await,
         ("POST", "/_dev/forget") => forget(shared, body),
+        ("POST", "/_dev/token") => token(shared, body),
         ("POST", "/_dev/online-elsewhere") => set_online_elsewhere(shared, body),
         _ => Err((StatusCode::NOT_FOUND, format!("no such command; there are:\n\n{HELP}"))),
     };
@@ -133,10 +134,19 @@ fn forget(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         wallet: String,
     }
     if body.is_empty() {
-        return change(shared, |state| state.registry.forget_all());
+        return change(shared, State::forget_all);
     }
     let wallet: Wallet = parse::<Body>(body)?.wallet.parse().map_err(bad_request)?;
-    change(shared, |state| state.registry.forget(wallet))
+    change(shared, |state| state.forget(wallet))
+}
+
+fn token(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
+    #[derive(Deserialize)]
+    struct Body {
+        token: String,
+    }
+    let token = parse::<Body>(body)?.token;
+    Ok(answer::json(&json!({ "good": shared.read(|state| state.tokens.is_good(&token)) })))
 }
 
 fn set_online_elsewhere(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {

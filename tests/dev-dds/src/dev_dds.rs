@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::record::Request;
 use crate::registry::RegisteredNode;
 use crate::server;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::wallet::Wallet;
 
 /// A running DDS on loopback. Dropping it stops it: connections are cut, its thread ends, its port is free.
@@ -182,12 +182,18 @@ impl DevDds {
     /// If `wallet` is no Ethereum address.
     pub fn forget(&self, wallet: &str) {
         let wallet = address(wallet);
-        self.shared.change(|state| state.registry.forget(wallet));
+        self.shared.change(|state| state.forget(wallet));
     }
 
     /// Loses every node.
     pub fn forget_all(&self) {
-        self.shared.change(|state| state.registry.forget_all());
+        self.shared.change(State::forget_all);
+    }
+
+    /// Whether an access token is good, as a service behind DDS would find out: issued by this server, not
+    /// expired, for a node that has not been lost since.
+    pub fn token_is_good(&self, token: &str) -> bool {
+        self.shared.read(|state| state.tokens.is_good(token))
     }
 
     /// Whether another node with this wallet is online, so that a registration is answered with 409.

@@ -39,6 +39,7 @@ mod routes;
 mod server;
 mod shared;
 mod socket;
+mod tokens;
 mod verify;
 mod wallet;
 

@@ -126,12 +126,14 @@ fn verify(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     let node = shared.read(|state| state.registry.get(wallet).cloned());
     // Word for word what production says: nodes take it as the sign to register again.
     let node = node.ok_or_else(|| forbidden("node not found".into()))?;
+    let (token, lifetime) = (random_text(48), shared.settings.token_lifetime);
+    shared.change(|state| state.tokens.issue(token.clone(), wallet, lifetime));
     shared.emit(Event::TokenIssued { wallet: node.wallet.clone() });
     Ok(answer::json(&json!({
         "node_id": node.node_id,
         "wallet": node.wallet,
-        "access_token": random_text(48),
-        "access_expires_at": shared.timestamp(shared.settings.token_lifetime),
+        "access_token": token,
+        "access_expires_at": shared.timestamp(lifetime),
     })))
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::DATE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -79,10 +80,14 @@ async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Resul
     let (number, fault) = shared.change(|state| {
         (state.record.add(request), endpoint.and_then(|endpoint| state.faults.next(endpoint)))
     });
-    let answer = match endpoint {
+    let mut answer = match endpoint {
         Some(endpoint) => answer_or_fault(&shared, endpoint, &body, fault).await,
         None => Ok(answer::text(StatusCode::NOT_FOUND, "no such endpoint")),
     };
+    if let Ok(answer) = &mut answer {
+        // In place of the one that hyper would take from the machine's clock.
+        answer.headers_mut().entry(DATE).or_insert_with(|| shared.date());
+    }
     let status = match &answer {
         Ok(answer) => Some(answer.status().as_u16()),
         Err(fault) => fault.status(),

@@ -1,8 +1,9 @@
 //! What the server's thread and the owner of a [`DevDds`](crate::DevDds) share.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use hyper::header::HeaderValue;
 use rand::Rng;
 use rand::distributions::Alphanumeric;
 use serde_json::{Map, Value};
@@ -17,6 +18,8 @@ use crate::event::Event;
 use crate::fault::{Fault, Faults};
 use crate::record::Record;
 use crate::registry::Registry;
+use crate::tokens::Tokens;
+use crate::wallet::Wallet;
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -30,6 +33,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) challenges: Challenges,
     pub(crate) registry: Registry,
+    pub(crate) tokens: Tokens,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
     pub(crate) node_url: Option<NodeUrl>,
@@ -39,11 +43,25 @@ pub(crate) struct State {
     changes: u64,
 }
 
+impl State {
+    /// Loses a node, and with it what it was given.
+    pub(crate) fn forget(&mut self, wallet: Wallet) {
+        self.registry.forget(wallet);
+        self.tokens.revoke(wallet);
+    }
+
+    pub(crate) fn forget_all(&mut self) {
+        self.registry.forget_all();
+        self.tokens = Tokens::default();
+    }
+}
+
 impl Shared {
     pub(crate) fn new(settings: Settings, authority: String, node_url: Option<NodeUrl>) -> Self {
         let state = State {
             challenges: Challenges::default(),
             registry: Registry::default(),
+            tokens: Tokens::default(),
             faults: Faults::default(),
             record: Record::default(),
             node_url,
@@ -125,6 +143,14 @@ impl Shared {
         let time = OffsetDateTime::now_utc() + offset;
         let time = time.saturating_add(ahead);
         time.format(&Rfc3339).expect("within the years of RFC 3339")
+    }
+
+    /// The `Date` of an answer, on this server's clock.
+    pub(crate) fn date(&self) -> HeaderValue {
+        let offset = Duration::from_secs(self.settings.clock_offset_secs.unsigned_abs().into());
+        let now = SystemTime::now();
+        let now = if self.settings.clock_offset_secs < 0 { now - offset } else { now + offset };
+        HeaderValue::from_str(&httpdate::fmt_http_date(now)).expect("a date is visible ASCII")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
