@@ -46,6 +46,7 @@
  *     request_timeout_secs    REQUEST_TIMEOUT_SECS    10
  *     callback_bind           CALLBACK_BIND           -
  *     callback_policy         CALLBACK_POLICY         per_registration
+ *     healthcheck_ttl_secs    HEALTHCHECK_TTL_SECS    0
  *     siwe_domain             SIWE_DOMAIN             -
  *     siwe_format             SIWE_FORMAT             posemesh
  *     state_dir               STATE_DIR               -

@@ -37,6 +37,8 @@ export interface CoreOptions {
    * default `per_registration`.
    */
   callbackPolicy?: 'per_registration' | 'open' | undefined
+  /** Seconds without a health probe, after a first one, until the node registers again; 0 = never. `HEALTHCHECK_TTL_SECS`, default 0. */
+  healthcheckTtlSecs?: number | undefined
   /** The domain that the node agrees to sign in to; `any` turns the check off. `SIWE_DOMAIN`, by default that of `ddsBaseUrl`. */
   siweDomain?: string | undefined
   /** The form of the signed message: DDS's own, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */

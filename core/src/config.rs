@@ -239,6 +239,22 @@ pub static OPTIONS: &[ConfigOption] = &[
         },
     },
     ConfigOption {
+        name: "healthcheck_ttl_secs",
+        env: "HEALTHCHECK_TTL_SECS",
+        env_file: None,
+        kind: OptionKind::Integer,
+        default: Some("0"),
+        required: false,
+        secret: false,
+        expects: "a whole number of seconds from 0 to 4294967295; 0 = off",
+        help: "Seconds without a health probe, after a first one, until the node registers again; 0 = never.",
+        apply: |config, value| {
+            let seconds = parse_integer::<u32>(value, 0, u32::MAX)?;
+            config.healthcheck_ttl = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+            Ok(())
+        },
+    },
+    ConfigOption {
         name: "siwe_domain",
         env: "SIWE_DOMAIN",
         env_file: None,
@@ -376,6 +392,7 @@ pub struct Config {
     request_timeout: Duration,
     callback_bind: Option<String>,
     callback_policy: CallbackPolicy,
+    healthcheck_ttl: Option<Duration>,
     siwe_domain: SiweDomain,
     siwe_format: SiweFormat,
     ca_file: Option<PathBuf>,
@@ -396,6 +413,8 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) callback_bind: Option<String>,
     pub(crate) callback_policy: CallbackPolicy,
+    /// None is off.
+    pub(crate) healthcheck_ttl: Option<Duration>,
     pub(crate) siwe_domain: SiweDomain,
     pub(crate) siwe_format: SiweFormat,
     pub(crate) ca_file: Option<PathBuf>,
@@ -422,6 +441,7 @@ impl Config {
             request_timeout: Duration::ZERO,
             callback_bind: None,
             callback_policy: CallbackPolicy::default(),
+            healthcheck_ttl: None,
             siwe_domain: SiweDomain::default(),
             siwe_format: SiweFormat::default(),
             ca_file: None,
@@ -549,6 +569,7 @@ impl Config {
             request_timeout: self.request_timeout,
             callback_bind: self.callback_bind.clone(),
             callback_policy: self.callback_policy,
+            healthcheck_ttl: self.healthcheck_ttl,
             siwe_domain: self.siwe_domain.clone(),
             siwe_format: self.siwe_format,
             ca_file: self.ca_file.clone(),

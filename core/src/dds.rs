@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use once_cell::sync::OnceCell;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Client, Response, StatusCode, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,14 +17,17 @@ use serde::Serialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::clock::DdsClock;
 use crate::config::{Settings, is_loopback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::log::log;
-use crate::register::{RegistrationAttempt, RegistrationAttemptKind};
+use crate::sign_in::Signed;
 use crate::siwe::Challenge;
+use crate::token::Grant;
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
+const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
 
 /// A larger body of a success is an error.
 const MAX_BODY: usize = 64 * 1024;
@@ -76,6 +79,53 @@ struct ChallengeBody<'a> {
     wallet: &'a str,
 }
 
+#[derive(Serialize)]
+struct VerifyBody<'a> {
+    address: &'a str,
+    message: &'a str,
+    signature: &'a str,
+}
+
+/// Why a request did not get what it asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) class: FailureClass,
+    /// What happened, with DDS's own words.
+    pub(crate) text: String,
+    /// How long DDS asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureClass {
+    /// Another online node holds the wallet.
+    Conflict,
+    /// DDS is out of reach or gave no usable answer.
+    Retryable,
+    /// DDS said no.
+    Refused,
+    /// DDS does not know the node that signs in, so it has to register again.
+    UnknownNode,
+}
+
+impl Failure {
+    pub(crate) fn retryable(text: String) -> Self {
+        Self { class: FailureClass::Retryable, text, retry_after: None }
+    }
+
+    pub(crate) fn refused(text: String) -> Self {
+        Self { class: FailureClass::Refused, text, retry_after: None }
+    }
+
+    pub(crate) fn to_error(&self) -> Error {
+        let code = match self.class {
+            FailureClass::Retryable => ErrorCode::Unavailable,
+            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => ErrorCode::Rejected,
+        };
+        Error::new(code, self.text.as_str())
+    }
+}
+
 /// One DDS, spoken to through one HTTP client.
 pub(crate) struct Dds<'a> {
     pub(crate) base_url: &'a str,
@@ -84,29 +134,20 @@ pub(crate) struct Dds<'a> {
     pub(crate) timeout: Option<Duration>,
     /// Texts that must not come back out of an error, should DDS repeat them.
     pub(crate) secrets: &'a [&'a str],
+    /// Set by every answer.
+    pub(crate) clock: &'a DdsClock,
 }
 
 impl Dds<'_> {
     /// Asks for a challenge to sign.
-    pub(crate) async fn challenge(
-        &self,
-        wallet: &str,
-    ) -> std::result::Result<Challenge, RegistrationAttempt> {
+    pub(crate) async fn challenge(&self, wallet: &str) -> std::result::Result<Challenge, Failure> {
         const WHAT: &str = "the challenge request";
         let response = self.post(WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
-        let body = read_body(response, MAX_BODY).await.map_err(|error| {
-            let what = match error {
-                BodyError::TooLarge => format!("with more than {MAX_BODY} bytes"),
-                BodyError::Broken(error) => format!("but the answer broke off: {}", chain(error)),
-            };
-            RegistrationAttempt::retryable(format!("DDS answered {WHAT} {what}"))
-        })?;
+        let body = read_success(WHAT, response).await?;
         serde_json::from_slice(&body).map_err(|error| {
             // The parser repeats what it found.
             let why = self.presentable(&error.to_string());
-            RegistrationAttempt::retryable(format!(
-                "DDS answered {WHAT} with something else than a challenge: {why}"
-            ))
+            Failure::retryable(format!("DDS answered {WHAT} with something else than a challenge: {why}"))
         })
     }
 
@@ -115,9 +156,26 @@ impl Dds<'_> {
         &self,
         request: &NodeRegisterWalletRequest,
         max_concurrency: Option<u32>,
-    ) -> std::result::Result<(), RegistrationAttempt> {
+    ) -> std::result::Result<(), Failure> {
         self.post("the registration", REGISTER_PATH, &RegisterBody { request, max_concurrency }).await?;
         Ok(())
+    }
+
+    /// Changes the signed challenge for an access token.
+    pub(crate) async fn verify(&self, signed: &Signed) -> std::result::Result<Grant, Failure> {
+        const WHAT: &str = "the sign-in";
+        let body =
+            VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
+        let response = self.post(WHAT, VERIFY_PATH, &body).await?;
+        let body = Zeroizing::new(read_success(WHAT, response).await?);
+        serde_json::from_slice(&body).map_err(|error| {
+            // The parser's words would repeat what it found: the token, perhaps.
+            Failure::retryable(format!(
+                "DDS answered {WHAT} with something else than an access token (JSON, line {} column {})",
+                error.line(),
+                error.column()
+            ))
+        })
     }
 
     /// Posts JSON and returns the answer if it is a success.
@@ -126,7 +184,7 @@ impl Dds<'_> {
         what: &str,
         path: &str,
         body: &impl Serialize,
-    ) -> std::result::Result<Response, RegistrationAttempt> {
+    ) -> std::result::Result<Response, Failure> {
         let endpoint = format!("{}{path}", self.base_url.trim_end_matches('/'));
         let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
         // A body that is wrapped cannot be sent twice, so even a host's own client, which may follow
@@ -139,14 +197,15 @@ impl Dds<'_> {
         if let Some(timeout) = self.timeout {
             request = request.timeout(timeout);
         }
+        let sent = SystemTime::now();
         let response = request.send().await.map_err(|error| {
-            RegistrationAttempt::retryable(format!(
-                "DDS did not answer {what} at {endpoint}: {}",
-                chain(error)
-            ))
+            Failure::retryable(format!("DDS did not answer {what} at {endpoint}: {}", chain(error)))
         })?;
+        if let Some(date) = parse_date(response.headers()) {
+            self.clock.observe(date, sent, SystemTime::now());
+        }
         if Url::parse(&endpoint).is_ok_and(|asked| asked != *response.url()) {
-            return Err(RegistrationAttempt::slow_retry(format!(
+            return Err(Failure::refused(format!(
                 "DDS answered {what} at {endpoint} with a redirect, which the client followed to {}; give the \
                  client redirect::Policy::none()",
                 self.presentable(response.url().as_str())
@@ -158,9 +217,9 @@ impl Dds<'_> {
         Err(self.refusal(what, &endpoint, response).await)
     }
 
-    async fn refusal(&self, what: &str, endpoint: &str, response: Response) -> RegistrationAttempt {
+    async fn refusal(&self, what: &str, endpoint: &str, response: Response) -> Failure {
         let status = response.status();
-        let retry_after = parse_retry_after(response.headers(), SystemTime::now());
+        let retry_after = parse_retry_after(response.headers(), self.clock.now());
         let mut text = format!("DDS answered {what} at {endpoint} with {status}");
         if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
             let location = String::from_utf8_lossy(location.as_bytes());
@@ -176,7 +235,12 @@ impl Dds<'_> {
             text += ": ";
             text += &words;
         }
-        RegistrationAttempt::refused(classify(status), text, retry_after)
+        let class = if endpoint.ends_with(VERIFY_PATH) && is_unknown_node(status, &words) {
+            FailureClass::UnknownNode
+        } else {
+            classify(status)
+        };
+        Failure { class, text, retry_after }
     }
 
     /// DDS's own words, fit for a log line: without secrets, cut at a character boundary, escaped.
@@ -224,16 +288,25 @@ fn redact(text: &str, secrets: &[&str]) -> String {
     text
 }
 
-/// What an answer that is no success means for the registrar.
-pub(crate) fn classify(status: StatusCode) -> RegistrationAttemptKind {
+/// What an answer that is no success means.
+fn classify(status: StatusCode) -> FailureClass {
     match status {
-        StatusCode::CONFLICT => RegistrationAttemptKind::Conflict,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            RegistrationAttemptKind::RetryableFailure
-        }
-        status if status.is_server_error() => RegistrationAttemptKind::RetryableFailure,
-        _ => RegistrationAttemptKind::SlowRetryFailure,
+        StatusCode::CONFLICT => FailureClass::Conflict,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => FailureClass::Retryable,
+        status if status.is_server_error() => FailureClass::Retryable,
+        _ => FailureClass::Refused,
     }
+}
+
+/// Whether the refusal of a sign-in means that DDS has no such node, or has it no more.
+fn is_unknown_node(status: StatusCode, words: &str) -> bool {
+    status == StatusCode::NOT_FOUND
+        || status == StatusCode::FORBIDDEN && words.to_ascii_lowercase().contains("node not found")
+}
+
+/// When DDS wrote the answer, in whole seconds (RFC 9110, 6.6.1).
+fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or an HTTP date.
@@ -245,16 +318,17 @@ fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
 }
 
-enum BodyError {
-    TooLarge,
-    Broken(reqwest::Error),
-}
-
-async fn read_body(mut response: Response, max: usize) -> std::result::Result<Vec<u8>, BodyError> {
+/// The body of a success.
+async fn read_success(what: &str, mut response: Response) -> std::result::Result<Vec<u8>, Failure> {
+    let failed = |why: String| Failure::retryable(format!("DDS answered {what} {why}"));
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
-        if body.len() + chunk.len() > max {
-            return Err(BodyError::TooLarge);
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(format!("but the answer broke off: {}", chain(error))))?
+    {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(failed(format!("with more than {MAX_BODY} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -395,7 +469,9 @@ mod tests {
     #[test]
     fn words_of_dds_are_cut_escaped_and_freed_of_secrets() {
         let client = build_client(RootCertStore::empty(), true).expect("a client");
-        let dds = Dds { base_url: "", client: &client, timeout: None, secrets: &["s3cr3t", ""] };
+        let clock = DdsClock::default();
+        let dds =
+            Dds { base_url: "", client: &client, timeout: None, secrets: &["s3cr3t", ""], clock: &clock };
         assert_eq!(dds.presentable(" no s3cr3t\r\nX: \u{1b}[0m "), "no [redacted]\\r\\nX: \\u{1b}[0m");
         // A three-byte character lies across the 512th byte.
         let long = format!("{}€ and more", "a".repeat(511));

@@ -13,11 +13,14 @@
 //! | [`node`] | a running node: start, stop, status, wait, events |
 //! | [`status`], [`secret`], [`event`], [`log`] | what a node shows |
 //! | [`register`] | one registration, and the retry policy |
+//! | [`token`] | access tokens |
 //! | [`http`] | the callback server |
 //! | [`state`] | the in-memory state |
 //! | [`crypto`] | keys, addresses, signatures |
 //! | [`error`] | the error codes |
 
+mod backoff;
+mod clock;
 pub mod config;
 pub mod crypto;
 mod dds;
@@ -25,6 +28,7 @@ mod dispatcher;
 pub mod error;
 pub mod event;
 mod gate;
+mod healthcheck;
 pub mod http;
 pub mod log;
 pub mod node;
@@ -32,9 +36,11 @@ mod process;
 pub mod register;
 mod runtime;
 pub mod secret;
+mod sign_in;
 mod siwe;
 pub mod state;
 pub mod status;
+pub mod token;
 
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

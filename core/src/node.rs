@@ -14,6 +14,7 @@ use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
 use crate::gate::{Gate, gate};
+use crate::healthcheck::watch_healthchecks;
 use crate::http::{Callback, Server};
 use crate::log::log;
 use crate::process::{self, Generation};
@@ -22,6 +23,7 @@ use crate::runtime::{OwnThread, Runtime};
 use crate::secret::Secret;
 use crate::state::Store;
 use crate::status::Status;
+use crate::token::{AccessToken, run_token_keeper};
 
 pub use crate::state::Wait;
 
@@ -177,8 +179,7 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.inner()?.store.wait(what, deadline)
+        self.inner()?.store.wait(what, deadline(timeout))
     }
 
     /// As [`wait`](Node::wait), for async code on any runtime. Dropping the future ends the wait.
@@ -201,7 +202,7 @@ impl Node {
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<PendingWait> {
         let store = Arc::clone(&self.inner()?.store);
-        let waiter = store.wait_then(what, Box::new(done))?;
+        let waiter = store.wait_then(what, done)?;
         Ok(PendingWait { store, waiter, generation: self.generation })
     }
 
@@ -220,6 +221,71 @@ impl Node {
     pub fn with_secret<R>(&self, read: impl FnOnce(Option<&Secret>) -> R) -> Result<R> {
         let secret = self.inner()?.store.secret();
         Ok(read(secret.as_deref()))
+    }
+
+    /// An access token for the services behind DDS; without a timeout waits for as long as it takes.
+    ///
+    /// The first call signs the node in, once it is registered. From then on a token is kept at hand: it is
+    /// refreshed in the background at about three quarters of its life, and calls answer from memory, without
+    /// a lock. However many callers wait, there is one sign-in at a time. A token is handed out during the
+    /// first nine tenths of its life (and until 10 s before its end, if that is later), so that it still gets
+    /// to where it is used; after that, calls wait for the next one.
+    ///
+    /// A DDS that is out of reach is asked again, 2, 4, 8… and then every 60 seconds, while callers wait. A DDS
+    /// that does not know the node any more makes it register again, and callers get their token after that.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Rejected`] when DDS refuses the sign-in: at once, and until the next one is due.
+    /// [`ErrorCode::Timeout`], with what the last attempt failed with. [`ErrorCode::Stopped`] when the node
+    /// stops meanwhile, [`ErrorCode::Forked`].
+    pub fn access_token(&self, timeout: Option<Duration>) -> Result<AccessToken> {
+        self.inner()?.store.access_token(deadline(timeout))
+    }
+
+    /// As [`access_token`](Node::access_token), for async code on any runtime. Dropping the future ends the
+    /// wait.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Rejected`], [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
+    pub fn access_token_async(&self) -> Result<impl Future<Output = Result<AccessToken>> + Send + 'static> {
+        let store = Arc::clone(&self.inner()?.store);
+        Ok(async move { store.access_token_async().await })
+    }
+
+    /// As [`access_token`](Node::access_token), for programs that wait by callback: `done` is called once, on
+    /// the library's dispatcher thread, unless the returned [`PendingWait`] is dropped first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], also as what `done` gets when the node stops meanwhile; [`ErrorCode::Forked`].
+    /// `done` may get [`ErrorCode::Rejected`].
+    pub fn access_token_then(
+        &self,
+        done: impl FnOnce(Result<AccessToken>) + Send + 'static,
+    ) -> Result<PendingWait> {
+        let store = Arc::clone(&self.inner()?.store);
+        let waiter = store.access_token_then(done)?;
+        Ok(PendingWait { store, waiter, generation: self.generation })
+    }
+
+    /// Drops the access token that is held, and what a sign-in under way will bring; then signs in anew, but
+    /// at most once a second. Without a token it does nothing.
+    ///
+    /// For a service that refuses a token there is [`invalidate_token_if`](Node::invalidate_token_if).
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
+    pub fn invalidate_token(&self) -> Result<()> {
+        self.inner()?.store.invalidate_token()
+    }
+
+    /// Drops the access token that is held if it is still this one, such as after a service has answered
+    /// it with 401. Many callers with one refused token so cause one sign-in. The texts are compared in
+    /// constant time.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
+    pub fn invalidate_token_if(&self, value: &str) -> Result<()> {
+        self.inner()?.store.invalidate_token_if(value)
     }
 
     /// Registers again. When this returns, the status is `disconnected` and the registrar awake.
@@ -314,7 +380,7 @@ impl Node {
     }
 }
 
-/// A wait that was begun by [`Node::wait_then`]. Dropping it ends the wait, if it has not finished.
+/// A wait that was begun by [`Node::wait_then`] or [`Node::access_token_then`]. Dropping it ends the wait, if it has not finished.
 pub struct PendingWait {
     store: Arc<Store>,
     waiter: u64,
@@ -457,14 +523,27 @@ async fn run(
             None => std::future::pending().await,
         }
     };
+    let watch = async {
+        match settings.healthcheck_ttl {
+            Some(ttl) => watch_healthchecks(&store, ttl).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = asked_to_stop => {}
-        () = run_registrar(&store, settings, client) => {}
+        () = run_registrar(&store, Arc::clone(&settings), client.clone()) => {}
+        () = run_token_keeper(&store, &settings, client) => {}
+        () = watch => {}
         () = serve => {}
     }
     if let Some(server) = server {
         server.close().await;
     }
+}
+
+/// None for no timeout, and for one that no clock can hold.
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
 fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rand::Rng as _;
 use reqwest::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,22 +12,17 @@ use url::Url;
 
 pub use crate::dds::NodeRegisterWalletRequest;
 
+use crate::backoff::{RateLimit, at_least, backoff};
+use crate::clock::DdsClock;
 use crate::config::{Settings, SiweDomain, SiweFormat};
 use crate::crypto::{self, SecretKey, load_secp256k1_privhex};
-use crate::dds::Dds;
-use crate::error::{Error, ErrorCode};
+use crate::dds::{Dds, Failure, FailureClass};
 use crate::log::{self, Level, log};
 use crate::secret::Secret;
-use crate::siwe::{self, Expectation};
+use crate::sign_in::Wallet;
+use crate::siwe::Expectation;
 use crate::state::{self, LockGuard, Signal, Store};
 use crate::status::State;
-
-/// The longest pause between two attempts of a backoff, before jitter.
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// However long DDS asks us to stay away, the node comes back after this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
-/// At most one warning of a kind in this time; what comes between is logged at debug level.
-const WARN_INTERVAL: Duration = Duration::from_secs(180);
 
 /// What [`run_registration_loop`] needs.
 pub struct RegistrationConfig {
@@ -80,52 +74,31 @@ pub enum RegistrationAttemptKind {
 /// How a registration attempt ended.
 #[derive(Debug, Clone)]
 pub struct RegistrationAttempt {
-    kind: RegistrationAttemptKind,
-    error: Option<String>,
-    retry_after: Option<Duration>,
+    failure: Option<Failure>,
 }
 
 impl RegistrationAttempt {
     /// How it ended.
     pub fn kind(&self) -> RegistrationAttemptKind {
-        self.kind
+        match self.failure.as_ref().map(|failure| failure.class) {
+            None => RegistrationAttemptKind::Registered,
+            Some(FailureClass::Conflict) => RegistrationAttemptKind::Conflict,
+            Some(FailureClass::Retryable) => RegistrationAttemptKind::RetryableFailure,
+            Some(FailureClass::Refused | FailureClass::UnknownNode) => {
+                RegistrationAttemptKind::SlowRetryFailure
+            }
+        }
     }
 
     /// What went wrong, with DDS's own words; none after a success.
     pub fn error_text(&self) -> Option<&str> {
-        self.error.as_deref()
+        self.failure.as_ref().map(|failure| failure.text.as_str())
     }
+}
 
-    fn registered() -> Self {
-        Self { kind: RegistrationAttemptKind::Registered, error: None, retry_after: None }
-    }
-
-    pub(crate) fn retryable(error: String) -> Self {
-        Self::refused(RegistrationAttemptKind::RetryableFailure, error, None)
-    }
-
-    pub(crate) fn slow_retry(error: String) -> Self {
-        Self::refused(RegistrationAttemptKind::SlowRetryFailure, error, None)
-    }
-
-    pub(crate) fn refused(
-        kind: RegistrationAttemptKind,
-        error: String,
-        retry_after: Option<Duration>,
-    ) -> Self {
-        Self { kind, error: Some(error), retry_after }
-    }
-
-    fn to_error(&self) -> Error {
-        let code = match self.kind {
-            RegistrationAttemptKind::Conflict | RegistrationAttemptKind::SlowRetryFailure => {
-                ErrorCode::Rejected
-            }
-            RegistrationAttemptKind::Registered | RegistrationAttemptKind::RetryableFailure => {
-                ErrorCode::Unavailable
-            }
-        };
-        Error::new(code, self.error.clone().unwrap_or_default())
+impl From<Result<(), Failure>> for RegistrationAttempt {
+    fn from(result: Result<(), Failure>) -> Self {
+        Self { failure: result.err() }
     }
 }
 
@@ -143,7 +116,7 @@ pub async fn register_once(
     let dds = match Url::parse(dds_base_url) {
         Ok(url) => url,
         Err(error) => {
-            return RegistrationAttempt::retryable(format!("the DDS base URL does not parse: {error}"));
+            return Err(Failure::retryable(format!("the DDS base URL does not parse: {error}"))).into();
         }
     };
     let registration = Registration {
@@ -156,8 +129,9 @@ pub async fn register_once(
         max_concurrency: None,
         timeout: None,
         expected: &Expectation { domain: SiweDomain::OfDds, dds, format: SiweFormat::Posemesh },
+        clock: &DdsClock::default(),
     };
-    registration.attempt(|| {}).await
+    registration.attempt(|| {}).await.into()
 }
 
 /// Everything one attempt needs.
@@ -171,28 +145,20 @@ struct Registration<'a> {
     max_concurrency: Option<u32>,
     timeout: Option<Duration>,
     expected: &'a Expectation,
+    clock: &'a DdsClock,
 }
 
 impl Registration<'_> {
     /// `hand_in` is called right before the signed challenge goes out: DDS may call back from there on.
-    async fn attempt(&self, hand_in: impl FnOnce()) -> RegistrationAttempt {
-        match self.try_once(hand_in).await {
-            Ok(()) => RegistrationAttempt::registered(),
-            Err(attempt) => attempt,
-        }
-    }
-
-    async fn try_once(&self, hand_in: impl FnOnce()) -> Result<(), RegistrationAttempt> {
+    async fn attempt(&self, hand_in: impl FnOnce()) -> Result<(), Failure> {
         if self.capabilities.is_empty() {
-            return Err(RegistrationAttempt::slow_retry(
-                "DDS registers no node without capabilities; name one".into(),
-            ));
+            return Err(Failure::refused("DDS registers no node without capabilities; name one".into()));
         }
-        let wallet = crypto::derive_eth_address(self.key);
         log!(
             Debug,
             "register",
-            "registering wallet {wallet} with {} (version {}, capabilities {})",
+            "registering wallet {} with {} (version {}, capabilities {})",
+            crypto::derive_eth_address(self.key),
             self.dds_base_url.trim_end_matches('/'),
             self.node_version,
             self.capabilities.join(", ")
@@ -204,22 +170,16 @@ impl Registration<'_> {
             client: self.client,
             timeout: self.timeout,
             secrets: &secrets,
+            clock: self.clock,
         };
-
-        let challenge = dds.challenge(&wallet).await?;
-        let address = crypto::address_bytes(self.key);
-        let message =
-            siwe::compose_message(&challenge, self.expected, address, SystemTime::now()).map_err(|why| {
-                RegistrationAttempt::retryable(format!("refused to sign the challenge of DDS: {why}"))
-            })?;
+        let signed = Wallet { key: self.key, expected: self.expected }.sign_challenge(&dds).await?;
         let request = NodeRegisterWalletRequest {
-            signature: crypto::sign_eip191_recoverable_hex(self.key, &message),
-            message,
+            message: signed.message,
+            signature: signed.signature,
             registration_credentials: self.reg_secret.to_owned(),
             capabilities: self.capabilities.to_vec(),
             version: self.node_version.to_owned(),
         };
-        log!(Debug, "register", "challenge checked and signed");
         hand_in();
         dds.register(&request, self.max_concurrency).await
     }
@@ -289,11 +249,7 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
 /// The registrar of a node: runs until it is dropped.
 pub(crate) async fn run_registrar(store: &Arc<Store>, settings: Arc<Settings>, client: Client) {
     let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
-    let expected = Arc::new(Expectation {
-        domain: settings.siwe_domain.clone(),
-        dds: settings.dds_base_url.clone(),
-        format: settings.siwe_format,
-    });
+    let expected = Arc::new(Expectation::of(&settings));
     keep_registered(store, policy, |number| {
         let (settings, client, expected) = (Arc::clone(&settings), client.clone(), Arc::clone(&expected));
         let store = Arc::clone(store);
@@ -308,8 +264,9 @@ pub(crate) async fn run_registrar(store: &Arc<Store>, settings: Arc<Settings>, c
                 max_concurrency: settings.max_concurrency,
                 timeout: Some(settings.request_timeout),
                 expected: &expected,
+                clock: store.clock(),
             };
-            Some(registration.attempt(|| store.hand_in(number)).await)
+            Some(registration.attempt(|| store.hand_in(number)).await.into())
         }
     })
     .await;
@@ -343,14 +300,14 @@ where
             pause(&mut signal, registration, policy.interval).await;
             continue;
         };
-        if finished.kind == RegistrationAttemptKind::Registered {
+        let Some(failure) = finished.failure else {
             if store.finish_attempt(registration) {
                 log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
             }
             continue;
-        }
-        let next = policy.failed(&finished, Instant::now());
-        let error = finished.to_error();
+        };
+        let next = policy.failed(&failure, Instant::now());
+        let error = failure.to_error();
         if store.fail_attempt(registration, &error, next.pause) {
             log::write(
                 next.level,
@@ -368,7 +325,7 @@ async fn pause(signal: &mut watch::Receiver<Signal>, registration: u64, pause: D
     let _ = tokio::time::timeout(pause, woken).await;
 }
 
-async fn until(signal: &mut watch::Receiver<Signal>, condition: impl FnMut(&Signal) -> bool) {
+pub(crate) async fn until(signal: &mut watch::Receiver<Signal>, condition: impl FnMut(&Signal) -> bool) {
     if signal.wait_for(condition).await.is_err() {
         // The store is gone, and with it whoever could want a registration.
         std::future::pending::<()>().await;
@@ -409,17 +366,15 @@ impl RetryPolicy {
         *self = Self::new(self.interval, self.max_retry);
     }
 
-    fn failed(&mut self, attempt: &RegistrationAttempt, now: Instant) -> Next {
-        match attempt.kind {
-            RegistrationAttemptKind::Registered | RegistrationAttemptKind::RetryableFailure => {
-                self.retryable_failure(attempt.retry_after, now)
-            }
-            RegistrationAttemptKind::Conflict => {
+    fn failed(&mut self, failure: &Failure, now: Instant) -> Next {
+        match failure.class {
+            FailureClass::Retryable => self.retryable_failure(failure.retry_after, now),
+            FailureClass::Conflict => {
                 self.failures = 0;
                 let remark = "another online node holds this wallet; ";
                 Next { pause: self.interval, level: self.conflict.level(now), remark }
             }
-            RegistrationAttemptKind::SlowRetryFailure => {
+            FailureClass::Refused | FailureClass::UnknownNode => {
                 self.failures = 0;
                 Next { pause: self.interval, level: self.slow_retry.level(now), remark: "" }
             }
@@ -432,31 +387,9 @@ impl RetryPolicy {
             self.failures = 0;
             (self.interval, "max_retry reached, pausing for one interval; ")
         } else {
-            (backoff(self.failures).mul_f64(rand::thread_rng().gen_range(0.8..=1.2)), "")
+            (backoff(self.failures), "")
         };
-        let asked_for = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-        Next { pause: own_pause.max(asked_for), level: self.retryable.level(now), remark }
-    }
-}
-
-/// 2, 4, 8, 16, 32, and then 60 seconds.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(2_u64.saturating_pow(failures)).min(MAX_BACKOFF)
-}
-
-/// Lets one warning through per [`WARN_INTERVAL`].
-#[derive(Debug, Default)]
-struct RateLimit {
-    next: Option<Instant>,
-}
-
-impl RateLimit {
-    fn level(&mut self, now: Instant) -> Level {
-        if self.next.is_some_and(|next| now < next) {
-            return Level::Debug;
-        }
-        self.next = Some(now + WARN_INTERVAL);
-        Level::Warn
+        Next { pause: at_least(own_pause, retry_after), level: self.retryable.level(now), remark }
     }
 }
 

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use siwe::{Message, TimeStamp, Version};
 use url::Url;
 
-use crate::config::{SiweDomain, SiweFormat};
+use crate::config::{Settings, SiweDomain, SiweFormat};
 
-/// How far `issuedAt` may be from our clock.
+/// How far `issuedAt` may be from the clock of DDS.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// EIP-4361 asks for at least this many characters.
 const MIN_NONCE_LENGTH: usize = 8;
@@ -34,6 +34,16 @@ pub(crate) struct Expectation {
     /// The DDS that the challenge came from.
     pub(crate) dds: Url,
     pub(crate) format: SiweFormat,
+}
+
+impl Expectation {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            domain: settings.siwe_domain.clone(),
+            dds: settings.dds_base_url.clone(),
+            format: settings.siwe_format,
+        }
+    }
 }
 
 /// Checks a challenge and writes the message to sign, or says why it is refused.
@@ -147,7 +157,7 @@ fn check_issued_at(issued_at: &str, now: SystemTime) -> Result<TimeStamp, String
     let skew = (parsed.as_ref().unix_timestamp_nanos() as f64 / 1e9 - now).abs();
     if skew > MAX_CLOCK_SKEW.as_secs_f64() {
         return Err(format!(
-            "issuedAt {} is {skew:.0} s away from this machine's clock (at most {} s); check the clock",
+            "issuedAt {} is {skew:.0} s away from the present (at most {} s); check the clock",
             quoted(issued_at),
             MAX_CLOCK_SKEW.as_secs()
         ));

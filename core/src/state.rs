@@ -13,12 +13,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::clock::DdsClock;
 use crate::config::CallbackPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{EventChannel, EventKind};
+use crate::log::log;
 use crate::process;
 use crate::secret::Secret;
 use crate::status::{State, Status, StatusCell};
+use crate::token::{Held, TokenState};
 
 /// The status text of a node that tries to register.
 pub const STATUS_REGISTERING: &str = State::Registering.name();
@@ -63,7 +66,7 @@ pub(crate) enum Acceptance {
     Refused(&'static str),
 }
 
-/// What the registrar and waiters watch.
+/// What the node's tasks and waiters watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signal {
     /// Counts re-arms: an attempt that began under an older number must not count any more.
@@ -71,32 +74,46 @@ pub(crate) struct Signal {
     pub(crate) state: State,
     has_secret: bool,
     pub(crate) stopped: bool,
+    /// A sign-in for an access token is wanted.
+    pub(crate) token_due: bool,
+    /// Counts the ends of sign-ins that waiters are told of.
+    token_outcomes: u64,
+    /// DDS has probed the node's health since the last time that it fell silent.
+    pub(crate) probed: bool,
 }
 
 /// The state of one node. Status and secret are read without a lock; writers take turns.
 pub(crate) struct Store {
     status: StatusCell,
     secret: ArcSwapOption<Secret>,
+    pub(crate) token: ArcSwapOption<Held>,
+    clock: DdsClock,
     inner: Mutex<Inner>,
     changed: Condvar,
     signal: watch::Sender<Signal>,
     events: EventChannel,
 }
 
-/// What a pending [`Store::wait_then`] calls.
-type Done = Box<dyn FnOnce(Result<()>) + Send>;
+type Job = Box<dyn FnOnce() + Send>;
+/// A pending [`Store::wait_then`]: asked after every change, it gives out what to call when it is over.
+type Waiter = Box<dyn FnMut(&mut Inner) -> Option<Job> + Send>;
 
 #[derive(Default)]
-struct Inner {
-    status: Status,
+pub(crate) struct Inner {
+    pub(crate) status: Status,
     /// As [`Status::last_healthcheck`], to the nanosecond.
     last_healthcheck: Option<DateTime<Utc>>,
-    last_error: Option<Error>,
-    registration: u64,
+    /// The same on the monotonic clock, for probes of DDS.
+    last_probe: Option<Instant>,
+    /// As [`Signal::probed`].
+    probed: bool,
+    pub(crate) last_error: Option<Error>,
+    pub(crate) registration: u64,
     /// The registration in which the held secret was accepted.
     secret_registration: Option<u64>,
-    stopped: bool,
-    waiters: Vec<(u64, Wait, Done)>,
+    pub(crate) token: TokenState,
+    pub(crate) stopped: bool,
+    waiters: Vec<(u64, Waiter)>,
     last_waiter: u64,
 }
 
@@ -111,6 +128,8 @@ impl Store {
         Self {
             status: StatusCell::default(),
             secret: ArcSwapOption::empty(),
+            token: ArcSwapOption::empty(),
+            clock: DdsClock::default(),
             inner: Mutex::default(),
             changed: Condvar::new(),
             signal: watch::Sender::default(),
@@ -122,19 +141,38 @@ impl Store {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn update<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
         self.update_and_tell(|inner| (change(inner), None))
     }
 
-    /// The one way to change anything: publishes what the change did to readers, events and waiters, in this
-    /// order, so that whoever is told of something also sees it. `change` may add an event of its own.
-    fn update_and_tell<R>(&self, change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>)) -> R {
+    /// As [`Store::update`], with an event that `change` adds: the cause of what it changed.
+    pub(crate) fn update_and_tell<R>(&self, change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>)) -> R {
         let mut inner = self.lock();
+        let (result, woke) = self.change(&mut inner, change);
+        drop(inner);
+        if woke {
+            self.changed.notify_all();
+        }
+        result
+    }
+
+    /// The one way to change anything: publishes what the change did to readers, events and waiters, in this
+    /// order, so that whoever is told of something also sees it. True when waiters on other threads have to
+    /// be woken.
+    fn change<R>(
+        &self,
+        inner: &mut Inner,
+        change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>),
+    ) -> (R, bool) {
         let before = inner.status;
-        let (result, event) = change(&mut inner);
+        let (result, event) = change(inner);
+        inner.status.clock_skew_ms = self.clock.skew_ms();
         let now = inner.status;
         if now != before {
             self.status.write(&now);
+        }
+        if let Some(event) = event {
+            self.events.publish(event);
         }
         if now.state != before.state {
             self.events.publish(EventKind::StatusChanged { from: before.state, to: now.state });
@@ -142,26 +180,22 @@ impl Store {
         if now.secret_version != before.secret_version {
             self.events.publish(EventKind::SecretChanged { version: now.secret_version });
         }
-        if let Some(event) = event {
-            self.events.publish(event);
-        }
         let signal = Signal {
             registration: inner.registration,
             state: now.state,
             has_secret: now.has_secret,
             stopped: inner.stopped,
+            token_due: inner.token.due,
+            token_outcomes: inner.token.outcomes,
+            probed: inner.probed,
         };
         let woke = self.signal.send_if_modified(|former| std::mem::replace(former, signal) != signal);
         if woke {
-            for (done, result) in inner.take_finished_waiters() {
-                self.events.call(move || done(result));
+            for done in inner.take_finished_waiters() {
+                self.events.call(done);
             }
         }
-        drop(inner);
-        if woke {
-            self.changed.notify_all();
-        }
-        result
+        (result, woke)
     }
 
     pub(crate) fn events(&self) -> &EventChannel {
@@ -178,6 +212,10 @@ impl Store {
 
     pub(crate) fn secret(&self) -> arc_swap::Guard<Option<Arc<Secret>>> {
         self.secret.load()
+    }
+
+    pub(crate) fn clock(&self) -> &DdsClock {
+        &self.clock
     }
 
     pub(crate) fn signal(&self) -> watch::Receiver<Signal> {
@@ -251,6 +289,22 @@ impl Store {
         })
     }
 
+    /// DDS has lost this registration, so a new one begins. False when that has been seen to already.
+    pub(crate) fn lose_registration(&self, registration: u64, reason: &str) -> bool {
+        let lost = self.update_and_tell(|inner| {
+            let current = inner.registration == registration && inner.status.state == State::Registered;
+            if !current || inner.stopped {
+                return (false, None);
+            }
+            inner.rearm();
+            (true, Some(EventKind::RegistrationLost { reason: reason.to_owned() }))
+        });
+        if lost {
+            log!(Warn, "node", "the registration is lost, registering again: {reason}");
+        }
+        lost
+    }
+
     /// Takes a secret that DDS sent, if the policy allows it; DDS has thereby confirmed the registration.
     pub(crate) fn accept_secret(&self, policy: CallbackPolicy, secret: Secret) -> Acceptance {
         self.update(|inner| {
@@ -287,8 +341,20 @@ impl Store {
     pub(crate) fn touch_healthcheck(&self) {
         self.update_and_tell(|inner| {
             inner.set_healthcheck(Some(Utc::now()));
+            inner.last_probe = Some(Instant::now());
+            inner.probed = true;
             ((), Some(EventKind::Healthcheck))
         });
+    }
+
+    /// When DDS last probed the node's health, on the monotonic clock.
+    pub(crate) fn last_probe(&self) -> Option<Instant> {
+        self.lock().last_probe
+    }
+
+    /// DDS has fallen silent: the next probe is the first again.
+    pub(crate) fn forget_probes(&self) {
+        self.update(|inner| inner.probed = false);
     }
 
     /// Wakes every waiter with *stopped*; nothing changes the state after this.
@@ -298,6 +364,7 @@ impl Store {
             inner.status.running = false;
             inner.status.state = State::Disconnected;
             inner.status.set_next_attempt(None);
+            self.put_token(inner, None);
             if let Some(error) = error {
                 inner.status.last_error = Some(error.code());
                 inner.last_error = Some(error);
@@ -307,20 +374,45 @@ impl Store {
 
     /// Blocks until it is so, the node stops, or the deadline passes.
     pub(crate) fn wait(&self, what: Wait, deadline: Option<Instant>) -> Result<()> {
+        self.wait_for(deadline, |inner| inner.reached(what), |inner| inner.wait_timed_out(what))
+    }
+
+    /// As [`Store::wait`], but calls `done` on the dispatcher's thread. Returns a number to cancel it with.
+    pub(crate) fn wait_then(
+        &self,
+        what: Wait,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<u64> {
+        self.wait_for_then(move |inner| inner.reached(what), done)
+    }
+
+    /// As [`Store::wait`], for any async runtime and without a timer of its own.
+    pub(crate) async fn wait_async(&self, what: Wait) -> Result<()> {
+        self.wait_for_async(|inner| inner.reached(what)).await
+    }
+
+    /// Blocks until there is an outcome, or the deadline passes.
+    pub(crate) fn wait_for<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut outcome: impl FnMut(&mut Inner) -> Option<Result<T>>,
+        timed_out: impl FnOnce(&Inner) -> Error,
+    ) -> Result<T> {
         let mut inner = self.lock();
         loop {
-            if inner.stopped {
-                return Err(Error::stopped());
+            let (found, woke) = self.change(&mut inner, |inner| (outcome(inner), None));
+            if woke {
+                self.changed.notify_all();
             }
-            if inner.satisfies(what) {
-                return Ok(());
+            if let Some(result) = found {
+                return result;
             }
             inner = match deadline {
                 None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(inner.wait_timed_out(what));
+                        return Err(timed_out(&inner));
                     }
                     self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -328,19 +420,45 @@ impl Store {
         }
     }
 
-    /// As [`Store::wait`], but calls `done` on the dispatcher's thread. Returns a number to cancel it with.
-    pub(crate) fn wait_then(&self, what: Wait, done: Done) -> Result<u64> {
-        let mut inner = self.lock();
-        if inner.stopped {
-            return Err(Error::stopped());
+    /// As [`Store::wait_for`], but calls `done` on the dispatcher's thread. Returns a number to cancel it with.
+    pub(crate) fn wait_for_then<T: Send + 'static>(
+        &self,
+        mut outcome: impl FnMut(&mut Inner) -> Option<Result<T>> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) -> Result<u64> {
+        let mut done = Some(done);
+        let mut waiter = move |inner: &mut Inner| {
+            let result = outcome(inner)?;
+            let done = done.take()?;
+            Some(Box::new(move || done(result)) as Job)
+        };
+        self.update(|inner| {
+            if inner.stopped {
+                return Err(Error::stopped());
+            }
+            inner.last_waiter += 1;
+            match waiter(inner) {
+                Some(done) => self.events.call(done),
+                None => inner.waiters.push((inner.last_waiter, Box::new(waiter))),
+            }
+            Ok(inner.last_waiter)
+        })
+    }
+
+    /// As [`Store::wait_for`], for any async runtime and without a timer of its own.
+    pub(crate) async fn wait_for_async<T>(
+        &self,
+        mut outcome: impl FnMut(&mut Inner) -> Option<Result<T>>,
+    ) -> Result<T> {
+        let mut signal = self.signal();
+        loop {
+            if let Some(result) = self.update(&mut outcome) {
+                return result;
+            }
+            if signal.changed().await.is_err() {
+                return Err(Error::stopped());
+            }
         }
-        inner.last_waiter += 1;
-        let waiter = inner.last_waiter;
-        inner.waiters.push((waiter, what, done));
-        for (done, result) in inner.take_finished_waiters() {
-            self.events.call(move || done(result));
-        }
-        Ok(waiter)
     }
 
     /// Forgets a wait that has not finished; its callback is dropped on the calling thread.
@@ -351,18 +469,6 @@ impl Store {
         // The host's code runs in this drop: not under the lock.
         drop(inner);
         drop(cancelled);
-    }
-
-    /// As [`Store::wait`], for any async runtime and without a timer of its own.
-    pub(crate) async fn wait_async(&self, what: Wait) -> Result<()> {
-        let satisfied = |signal: &Signal| match what {
-            Wait::Registered => signal.state == State::Registered,
-            Wait::Secret => signal.has_secret,
-        };
-        match self.signal().wait_for(|signal| signal.stopped || satisfied(signal)).await {
-            Ok(signal) if !signal.stopped => Ok(()),
-            _ => Err(Error::stopped()),
-        }
     }
 }
 
@@ -387,22 +493,24 @@ impl Inner {
         self.status.last_healthcheck = at.and_then(|at| u64::try_from(at.timestamp()).ok());
     }
 
-    fn satisfies(&self, what: Wait) -> bool {
-        match what {
+    /// How a wait for this ends at present, if it does.
+    fn reached(&self, what: Wait) -> Option<Result<()>> {
+        if self.stopped {
+            return Some(Err(Error::stopped()));
+        }
+        let reached = match what {
             Wait::Registered => self.status.state == State::Registered,
             Wait::Secret => self.status.has_secret,
-        }
+        };
+        reached.then_some(Ok(()))
     }
 
-    fn take_finished_waiters(&mut self) -> Vec<(Done, Result<()>)> {
+    fn take_finished_waiters(&mut self) -> Vec<Job> {
         let mut finished = Vec::new();
-        for (number, what, done) in std::mem::take(&mut self.waiters) {
-            if self.stopped {
-                finished.push((done, Err(Error::stopped())));
-            } else if self.satisfies(what) {
-                finished.push((done, Ok(())));
-            } else {
-                self.waiters.push((number, what, done));
+        for (number, mut waiter) in std::mem::take(&mut self.waiters) {
+            match waiter(self) {
+                Some(done) => finished.push(done),
+                None => self.waiters.push((number, waiter)),
             }
         }
         finished

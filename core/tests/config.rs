@@ -71,6 +71,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "1 ",
             "１",
         ],
+        "healthcheck_ttl_secs" => &["-1", "1.5", "4294967296", "off", " 1"],
         "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", " 1"],
         "callback_bind" => &[
             "8080",
@@ -185,6 +186,7 @@ fn good_values_of_every_kind() {
         ("request_timeout_secs", &["1", "4294967295"]),
         ("callback_bind", &["0.0.0.0:8080", "[::1]:0", "[::]:65535", "localhost:0", "my-host.example:80"]),
         ("callback_policy", &["per_registration", "open"]),
+        ("healthcheck_ttl_secs", &["0", "1", "4294967295"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
         ("siwe_format", &["posemesh", "eip4361"]),
         ("ca_file", &["/etc/ssl/ca.pem", "relative path"]),
@@ -444,6 +446,7 @@ fn every_option_is_loaded_from_its_variable() {
         ("REQUEST_TIMEOUT_SECS", "4242"),
         ("CALLBACK_BIND", "127.0.0.1:7654"),
         ("CALLBACK_POLICY", "open"),
+        ("HEALTHCHECK_TTL_SECS", "77"),
         ("SIWE_DOMAIN", "sign.example"),
         ("SIWE_FORMAT", "eip4361"),
         ("CA_FILE", "/from/env/ca.pem"),

@@ -342,11 +342,33 @@ fn a_challenge_of_64_kib_is_read_and_a_longer_one_is_not() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_told_to_check() {
-    for seconds in [-600, 600] {
-        let dds = DevDds::builder().clock_offset_secs(seconds).start().expect("a DDS");
+fn a_challenge_of_another_time_than_that_of_dds_is_refused() {
+    for minutes in [-6, 6] {
+        let dds = dds();
+        let issued_at = chrono::Utc::now() + chrono::TimeDelta::minutes(minutes);
+        dds.set_challenge(Some(json!({ "issuedAt": issued_at.to_rfc3339() })));
         let attempt = once(&dds, CREDENTIALS);
         assert!(error_text(&attempt).contains("check the clock"), "{attempt:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_seen_and_told_of_once_and_stops_nothing() {
+    support::logged();
+    for (hours, says) in [(-2, "s ahead of that of DDS"), (3, "s behind that of DDS")] {
+        let dds = DevDds::builder().clock_offset_secs(hours * 3600).start().expect("a DDS");
+        assert_eq!(once(&dds, CREDENTIALS).kind(), Kind::Registered);
+        let node = support::start(&dds, &[]);
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        node.access_token(Some(GUARD)).expect("a token");
+        // `Date` has whole seconds.
+        let rest = node.status().expect("this process").clock_skew_ms - i64::from(hours) * 3_600_000;
+        assert!(rest.abs() <= 1000, "{rest}");
+        node.stop(GUARD).expect("stops");
+        let logged = support::logged();
+        let warnings: Vec<_> = logged.iter().filter(|record| record.message.contains(says)).collect();
+        let levels: Vec<_> = warnings.iter().map(|warning| warning.level).collect();
+        assert_eq!(levels, [Level::Warn], "{logged:#?}");
     }
 }
 

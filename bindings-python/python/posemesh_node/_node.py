@@ -132,6 +132,8 @@ class Node(NodeBase):
             Where the callback server listens; without it there is none.
         callback_policy: str = "per_registration"
             Which secrets are taken: the first of each registration, or whatever comes last.
+        healthcheck_ttl_secs: int = 0
+            Seconds without a health probe, after a first one, until the node registers again; 0 = never.
         siwe_domain: str
             The domain the node agrees to sign in to; by default that of dds_base_url, any = no check.
         siwe_format: str = "posemesh"

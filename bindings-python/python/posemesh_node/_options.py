@@ -17,6 +17,7 @@ class _Optional(TypedDict, total=False):
     request_timeout_secs: int | None
     callback_bind: str | None
     callback_policy: Literal["per_registration", "open"] | None
+    healthcheck_ttl_secs: int | None
     siwe_domain: str | None
     siwe_format: Literal["posemesh", "eip4361"] | None
     state_dir: str | os.PathLike[str] | None

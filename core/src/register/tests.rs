@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::*;
+use crate::backoff::MAX_BACKOFF;
 use crate::config::CallbackPolicy;
+use crate::error::ErrorCode;
 use crate::state::{Acceptance, Wait};
 
 const INTERVAL: Duration = Duration::from_secs(120);
@@ -13,24 +15,28 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn retryable() -> RegistrationAttempt {
-    RegistrationAttempt::retryable("503".into())
+fn retryable() -> Failure {
+    Failure::retryable("503".into())
 }
 
-fn retryable_after(retry_after: Duration) -> RegistrationAttempt {
-    RegistrationAttempt::refused(RegistrationAttemptKind::RetryableFailure, "503".into(), Some(retry_after))
+fn retryable_after(retry_after: Duration) -> Failure {
+    Failure { retry_after: Some(retry_after), ..retryable() }
 }
 
-fn conflict() -> RegistrationAttempt {
-    RegistrationAttempt::refused(RegistrationAttemptKind::Conflict, "409".into(), None)
+fn conflict() -> Failure {
+    Failure { class: FailureClass::Conflict, text: "409".into(), retry_after: None }
 }
 
-fn slow_retry() -> RegistrationAttempt {
-    RegistrationAttempt::slow_retry("403".into())
+fn slow_retry() -> Failure {
+    Failure::refused("403".into())
+}
+
+fn failed(failure: Failure) -> RegistrationAttempt {
+    Err(failure).into()
 }
 
 fn registered() -> RegistrationAttempt {
-    RegistrationAttempt::registered()
+    Ok(()).into()
 }
 
 /// Plays the attempts of a script, and notes when each began. After the script it hangs.
@@ -89,7 +95,7 @@ fn assert_jittered(pause: Duration, base: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn backoff_doubles_up_to_a_minute() {
-    let script = Script::new((0..8).map(|_| retryable()).chain([registered()]));
+    let script = Script::new((0..8).map(|_| failed(retryable())).chain([registered()]));
     let store = spawn_registrar(&script, -1);
     store.wait_async(Wait::Registered).await.unwrap();
 
@@ -128,7 +134,7 @@ fn retry_after_counts_when_longer_and_up_to_ten_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn max_retry_pauses_for_one_interval_and_starts_over() {
-    let script = Script::new((0..7).map(|_| retryable()).chain([registered()]));
+    let script = Script::new((0..7).map(|_| failed(retryable())).chain([registered()]));
     let store = spawn_registrar(&script, 3);
     store.wait_async(Wait::Registered).await.unwrap();
 
@@ -155,7 +161,7 @@ fn max_retry_zero_pauses_after_each_failure_and_minus_one_never() {
 #[tokio::test(start_paused = true)]
 async fn conflicts_and_lasting_refusals_come_back_after_the_interval() {
     for refusal in [conflict, slow_retry] {
-        let script = Script::new((0..3).map(|_| refusal()).chain([registered()]));
+        let script = Script::new((0..3).map(|_| failed(refusal())).chain([registered()]));
         let store = spawn_registrar(&script, 0);
         store.wait_async(Wait::Registered).await.unwrap();
         assert_eq!(script.pauses().iter().map(Duration::as_secs).collect::<Vec<_>>(), [120, 120, 120]);
@@ -210,7 +216,13 @@ async fn success_resets_backoff_warnings_and_status() {
         assert_eq!(policy.failed(&attempt, now).level, Level::Warn);
     }
 
-    let script = Script::new([retryable(), retryable(), registered(), retryable(), registered()]);
+    let script = Script::new([
+        failed(retryable()),
+        failed(retryable()),
+        registered(),
+        failed(retryable()),
+        registered(),
+    ]);
     let store = spawn_registrar(&script, -1);
     store.wait_async(Wait::Registered).await.unwrap();
     let status = store.status();
@@ -224,7 +236,7 @@ async fn success_resets_backoff_warnings_and_status() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_show_in_the_status() {
-    let script = Script::new([retryable(), slow_retry()]);
+    let script = Script::new([failed(retryable()), failed(slow_retry())]);
     let store = spawn_registrar(&script, -1);
     settle().await;
     let status = store.status();
@@ -243,11 +255,11 @@ async fn a_re_arm_wakes_at_once_from_every_kind_of_sleep() {
     // In a backoff, in one that DDS stretched, after max_retry, after a conflict, after a refusal, parked,
     // and in the middle of an attempt that hangs.
     let sleeps = [
-        (vec![retryable()], -1),
-        (vec![retryable_after(secs(500))], -1),
-        (vec![retryable()], 1),
-        (vec![conflict()], -1),
-        (vec![slow_retry()], -1),
+        (vec![failed(retryable())], -1),
+        (vec![failed(retryable_after(secs(500)))], -1),
+        (vec![failed(retryable())], 1),
+        (vec![failed(conflict())], -1),
+        (vec![failed(slow_retry())], -1),
         (vec![registered()], -1),
         (vec![], -1),
     ];
@@ -295,7 +307,7 @@ async fn parked_means_no_attempt_however_long() {
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_from_dds_ends_a_pause_and_parks() {
-    let script = Script::new([retryable()]);
+    let script = Script::new([failed(retryable())]);
     let store = spawn_registrar(&script, -1);
     settle().await;
     let accepted = store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
@@ -307,7 +319,7 @@ async fn a_callback_from_dds_ends_a_pause_and_parks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_callback_from_dds_resets_the_backoff_as_any_success() {
-    let script = Script::new([retryable(), retryable(), retryable(), retryable(), registered()]);
+    let script = Script::new((0..4).map(|_| failed(retryable())).chain([registered()]));
     let store = spawn_registrar(&script, -1);
     while script.attempts() < 3 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,0 +1,43 @@
+//! How long to leave DDS alone after a failure, and how loud to be about it.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+use tokio::time::Instant;
+
+use crate::log::Level;
+
+/// The longest pause between two attempts of a backoff, before jitter.
+pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// However long DDS asks us to stay away, the node comes back after this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// At most one warning of a kind in this time; what comes between is logged at debug level.
+const WARN_INTERVAL: Duration = Duration::from_secs(180);
+
+/// The pause after so many failures in a row, from 1 on: 2, 4, 8, 16, 32, and then 60 seconds, with jitter so
+/// that nodes that failed together do not come back together.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    let pause = Duration::from_secs(2_u64.saturating_pow(failures)).min(MAX_BACKOFF);
+    pause.mul_f64(rand::thread_rng().gen_range(0.8..=1.2))
+}
+
+/// The pause, or a longer one that DDS asks for.
+pub(crate) fn at_least(pause: Duration, retry_after: Option<Duration>) -> Duration {
+    pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+}
+
+/// Lets one warning through per [`WARN_INTERVAL`].
+#[derive(Debug, Default)]
+pub(crate) struct RateLimit {
+    next: Option<Instant>,
+}
+
+impl RateLimit {
+    pub(crate) fn level(&mut self, now: Instant) -> Level {
+        if self.next.is_some_and(|next| now < next) {
+            return Level::Debug;
+        }
+        self.next = Some(now + WARN_INTERVAL);
+        Level::Warn
+    }
+}
