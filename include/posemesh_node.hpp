@@ -9,7 +9,8 @@
  *     node.wait_registered(std::chrono::seconds(60));
  *     std::optional<std::string> secret = node.read_secret();
  *
- * Failures: every one is a posemesh::Error, a timeout as well. Its code() is a PMN_ERR_...
+ * Failures: every one is a posemesh::Error, a timeout as well. Its code() is a PMN_ERR_... This takes
+ * exceptions (programs built with -fno-exceptions use the C header), and does without RTTI.
  *
  * Threads: as in C. const or not, every function of a Node may be called from any thread, also at the same
  * time; only moving and destroying it are for one thread.
@@ -20,6 +21,12 @@
 
 #ifndef POSEMESH_NODE_HPP
 #define POSEMESH_NODE_HPP
+
+#if __cplusplus < 201703L
+#error "posemesh_node.hpp needs C++17; posemesh_node.h does with less"
+#elif !defined(__cpp_exceptions)
+#error "posemesh_node.hpp throws exceptions; posemesh_node.h does without them"
+#endif
 
 #include <chrono>
 #include <cstddef>

@@ -7,15 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Dds, Link, crate_root, include, output, run, stderr, stdout};
+use support::{Dds, Link, STRICT, compilers, crate_root, include, output, run, stderr, stdout};
 
 /// A compiler that a project with high demands has set up.
-fn strict(compiler: &str) -> Command {
+fn strict(compiler: &str, standard: &str) -> Command {
     let mut command = Command::new(compiler);
-    command
-        .args(["-std=c++17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"])
-        .arg("-I")
-        .arg(include());
+    command.arg(format!("-std={standard}")).args(STRICT).arg("-Wold-style-cast").arg("-I").arg(include());
     command
 }
 
@@ -23,19 +20,22 @@ fn temporary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-fn wrapper(link: Link, flags: &[&str]) {
-    let program = temporary(&format!("wrapper-{link:?}"));
+fn wrapper(compiler: &str, link: Link, flags: &[&str]) {
+    let program = temporary(&format!("wrapper-{compiler}-{link:?}"));
     let source = crate_root().join("tests/cpp/wrapper.cpp");
-    run(strict("g++").args(flags).arg(source).arg("-o").arg(&program).args(link.arguments()));
+    let mut compile = strict(compiler, "c++17");
+    run(compile.args(flags).arg(source).arg("-o").arg(&program).args(link.arguments()));
     let output = run(Dds::start().environment(&mut Command::new(program)));
-    assert_eq!(stdout(&output) + &stderr(&output), "", "{link:?}");
+    assert_eq!(stdout(&output) + &stderr(&output), "", "{compiler} {link:?}");
 }
 
 #[test]
 fn the_wrapper_converts_owns_and_wipes() {
-    wrapper(Link::Shared, &["-fno-rtti", "-O2"]);
+    for compiler in compilers("g++", "clang++") {
+        wrapper(compiler, Link::Shared, &["-fno-rtti", "-O2"]);
+    }
     // Keys and secrets must be gone with every level of optimisation; memory must be right with none.
-    wrapper(Link::Sanitized, &["-O0"]);
+    wrapper("g++", Link::Sanitized, &["-O0"]);
 }
 
 #[test]
@@ -43,11 +43,17 @@ fn the_header_compiles_alone() {
     let source = temporary("alone_hpp.cpp");
     fs::write(&source, "#include \"posemesh_node.hpp\"\n#include \"posemesh_node.hpp\"\n")
         .expect("a source file");
-    // Clang has an eye for other things. Not every machine has it.
-    let clang = Command::new("clang++").arg("--version").output().is_ok();
-    for compiler in ["g++"].into_iter().chain(clang.then_some("clang++")) {
-        for standard in ["-std=c++17", "-std=c++20"] {
-            run(strict(compiler).args([standard, "-fno-rtti", "-fsyntax-only"]).arg(&source));
+    for compiler in compilers("g++", "clang++") {
+        for standard in ["c++17", "c++20", "c++2b"] {
+            run(strict(compiler, standard).args(["-fno-rtti", "-fsyntax-only"]).arg(&source));
+        }
+        // Where it cannot work it says so, before the compiler says it in its own way.
+        for (standard, flag, says) in [
+            ("c++14", "-fexceptions", "posemesh_node.hpp needs C++17"),
+            ("c++17", "-fno-exceptions", "posemesh_node.hpp throws exceptions"),
+        ] {
+            let output = output(strict(compiler, standard).args([flag, "-fsyntax-only"]).arg(&source));
+            assert!(!output.status.success() && stderr(&output).contains(says), "{}", stderr(&output));
         }
     }
 }
@@ -61,7 +67,7 @@ fn the_header_defines_nothing_twice() {
     fs::write(&two, use_it.replace("name()", "two()") + "int main() { return two().empty(); }\n")
         .expect("a source file");
     let program = temporary("twice");
-    run(strict("g++").arg(one).arg(two).arg("-o").arg(&program).args(Link::Static.arguments()));
+    run(strict("g++", "c++17").arg(one).arg(two).arg("-o").arg(&program).args(Link::Static.arguments()));
     run(&mut Command::new(program));
 }
 
@@ -76,7 +82,7 @@ fn misuse_does_not_compile() {
     ] {
         fs::write(&source, format!("#include \"posemesh_node.hpp\"\nint main() {{ {misuse} }}\n"))
             .expect("a source file");
-        let output = output(strict("g++").arg("-fsyntax-only").arg(&source));
+        let output = output(strict("g++", "c++17").arg("-fsyntax-only").arg(&source));
         assert!(!output.status.success() && stderr(&output).contains(says), "{misuse}\n{}", stderr(&output));
     }
 }

@@ -1,19 +1,19 @@
 //! `include/posemesh_node.h` is what the sources say, compiles alone, and leaves nothing undocumented.
 
+#[allow(dead_code, reason = "shared by several tests")]
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use posemesh_node_registration::config::OPTIONS;
+use support::{STRICT, compilers, crate_root, include, run};
 
 const UPDATE: &str = "UPDATE_HEADER=1 cargo test -p posemesh-node-ffi --test header";
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn committed() -> PathBuf {
-    root().join("../include/posemesh_node.h")
+    include().join("posemesh_node.h")
 }
 
 /// The option table of the core, as the header shows it.
@@ -27,10 +27,10 @@ fn options() -> String {
 
 fn generated() -> String {
     let mut config =
-        cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml is valid");
+        cbindgen::Config::from_file(crate_root().join("cbindgen.toml")).expect("cbindgen.toml is valid");
     let header = config.header.expect("cbindgen.toml has a header");
     config.header = Some(header.replace("@OPTIONS@", &options()));
-    let bindings = cbindgen::generate_with_config(root(), config).expect("the sources can be read");
+    let bindings = cbindgen::generate_with_config(crate_root(), config).expect("the sources can be read");
     let mut header = Vec::new();
     bindings.write(&mut header);
     tagged(&String::from_utf8(header).expect("UTF-8"))
@@ -134,18 +134,25 @@ fn each_comment_answers_the_questions_of_a_caller() {
 
 #[test]
 fn the_header_compiles_alone() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (compiler, standard, file) in [("gcc", "c11", "alone.c"), ("g++", "c++17", "alone.cpp")] {
-        let source = directory.join(file);
+    let languages = [
+        ("c", compilers("gcc", "clang"), ["c11", "c17", "c2x"]),
+        ("cpp", compilers("g++", "clang++"), ["c++17", "c++20", "c++2b"]),
+    ];
+    for (extension, compilers, standards) in languages {
+        let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("alone.{extension}"));
         fs::write(&source, "#include \"posemesh_node.h\"\n#include \"posemesh_node.h\"\n")
             .expect("a source file");
-        let status = Command::new(compiler)
-            .args([&format!("-std={standard}"), "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"])
-            .arg("-I")
-            .arg(root().join("../include"))
-            .arg(&source)
-            .status()
-            .unwrap_or_else(|error| panic!("{compiler}: {error}; install gcc and g++"));
-        assert!(status.success(), "{compiler} -std={standard}");
+        for (compiler, standard) in
+            compilers.iter().flat_map(|name| standards.map(|standard| (name, standard)))
+        {
+            let mut command = Command::new(compiler);
+            command
+                .arg(format!("-std={standard}"))
+                .args(STRICT)
+                .arg("-fsyntax-only")
+                .arg("-I")
+                .arg(include());
+            run(command.arg(&source));
+        }
     }
 }

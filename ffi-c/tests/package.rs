@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use support::{Dds, Link, crate_root, run, stdout};
+use support::{Dds, Link, crate_root, is_there, output, run, stderr, stdout};
+
+/// The oldest CMake that the package promises to work with, under the name by which `tests/run` installs it.
+const OLDEST_CMAKE: &str = "cmake-3.16";
 
 /// An empty directory.
 fn fresh(name: &str) -> PathBuf {
@@ -20,9 +23,9 @@ fn fresh(name: &str) -> PathBuf {
 }
 
 /// CMake, set up so that cargo finds the harness's build of the library and need not build another one.
-fn configure(source: &Path, build: &Path) -> Command {
+fn configure(cmake: &str, source: &Path, build: &Path) -> Command {
     Link::Shared.directory();
-    let mut command = Command::new("cmake");
+    let mut command = Command::new(cmake);
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
     command
         .arg("-S")
@@ -34,22 +37,26 @@ fn configure(source: &Path, build: &Path) -> Command {
     command
 }
 
-fn build(directory: &Path) {
-    run(Command::new("cmake").arg("--build").arg(directory));
+fn build(cmake: &str, directory: &Path) {
+    run(Command::new(cmake).arg("--build").arg(directory));
+}
+
+/// Builds the package and installs it; returns where.
+fn install(cmake: &str) -> PathBuf {
+    let fresh = |part: &str| fresh(&format!("{cmake}-{part}"));
+    let (tree, first, prefix) = (fresh("build"), fresh("first"), fresh("package"));
+    run(configure(cmake, crate_root(), &tree).arg("-DCMAKE_INSTALL_LIBDIR=lib"));
+    build(cmake, &tree);
+    run(Command::new(cmake).arg("--install").arg(tree).arg("--prefix").arg(&first));
+    // Moved: nothing in it may know where it was.
+    fs::rename(first, &prefix).expect("the package can be moved");
+    prefix
 }
 
 /// Where the package is installed.
 fn prefix() -> &'static Path {
     static PREFIX: OnceLock<PathBuf> = OnceLock::new();
-    PREFIX.get_or_init(|| {
-        let (tree, first, prefix) = (fresh("package-build"), fresh("package-first"), fresh("package"));
-        run(configure(crate_root(), &tree).arg("-DCMAKE_INSTALL_LIBDIR=lib"));
-        build(&tree);
-        run(Command::new("cmake").arg("--install").arg(tree).arg("--prefix").arg(&first));
-        // Moved: nothing in it may know where it was.
-        fs::rename(first, &prefix).expect("the package can be moved");
-        prefix
-    })
+    PREFIX.get_or_init(|| install("cmake"))
 }
 
 fn library_directory() -> PathBuf {
@@ -74,20 +81,63 @@ fn dynamic(library: &Path) -> String {
     stdout(&run(Command::new("readelf").args(["--dynamic", "--wide"]).arg(library)))
 }
 
-#[test]
-fn a_cmake_project_finds_the_installed_package() {
-    let (source, tree) = (examples("cmake-consumer").join("cmake-consumer"), fresh("cmake-consumer-build"));
-    run(Command::new("cmake")
+/// Builds the example of a CMake project that uses what is installed, and runs it.
+fn is_found_by_a_project(cmake: &str, prefix: &Path) {
+    let source = examples(&format!("{cmake}-consumer")).join("cmake-consumer");
+    let tree = fresh(&format!("{cmake}-consumer-build"));
+    run(Command::new(cmake)
         .arg("-S")
         .arg(source)
         .arg("-B")
         .arg(&tree)
-        .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix().display())));
-    build(&tree);
+        .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())));
+    build(cmake, &tree);
     registers(&tree.join("node_cpp"), "");
     registers(&tree.join("node_static"), "");
     assert!(dynamic(&tree.join("node_cpp")).contains("[libposemesh_node.so.1]"));
     assert!(!dynamic(&tree.join("node_static")).contains("posemesh"));
+}
+
+#[test]
+fn a_cmake_project_finds_the_installed_package() {
+    is_found_by_a_project("cmake", prefix());
+}
+
+#[test]
+fn the_oldest_cmake_will_do() {
+    if !is_there(OLDEST_CMAKE, "the package with the oldest CMake that it promises to work with") {
+        return;
+    }
+    let version = stdout(&run(Command::new(OLDEST_CMAKE).arg("--version")));
+    assert!(version.starts_with("cmake version 3.16."), "{version}");
+    is_found_by_a_project(OLDEST_CMAKE, &install(OLDEST_CMAKE));
+}
+
+/// Before 1.0 a minor version may break; a patch may not.
+#[test]
+fn cmake_finds_compatible_versions_only() {
+    let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    let source = fresh("versions");
+    let asks_for = |version: &str| {
+        let project = format!(
+            "cmake_minimum_required(VERSION 3.16)\n\
+             project(asks LANGUAGES NONE)\n\
+             find_package(PosemeshNode {version} REQUIRED)\n"
+        );
+        fs::write(source.join("CMakeLists.txt"), project).expect("the temporary directory is writable");
+        let mut command = Command::new("cmake");
+        command.arg("-S").arg(&source).arg("-B").arg(source.join("build"));
+        output(command.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix().display())))
+    };
+    for version in [format!("{major}.{minor}"), format!("{} EXACT", env!("CARGO_PKG_VERSION"))] {
+        let found = asks_for(&version);
+        assert!(found.status.success(), "{version}: {}", stderr(&found));
+    }
+    for version in [format!("{major}.{minor}.999"), "0.1".into(), "1.0".into()] {
+        let found = asks_for(&version);
+        let says = "compatible with requested version";
+        assert!(!found.status.success() && stderr(&found).contains(says), "{version}: {}", stderr(&found));
+    }
 }
 
 #[test]
@@ -134,8 +184,8 @@ fn the_sources_are_a_part_of_another_build() {
              install(TARGETS shared)\n"
         );
         fs::write(source.join("CMakeLists.txt"), project).expect("the temporary directory is writable");
-        run(&mut configure(&source, &tree));
-        build(&tree);
+        run(&mut configure("cmake", &source, &tree));
+        build("cmake", &tree);
         registers(&tree.join("shared"), "");
         registers(&tree.join("static"), "");
         // Only what the project itself wants installed.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use posemesh_dev_dds::DevDds;
 
 pub(crate) const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+
+/// What a project with high demands sets.
+pub(crate) const STRICT: &[&str] =
+    &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror", "-g"];
 
 /// What the static library needs of the system.
 const SYSTEM_LIBRARIES: &[&str] = &["-lpthread", "-ldl", "-lm"];
@@ -147,6 +152,23 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The compilers of a language that are there. Clang has an eye for other things than GCC.
+pub(crate) fn compilers(gcc: &'static str, clang: &'static str) -> Vec<&'static str> {
+    let mut compilers = vec![gcc];
+    compilers.extend(is_there(clang, "the headers with it").then_some(clang));
+    compilers
+}
+
+/// Whether a tool that not every machine has is there. If not, says what is not tested without it, past the
+/// capture of a test's output.
+pub(crate) fn is_there(tool: &str, without_it: &str) -> bool {
+    let there = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !there {
+        let _ = writeln!(io::stderr(), "SKIPPED, because there is no {tool}: {without_it}");
+    }
+    there
 }
 
 /// A DDS that knows where the program under test will listen.
