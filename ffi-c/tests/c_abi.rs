@@ -1,6 +1,7 @@
 //! The C ABI as C programs see it: each test is a C program, linked with the library as it ships and run
 //! next to a local DDS.
 
+#[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
 use std::collections::BTreeSet;

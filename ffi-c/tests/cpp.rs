@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Dds, Link, STRICT, compilers, crate_root, include, output, run, stderr, stdout};
+use support::{Dds, Link, WARNINGS, compilers, crate_root, include, output, run, stderr, stdout};
 
 /// A compiler that a project with high demands has set up.
 fn strict(compiler: &str, standard: &str) -> Command {
     let mut command = Command::new(compiler);
-    command.arg(format!("-std={standard}")).args(STRICT).arg("-Wold-style-cast").arg("-I").arg(include());
+    command.arg(format!("-std={standard}")).args(WARNINGS).arg("-Wold-style-cast").arg("-I").arg(include());
     command
 }
 

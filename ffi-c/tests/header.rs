@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use posemesh_node_registration::config::OPTIONS;
-use support::{STRICT, compilers, crate_root, include, run};
+use support::{WARNINGS, compilers, crate_root, include, run};
 
 const UPDATE: &str = "UPDATE_HEADER=1 cargo test -p posemesh-node-ffi --test header";
 
@@ -148,7 +148,7 @@ fn the_header_compiles_alone() {
             let mut command = Command::new(compiler);
             command
                 .arg(format!("-std={standard}"))
-                .args(STRICT)
+                .args(WARNINGS)
                 .arg("-fsyntax-only")
                 .arg("-I")
                 .arg(include());

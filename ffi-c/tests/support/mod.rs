@@ -13,10 +13,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use posemesh_dev_dds::DevDds;
 
-pub(crate) const WARNINGS: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
-
 /// What a project with high demands sets.
-pub(crate) const STRICT: &[&str] =
+pub(crate) const WARNINGS: &[&str] =
     &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror", "-g"];
 
 /// What the static library needs of the system.
