@@ -38,6 +38,7 @@ mod runtime;
 pub mod secret;
 mod sign_in;
 mod siwe;
+mod snapshot;
 pub mod state;
 pub mod status;
 pub mod token;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::error::ErrorCode;
+use crate::snapshot::Snapshot;
 
 /// Where a node stands with DDS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -134,42 +134,19 @@ fn uptime_ms(at: Instant) -> u64 {
 }
 
 /// Holds the current [`Status`]: one writer at a time (the caller's duty), readers on any thread.
-///
-/// There are two slots. A writer fills the one that nobody is sent to and then turns readers towards it, so
-/// a reader never meets a half-written slot unless two whole writes happen while it copies a few numbers; it
-/// notices that by the version and copies again. No reader ever waits for a writer, and a writer never
-/// waits at all.
 #[derive(Default)]
-pub(crate) struct StatusCell {
-    version: AtomicU64,
-    slots: [[AtomicU64; WORDS]; 2],
-}
+pub(crate) struct StatusCell(Snapshot<WORDS>);
 
 const WORDS: usize = 9;
 
 impl StatusCell {
     pub(crate) fn read(&self) -> Status {
-        loop {
-            let version = self.version.load(Ordering::Acquire);
-            let slot = &self.slots[(version & 1) as usize];
-            let words = std::array::from_fn(|i| slot[i].load(Ordering::Relaxed));
-            // Pairs with the fence in `write`: whoever saw a word of a newer write sees its version too.
-            fence(Ordering::Acquire);
-            if self.version.load(Ordering::Relaxed) == version {
-                return unpack(words);
-            }
-        }
+        unpack(self.0.read())
     }
 
     /// Must not be called by two threads at once.
     pub(crate) fn write(&self, status: &Status) {
-        let version = self.version.load(Ordering::Relaxed) + 1;
-        fence(Ordering::Release);
-        let slot = &self.slots[(version & 1) as usize];
-        for (word, value) in slot.iter().zip(pack(status)) {
-            word.store(value, Ordering::Relaxed);
-        }
-        self.version.store(version, Ordering::Release);
+        self.0.write(pack(status));
     }
 }
 
@@ -229,7 +206,7 @@ fn unpack(words: [u64; WORDS]) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn every_field_survives_the_cell() {
