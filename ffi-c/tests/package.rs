@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -57,10 +59,6 @@ fn install(cmake: &str) -> PathBuf {
 fn prefix() -> &'static Path {
     static PREFIX: OnceLock<PathBuf> = OnceLock::new();
     PREFIX.get_or_init(|| install("cmake"))
-}
-
-fn library_directory() -> PathBuf {
-    prefix().join("lib")
 }
 
 /// A copy of the examples: they must do without the source tree.
@@ -140,19 +138,85 @@ fn cmake_finds_compatible_versions_only() {
     }
 }
 
+fn pkg_config(prefix: &Path, arguments: &[&str]) -> String {
+    let packages = prefix.join("lib/pkgconfig");
+    let mut command = Command::new("pkg-config");
+    let told = run(command.args(arguments).arg("posemesh_node").env("PKG_CONFIG_PATH", packages));
+    // Not quite what is written: where it is installed.
+    stdout(&told).trim().replace(&prefix.display().to_string(), "PREFIX").replace("lib/pkgconfig/../../", "")
+}
+
+/// Builds the example of a Makefile that uses what is installed, and runs it.
+fn is_found_by_a_makefile(prefix: &Path) {
+    let name = prefix.file_name().and_then(OsStr::to_str).expect("a name");
+    let directory = examples(&format!("{name}-makefile")).join("pkg-config-consumer");
+    let library = prefix.join("lib");
+    run(Command::new("make").arg("-C").arg(&directory).env("PKG_CONFIG_PATH", library.join("pkgconfig")));
+    registers(&directory.join("node"), &library.display().to_string());
+    registers(&directory.join("node_static"), "");
+    assert!(dynamic(&directory.join("node")).contains("[libposemesh_node.so.1]"));
+    assert!(!dynamic(&directory.join("node_static")).contains("posemesh"));
+    assert_eq!(pkg_config(prefix, &["--modversion"]), env!("CARGO_PKG_VERSION"));
+}
+
 #[test]
 fn a_makefile_finds_the_installed_package() {
-    let directory = examples("pkg-config-consumer").join("pkg-config-consumer");
-    let packages = library_directory().join("pkgconfig");
-    run(Command::new("make").arg("-C").arg(&directory).env("PKG_CONFIG_PATH", &packages));
-    registers(&directory.join("node"), &library_directory().display().to_string());
-    registers(&directory.join("node_static"), "");
-    assert!(!dynamic(&directory.join("node_static")).contains("posemesh"));
+    is_found_by_a_makefile(prefix());
+}
 
-    let version = run(Command::new("pkg-config")
-        .args(["--modversion", "posemesh_node"])
-        .env("PKG_CONFIG_PATH", packages));
-    assert_eq!(stdout(&version).trim(), env!("CARGO_PKG_VERSION"));
+/// Without the files for CMake, and with the static library as cargo makes it, which shows every name.
+#[test]
+fn cargo_c_installs_the_same() {
+    if !is_there("cargo-cinstall", "what `cargo cinstall` installs") {
+        return;
+    }
+    let package = fresh("cargo-c-package");
+    let command = readme_commands()[2].replace("/usr/local", &package.display().to_string());
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-c");
+    let here = format!("{} --libdir=lib --profile dev --target-dir {}", command.trim(), target_dir.display());
+    run(Command::new("sh").args(["-c", &here]).current_dir(crate_root().join("..")));
+    is_found_by_a_makefile(&package);
+    for flags in [["--cflags"].as_slice(), &["--libs"], &["--libs", "--static"]] {
+        assert_eq!(pkg_config(&package, flags), pkg_config(prefix(), flags));
+    }
+    for header in ["include/posemesh_node.h", "include/posemesh_node.hpp"] {
+        let read = |prefix: &Path| fs::read(prefix.join(header)).expect("the header is installed");
+        assert!(read(&package) == read(prefix()), "{header}");
+    }
+    let shows = |prefix: &Path| {
+        let mut nm = Command::new("nm");
+        nm.args(["--dynamic", "--defined-only", "--format=just-symbols"]);
+        stdout(&run(nm.arg(prefix.join("lib/libposemesh_node.so"))))
+    };
+    assert_eq!(shows(&package), shows(prefix()));
+    assert!(dynamic(&package.join("lib/libposemesh_node.so")).contains("soname: [libposemesh_node.so.1]"));
+}
+
+/// The blocks of commands in the README.
+fn readme_commands() -> Vec<String> {
+    let readme = fs::read_to_string(crate_root().join("README.md")).expect("the README is there");
+    let blocks = readme.split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_build_two_nodes() {
+    let home = fresh("readme");
+    symlink(crate_root(), home.join("ffi-c")).expect("the temporary directory is writable");
+    let commands = readme_commands()[..2].concat();
+    // What the other tests have built need not be built again.
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
+    let dev = format!(
+        " -B build -DPOSEMESH_NODE_CARGO_PROFILE=dev -DPOSEMESH_NODE_CARGO_TARGET_DIR={}",
+        target_dir.display()
+    );
+    Link::Shared.directory();
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", &commands.replacen(" -B build", &dev, 1)]);
+    run(shell.current_dir(&home).env("HOME", &home));
+    let libraries = home.join(".local/lib").display().to_string();
+    registers(&home.join("node"), &libraries);
+    registers(&home.join("node_cpp"), &libraries);
 }
 
 #[test]
@@ -197,7 +261,7 @@ fn the_sources_are_a_part_of_another_build() {
 
 #[test]
 fn the_names_of_the_library_carry_its_versions() {
-    let directory = library_directory();
+    let directory = prefix().join("lib");
     let link = |name: &str| fs::read_link(directory.join(name)).expect("a link");
     let file = format!("libposemesh_node.so.{}", env!("CARGO_PKG_VERSION"));
     assert_eq!(link("libposemesh_node.so"), Path::new("libposemesh_node.so.1"));
@@ -207,9 +271,4 @@ fn the_names_of_the_library_carry_its_versions() {
     let header =
         fs::read_to_string(prefix().join("include/posemesh_node.h")).expect("the header is installed");
     assert!(header.contains("\n#define PMN_ABI_VERSION 1\n"));
-    // Where cargo-c reads it.
-    let manifest = fs::read_to_string(crate_root().join("Cargo.toml")).expect("the manifest is there");
-    assert!(
-        manifest.contains("\n[package.metadata.capi.library]\n") && manifest.contains("\nversion = \"1.")
-    );
 }
