@@ -159,14 +159,18 @@ pub(crate) fn compilers(gcc: &'static str, clang: &'static str) -> Vec<&'static 
     compilers
 }
 
-/// Whether a tool that not every machine has is there. If not, says what is not tested without it, past the
-/// capture of a test's output.
+/// Whether a tool that not every machine has is there; says so if not.
 pub(crate) fn is_there(tool: &str, without_it: &str) -> bool {
     let there = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
-        let _ = writeln!(io::stderr(), "SKIPPED, because there is no {tool}: {without_it}");
+        skipped(&format!("{without_it}: there is no {tool}"));
     }
     there
+}
+
+/// Says what is not tested and why, past the capture of a test's output.
+pub(crate) fn skipped(what: &str) {
+    let _ = writeln!(io::stderr(), "SKIPPED: {what}");
 }
 
 /// A DDS that knows where the program under test will listen.
