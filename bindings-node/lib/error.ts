@@ -79,6 +79,12 @@ export function toPosemeshError(error: unknown): unknown {
   return codes.has(code) ? new PosemeshError(code as ErrorCode, message) : error
 }
 
+/** Checks a time span in milliseconds. */
+export function checkTimeout(timeoutMs: unknown): void {
+  if (typeof timeoutMs !== 'number') throw typeError('timeoutMs', 'a number', timeoutMs)
+  if (!(timeoutMs >= 0)) throw new RangeError(`timeoutMs must be 0 or more, got ${timeoutMs}`)
+}
+
 /** A TypeError that names what was wrong and the type it had, never the value: that may be a secret. */
 export function typeError(name: string, expected: string, value: unknown): TypeError {
   const type = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value

@@ -34,11 +34,24 @@ export interface AttemptFailedEvent extends NodeEvent {
 /** DDS probed `/health`. */
 export type HealthcheckEvent = NodeEvent
 
+/** A new access token is held; {@link PosemeshNode.accessToken} has it. */
+export interface TokenRefreshedEvent extends NodeEvent {
+  readonly expiresAt: Date
+}
+
+/** DDS does not know this node any more, so it registers again by itself. */
+export interface RegistrationLostEvent extends NodeEvent {
+  /** How the loss was noticed, with DDS's own words. */
+  readonly reason: string
+}
+
 /** The events of a node and what their listeners get. There is no `'error'`: a background retry is none. */
 export interface PosemeshNodeEvents {
   status: [event: StatusEvent]
   secret: [event: SecretEvent]
   attemptFailed: [event: AttemptFailedEvent]
   healthcheck: [event: HealthcheckEvent]
+  tokenRefreshed: [event: TokenRefreshedEvent]
+  registrationLost: [event: RegistrationLostEvent]
   log: [record: LogRecord]
 }

@@ -7,9 +7,13 @@ export type {
   AttemptFailedEvent,
   HealthcheckEvent,
   PosemeshNodeEvents,
+  RegistrationLostEvent,
   SecretEvent,
   StatusEvent,
+  TokenRefreshedEvent,
 } from './event.js'
+export { type AuthorizedFetchOptions, authorizedFetch } from './fetch.js'
 export type { LogLevel, LogRecord, Logger } from './log.js'
 export { PosemeshNode, type StopOptions, type WaitOptions } from './node.js'
-export type { State, Status } from './status.js'
+export type { Role, State, Status } from './status.js'
+export { AccessToken } from './token.js'

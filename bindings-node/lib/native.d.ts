@@ -57,6 +57,20 @@ export declare class NativeNode {
    */
   readSecret(): string | null
   /**
+   * The access token that is held. `ERR_TIMEOUT` says why there is none yet.
+   *
+   * # Errors
+   * `ERR_TIMEOUT`, `ERR_REJECTED`, `ERR_STOPPED`, `ERR_FORKED`.
+   */
+  accessToken(): Token
+  /**
+   * Drops the access token that is held; with a value only if it is this one.
+   *
+   * # Errors
+   * `ERR_STOPPED`, `ERR_FORKED`.
+   */
+  invalidateToken(value?: string | undefined | null): void
+  /**
    * Registers again.
    *
    * # Errors
@@ -90,9 +104,15 @@ export declare class NativeNode {
    * # Errors
    * `ERR_STOPPED`, `ERR_FORKED`.
    */
-  beginWait(what: 'registered' | 'secret'): number
-  /** Lets go of a wait, finished or not. Each one that was begun needs it. */
-  endWait(wait: number): void
+  beginWait(what: 'registered' | 'secret' | 'token'): number
+  /**
+   * Lets go of a wait, finished or not, and returns the token that it brought. Each one that was begun
+   * needs it.
+   *
+   * # Errors
+   * `ERR_INTERNAL` when Node-API fails.
+   */
+  endWait(wait: number): Token | null
   /** Ends the node, on libuv's pool: it joins threads. A `closed` message follows when it succeeds. */
   stop(timeoutMs: number): Promise<void>
   /**
@@ -135,6 +155,10 @@ export interface LocalDdsSetup {
   callback?: 'never' | 'afterAnswer' | 'beforeAnswer'
   /** How often the node's health is probed. */
   healthIntervalMs?: number
+  /** How long an access token is good. */
+  tokenLifetimeMs?: number
+  /** How far its clock is ahead. */
+  clockOffsetSecs?: number
 }
 
 /** One log record. `at` is in milliseconds since 1970 (UTC). */
@@ -171,6 +195,14 @@ export type Message =
     at: number; /** Events lost before. */
   dropped: number }
   | { type: 'healthcheck'; /** When. */
+    at: number; /** Events lost before. */
+  dropped: number }
+  | { type: 'tokenRefreshed'; /** When it expires, in milliseconds since 1970 (UTC). */
+    expiresAt: number; /** When. */
+    at: number; /** Events lost before. */
+  dropped: number }
+  | { type: 'registrationLost'; /** How that was noticed. */
+    reason: string; /** When. */
     at: number; /** Events lost before. */
   dropped: number }
   | { type: 'waited'; /** What `beginWait` returned. */
@@ -230,4 +262,20 @@ export interface Status {
   lastError?: Failure
   /** The time until the next attempt, while the registrar waits for one. */
   nextAttemptInMs?: number
+  /** Which part the node has among those that share its `state_dir`. */
+  role: import('./status.js').Role
+  /** When the access token that is held expires. */
+  tokenExpiresAt?: number
+  /** Sign-ins for an access token that failed since the last one that succeeded. */
+  signInFailures: number
+  /** How far the clock of DDS is ahead of this machine's. */
+  clockSkewMs: number
+}
+
+/** An access token. `expiresAt` is in milliseconds since 1970 (UTC). */
+export interface Token {
+  /** The token itself: the engine's copy is the only one that is made. */
+  value: string
+  /** When it expires. */
+  expiresAt: number
 }

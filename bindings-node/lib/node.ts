@@ -6,11 +6,12 @@ import { inspect, type InspectOptions } from 'node:util'
 import { native } from './binary.js'
 import { type PosemeshNodeOptions, type PosemeshNodeOverrides, environment, inCamelCase, toCore } from './config.js'
 import { bytes } from './crypto.js'
-import { AbortError, PosemeshError, call, toPosemeshError, typeError } from './error.js'
+import { AbortError, PosemeshError, call, checkTimeout, toPosemeshError, typeError } from './error.js'
 import type { PosemeshNodeEvents } from './event.js'
 import { type Logger, type LogLevel, listen, logLevels, write } from './log.js'
-import type { Message, NativeNode } from './native.js'
+import type { Message, NativeNode, Token } from './native.js'
 import { type Status, toStatus } from './status.js'
+import { AccessToken } from './token.js'
 
 /** How long a wait may take. */
 export interface WaitOptions {
@@ -25,6 +26,9 @@ export interface StopOptions {
   /** Milliseconds after which the stop rejects with `ERR_TIMEOUT`; default 5000. */
   timeoutMs?: number | undefined
 }
+
+/** What a node can be waited for. */
+type Awaited = 'registered' | 'secret' | 'token'
 
 /** Settles a wait: with an error, or without. */
 type Settle = (error?: Error) => void
@@ -140,7 +144,35 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     return call(() => this.#native.readSecret())
   }
 
-  /** Registers again. When it returns, the state is `disconnected`: a `waitRegistered` waits for the new registration. */
+  /**
+   * An access token for the services behind DDS. While a good one is held, that is it; else the node signs in, once it
+   * is registered, and however many callers wait. From the first call on the node renews the token by itself before it
+   * expires.
+   *
+   * @throws {PosemeshError} `ERR_REJECTED`: DDS refuses the sign-in. `ERR_TIMEOUT`, with what the last attempt failed
+   * with; `ERR_STOPPED`.
+   * @throws {AbortError} The signal was aborted.
+   */
+  async accessToken(options: WaitOptions = {}): Promise<AccessToken> {
+    checkWait(options)
+    const held = this.#heldToken()
+    if (held instanceof AccessToken) return held
+    if (held.code !== 'ERR_TIMEOUT') throw held
+    return toAccessToken((await this.#wait('token', options)) as Token)
+  }
+
+  /**
+   * Says that a token is no good any more: a service answered it with 401, say. It does nothing if the node holds
+   * another one by now, so that many requests that fail with one token cause one sign-in. Without an argument, whatever
+   * token is held is meant.
+   */
+  invalidateToken(token?: AccessToken | string): void {
+    const value = token instanceof AccessToken ? token.value : token
+    if (value !== undefined && typeof value !== 'string') throw typeError('token', 'an AccessToken or a string', value)
+    call(() => this.#native.invalidateToken(value))
+  }
+
+  /** Registers again. The state is `disconnected` at once: a `waitRegistered` after it waits for the new registration. */
   rearm(): void {
     call(() => this.#native.rearm())
   }
@@ -205,28 +237,44 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     return this
   }
 
-  #wait(what: 'registered' | 'secret', { timeoutMs, signal }: WaitOptions): Promise<void> {
-    if (timeoutMs !== undefined) checkTimeout(timeoutMs)
-    checkSignal(signal)
-    if (signal?.aborted) throw new AbortError(signal)
+  /** The token that is held, or an error that says why there is none. */
+  #heldToken(): AccessToken | PosemeshError {
+    try {
+      return toAccessToken(this.#native.accessToken())
+    } catch (error) {
+      return toPosemeshError(error) as PosemeshError
+    }
+  }
+
+  /** Resolves with the token, if it is one that was waited for. */
+  #wait(what: Awaited, options: WaitOptions): Promise<Token | null> {
+    checkWait(options)
+    const { timeoutMs, signal } = options
     const wait = call(() => this.#native.beginWait(what))
     return new Promise((resolve, reject) => {
       const settle: Settle = (error) => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', abort)
         this.#waits.delete(wait)
-        this.#native.endWait(wait)
+        const token = this.#native.endWait(wait)
         if (error) reject(error)
-        else resolve()
+        else resolve(token)
       }
       const abort = () => settle(new AbortError(signal as AbortSignal))
-      const timer = startTimer(timeoutMs, () => {
-        const awaited = what === 'secret' ? 'holds no secret' : 'is not registered'
-        settle(new PosemeshError('ERR_TIMEOUT', `the node ${awaited} after ${timeoutMs} ms; status() says why`))
-      })
+      const timer = startTimer(timeoutMs, () => settle(this.#timedOut(what, timeoutMs as number)))
       signal?.addEventListener('abort', abort)
       this.#waits.set(wait, settle)
     })
+  }
+
+  #timedOut(what: Awaited, timeoutMs: number): PosemeshError {
+    if (what === 'token') {
+      const held = this.#heldToken()
+      // Core knows what the last sign-in failed with.
+      if (held instanceof PosemeshError) return held
+    }
+    const missing = { registered: 'is not registered', secret: 'holds no secret', token: 'holds no access token' }[what]
+    return new PosemeshError('ERR_TIMEOUT', `the node ${missing} after ${timeoutMs} ms; status() says why`)
   }
 
   #receive(message: Message): void {
@@ -261,6 +309,12 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
       case 'healthcheck':
         this.emit('healthcheck', common(message))
         break
+      case 'tokenRefreshed':
+        this.emit('tokenRefreshed', { expiresAt: new Date(message.expiresAt), ...common(message) })
+        break
+      case 'registrationLost':
+        this.emit('registrationLost', { reason: message.reason, ...common(message) })
+        break
       case 'closed':
         // Log records come another way: one turn later, those that were written before have arrived.
         setImmediate(() => {
@@ -289,6 +343,10 @@ function common({ at, dropped }: { at: number; dropped: number }): { at: Date; d
   return { at: new Date(at), dropped }
 }
 
+function toAccessToken({ value, expiresAt }: Token): AccessToken {
+  return new AccessToken(value, new Date(expiresAt))
+}
+
 /** It does not keep the process alive: that is for the node to do. */
 function startTimer(timeoutMs: number | undefined, done: () => void): NodeJS.Timeout | undefined {
   // What no timer can hold is "as long as it takes".
@@ -297,9 +355,10 @@ function startTimer(timeoutMs: number | undefined, done: () => void): NodeJS.Tim
 
 const MAX_TIMER = 2 ** 31 - 1
 
-function checkTimeout(timeoutMs: unknown): void {
-  if (typeof timeoutMs !== 'number') throw typeError('timeoutMs', 'a number', timeoutMs)
-  if (!(timeoutMs >= 0)) throw new RangeError(`timeoutMs must be 0 or more, got ${timeoutMs}`)
+function checkWait({ timeoutMs, signal }: WaitOptions): void {
+  if (timeoutMs !== undefined) checkTimeout(timeoutMs)
+  checkSignal(signal)
+  if (signal?.aborted) throw new AbortError(signal)
 }
 
 function checkSignal(signal: unknown): void {

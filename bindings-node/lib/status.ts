@@ -6,6 +6,12 @@ import type { Status as NativeStatus } from './native.js'
 /** Where a node stands with DDS. */
 export type State = 'disconnected' | 'registering' | 'registered'
 
+/**
+ * Which part a node has among the processes that share its `stateDir`. The leader runs the registrar and the callback
+ * server; without a `stateDir` every node does. A follower shows what the leader does, and takes over when that one ends.
+ */
+export type Role = 'leader' | 'follower'
+
 /** A consistent picture of a node at one moment. */
 export interface Status {
   /** Where the node stands with DDS. */
@@ -28,6 +34,17 @@ export interface Status {
   readonly lastError: PosemeshError | null
   /** Milliseconds until the next attempt, while the registrar waits for one. */
   readonly nextAttemptInMs: number | null
+  /** Which part the node has among those that share its `stateDir`. */
+  readonly role: Role
+  /** When the access token that is held expires; `null` before somebody asked for one. */
+  readonly tokenExpiresAt: Date | null
+  /** Sign-ins for an access token that failed since the last one that succeeded. */
+  readonly signInFailures: number
+  /**
+   * How far the clock of DDS is ahead of this machine's, in milliseconds; negative when it is behind. DDS tells whole
+   * seconds: 0 as long as nothing contradicts that.
+   */
+  readonly clockSkewMs: number
 }
 
 /** @internal */
@@ -45,5 +62,9 @@ export function toStatus(status: NativeStatus): Status {
     consecutiveFailures: status.consecutiveFailures,
     lastError: lastError ? new PosemeshError(lastError.code, lastError.message) : null,
     nextAttemptInMs: status.nextAttemptInMs ?? null,
+    role: status.role,
+    tokenExpiresAt: date(status.tokenExpiresAt),
+    signInFailures: status.signInFailures,
+    clockSkewMs: status.clockSkewMs,
   })
 }

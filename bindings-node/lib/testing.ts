@@ -18,6 +18,10 @@ export interface LocalDdsOptions {
   callback?: 'never' | 'afterAnswer' | 'beforeAnswer' | undefined
   /** How often the node's health is probed; by default never. */
   healthIntervalMs?: number | undefined
+  /** How long an access token is good; default one hour. */
+  tokenLifetimeMs?: number | undefined
+  /** How far its clock is ahead of this machine's or, if negative, behind. */
+  clockOffsetSecs?: number | undefined
 }
 
 /** One of the three requests of a node: a challenge to sign, the registration, an access token. */
@@ -215,6 +219,11 @@ export class LocalDds {
   /** Loses one node, or every one: it gets no access token until it has registered again. */
   async forget(wallet?: string): Promise<void> {
     await (wallet === undefined ? this.#command('POST', 'forget') : this.#post('forget', { wallet }))
+  }
+
+  /** Whether an access token is good, as a service behind DDS would find out. */
+  async acceptsToken(token: string): Promise<boolean> {
+    return ((await this.#post('token', { token })) as { good: boolean }).good
   }
 
   /** Whether another node with this wallet is online, so that a registration is answered with 409. */

@@ -46,6 +46,11 @@ pub(crate) fn rejection(env: Env, error: Error) -> napi::Error {
     JsError::from(error).into_unknown(env).into()
 }
 
+/// Node-API failed where core was not asked.
+pub(crate) fn internal(error: napi::Error) -> Error {
+    Error::new(error.status.into(), error.reason.clone())
+}
+
 /// Something that failed, where it is told and not thrown.
 #[napi(object, object_from_js = false)]
 pub struct Failure {

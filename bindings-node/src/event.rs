@@ -51,6 +51,24 @@ pub enum Message {
         /// Events lost before.
         dropped: i64,
     },
+    /// A new access token is held.
+    TokenRefreshed {
+        /// When it expires, in milliseconds since 1970 (UTC).
+        expires_at: f64,
+        /// When.
+        at: f64,
+        /// Events lost before.
+        dropped: i64,
+    },
+    /// DDS does not know the node any more.
+    RegistrationLost {
+        /// How that was noticed.
+        reason: String,
+        /// When.
+        at: f64,
+        /// Events lost before.
+        dropped: i64,
+    },
     /// A wait is over.
     Waited {
         /// What `beginWait` returned.
@@ -80,6 +98,12 @@ impl Message {
                 dropped,
             },
             EventKind::Healthcheck => Self::Healthcheck { at, dropped },
+            EventKind::TokenRefreshed { expires_at } => {
+                Self::TokenRefreshed { expires_at: unix_millis(*expires_at), at, dropped }
+            }
+            EventKind::RegistrationLost { reason } => {
+                Self::RegistrationLost { reason: reason.clone(), at, dropped }
+            }
             _ => return None,
         })
     }

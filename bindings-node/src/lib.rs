@@ -16,3 +16,4 @@ pub mod log;
 pub mod node;
 pub mod status;
 pub mod testing;
+pub mod token;

@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use napi::Task;
 use napi::bindgen_prelude::{AsyncTask, Env, Function, Uint8Array};
+use napi::{JsString, Task};
 use napi_derive::napi;
 use posemesh_node_registration::error as core;
 use posemesh_node_registration::node::{Node, PendingWait, Wait};
+use posemesh_node_registration::secret::Secret;
+use posemesh_node_registration::token::AccessToken;
 
 use crate::channel::Channel;
 use crate::config::config;
-use crate::error::{Error, Failure, Result, guard, rejection};
+use crate::error::{Error, Failure, Result, guard, internal, rejection};
 use crate::event::Message;
 use crate::status::Status;
+use crate::token::Token;
 
 /// How long the end of an environment waits for one of its nodes.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +40,14 @@ struct Inner {
 #[derive(Default)]
 struct Waits {
     last: u32,
-    pending: HashMap<u32, PendingWait>,
+    begun: HashMap<u32, Begun>,
+}
+
+/// A wait that was begun.
+struct Begun {
+    _pending: PendingWait,
+    /// What a wait for an access token brings. It stays here until JavaScript takes it: messages hold no token.
+    token: Arc<OnceLock<AccessToken>>,
 }
 
 impl Inner {
@@ -89,8 +99,32 @@ impl NativeNode {
     /// # Errors
     /// `ERR_FORKED`.
     #[napi]
-    pub fn read_secret(&self) -> Result<Option<String>> {
-        guard(|| self.inner.node().with_secret(|secret| secret.map(|secret| secret.expose().to_owned())))
+    pub fn read_secret<'env>(&self, env: &'env Env) -> Result<Option<JsString<'env>>> {
+        // The engine's copy is the only one that is made.
+        let copy = |secret: &Secret| env.create_string(secret.expose());
+        guard(|| self.inner.node().with_secret(|secret| secret.map(copy).transpose()))?.map_err(internal)
+    }
+
+    /// The access token that is held. `ERR_TIMEOUT` says why there is none yet.
+    ///
+    /// # Errors
+    /// `ERR_TIMEOUT`, `ERR_REJECTED`, `ERR_STOPPED`, `ERR_FORKED`.
+    #[napi]
+    pub fn access_token<'env>(&self, env: &'env Env) -> Result<Token<'env>> {
+        let token = guard(|| self.inner.node().access_token(Some(Duration::ZERO)))?;
+        Token::new(env, &token)
+    }
+
+    /// Drops the access token that is held; with a value only if it is this one.
+    ///
+    /// # Errors
+    /// `ERR_STOPPED`, `ERR_FORKED`.
+    #[napi]
+    pub fn invalidate_token(&self, value: Option<String>) -> Result<()> {
+        guard(|| match value {
+            Some(value) => self.inner.node().invalidate_token_if(Secret::new(value).expose()),
+            None => self.inner.node().invalidate_token(),
+        })
     }
 
     /// Registers again.
@@ -133,30 +167,44 @@ impl NativeNode {
     ///
     /// # Errors
     /// `ERR_STOPPED`, `ERR_FORKED`.
-    #[napi(ts_args_type = "what: 'registered' | 'secret'")]
+    #[napi(ts_args_type = "what: 'registered' | 'secret' | 'token'")]
     pub fn begin_wait(&self, what: String) -> Result<u32> {
         guard(|| {
-            let what = if what == "secret" { Wait::Secret } else { Wait::Registered };
+            let node = self.inner.node();
             let channel = self.inner.channel().ok_or_else(stopped)?;
             let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
             let wait = waits.last.wrapping_add(1);
-            let pending = self.inner.node().wait_then(what, move |result| {
-                channel.send(Message::Waited { wait, error: result.err().map(Failure::from) });
-            })?;
+            let tell = move |error: Option<core::Error>| {
+                channel.send(Message::Waited { wait, error: error.map(Failure::from) });
+            };
+            let token = Arc::new(OnceLock::new());
+            let brought = Arc::clone(&token);
+            let pending = match what.as_str() {
+                "token" => {
+                    node.access_token_then(move |result| tell(result.map(|token| brought.set(token)).err()))
+                }
+                "secret" => node.wait_then(Wait::Secret, move |result| tell(result.err())),
+                _ => node.wait_then(Wait::Registered, move |result| tell(result.err())),
+            }?;
             waits.last = wait;
-            waits.pending.insert(wait, pending);
+            waits.begun.insert(wait, Begun { _pending: pending, token });
             Ok(wait)
         })
     }
 
-    /// Lets go of a wait, finished or not. Each one that was begun needs it.
+    /// Lets go of a wait, finished or not, and returns the token that it brought. Each one that was begun
+    /// needs it.
+    ///
+    /// # Errors
+    /// `ERR_INTERNAL` when Node-API fails.
     #[napi]
-    pub fn end_wait(&self, wait: u32) {
-        let pending = {
+    pub fn end_wait<'env>(&self, env: &'env Env, wait: u32) -> Result<Option<Token<'env>>> {
+        let begun = {
             let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
-            waits.pending.remove(&wait)
+            waits.begun.remove(&wait)
         };
-        drop(pending);
+        let token = begun.as_ref().and_then(|begun| begun.token.get());
+        token.map(|token| Token::new(env, token)).transpose()
     }
 
     /// Ends the node, on libuv's pool: it joins threads. A `closed` message follows when it succeeds.

@@ -30,6 +30,15 @@ pub struct Status {
     pub last_error: Option<Failure>,
     /// The time until the next attempt, while the registrar waits for one.
     pub next_attempt_in_ms: Option<f64>,
+    /// Which part the node has among those that share its `state_dir`.
+    #[napi(ts_type = "import('./status.js').Role")]
+    pub role: &'static str,
+    /// When the access token that is held expires.
+    pub token_expires_at: Option<i64>,
+    /// Sign-ins for an access token that failed since the last one that succeeded.
+    pub sign_in_failures: u32,
+    /// How far the clock of DDS is ahead of this machine's.
+    pub clock_skew_ms: i64,
 }
 
 impl Status {
@@ -46,6 +55,10 @@ impl Status {
             consecutive_failures: status.consecutive_failures,
             last_error: last_error.map(Failure::from),
             next_attempt_in_ms: status.next_attempt_in().map(|wait| wait.as_secs_f64() * 1000.0),
+            role: status.role.name(),
+            token_expires_at: status.token_expires_at.map(number),
+            sign_in_failures: status.sign_in_failures,
+            clock_skew_ms: status.clock_skew_ms,
         }
     }
 }

@@ -9,7 +9,7 @@ use posemesh_dev_dds::{Callback, DevDds};
 use posemesh_node_registration::error::{Error, ErrorCode};
 
 use crate::channel::Channel;
-use crate::error::{Result, guard};
+use crate::error::{Result, guard, internal};
 
 /// How a local DDS is set up.
 #[napi(object, object_to_js = false)]
@@ -25,6 +25,10 @@ pub struct LocalDdsSetup {
     pub callback: Option<String>,
     /// How often the node's health is probed.
     pub health_interval_ms: Option<u32>,
+    /// How long an access token is good.
+    pub token_lifetime_ms: Option<u32>,
+    /// How far its clock is ahead.
+    pub clock_offset_secs: Option<i32>,
 }
 
 /// A local DDS on a thread of its own.
@@ -48,7 +52,11 @@ impl NativeLocalDds {
     ) -> Result<Self> {
         let channel = Channel::new(&deliver).map_err(internal)?;
         guard(|| {
-            let dds = DevDds::builder()
+            let mut builder = DevDds::builder().clock_offset_secs(setup.clock_offset_secs.unwrap_or(0));
+            if let Some(millis) = setup.token_lifetime_ms {
+                builder = builder.token_lifetime(Duration::from_millis(millis.into()));
+            }
+            let dds = builder
                 .node_url(setup.node_url)
                 .secret(setup.secret)
                 .credentials(setup.credentials)
@@ -82,8 +90,4 @@ impl NativeLocalDds {
             Ok(())
         })
     }
-}
-
-fn internal(error: napi::Error) -> crate::error::Error {
-    crate::error::Error::new(error.status.into(), error.reason.clone())
 }

@@ -50,6 +50,8 @@ describe('a node', () => {
     assert.deepEqual([status.running, status.hasSecret, status.secretVersion], [true, true, 1])
     assert.ok(status.registeredAt instanceof Date && status.lastHealthcheck instanceof Date)
     assert.deepEqual([status.lastError, status.nextAttemptInMs], [null, null])
+    assert.deepEqual([status.role, status.tokenExpiresAt, status.signInFailures], ['leader', null, 0])
+    assert.equal(status.clockSkewMs, 0)
     const [registered] = await dds.nodes()
     assert.deepEqual([registered?.maxConcurrency, registered?.capabilities], [3, ['/test/v1']])
     assert.equal(registered?.wallet.toLowerCase(), node.walletAddress)
@@ -72,10 +74,14 @@ describe('a node', () => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     await node.waitRegistered(wait)
+    const states: string[] = []
+    node.on('status', ({ from, to }) => states.push(`${from} → ${to}`))
     node.rearm()
-    assert.equal(node.status().state, 'disconnected')
     await node.waitRegistered(wait)
     assert.equal((await dds.requests('register')).length, 2)
+    await node.stop()
+    const again = ['registered → disconnected', 'disconnected → registering', 'registering → registered']
+    assert.deepEqual(states.slice(-4), [...again, 'registered → disconnected'])
   })
 
   it('tells of failed attempts, with what DDS said', async (t) => {
@@ -100,6 +106,26 @@ describe('a node', () => {
     assert.match(lastError.message, /unknown credentials/)
     assert.equal(consecutiveFailures, 1)
     assert.ok(nextAttemptInMs !== null && nextAttemptInMs > 0)
+  })
+
+  it('registers again when DDS does not probe it any more', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', healthcheckTtlSecs: 1 })
+    await node.waitRegistered(wait)
+    await dds.setNodeUrl(`http://${node.callbackAddress}`)
+    const lost = once(node, 'registrationLost')
+    await dds.probeHealth()
+    await lost
+    await node.waitRegistered(wait)
+    assert.equal((await dds.requests('register')).length, 2)
+  })
+
+  it('sees that its clock is not that of DDS', async (t) => {
+    const dds = await localDds(t, { clockOffsetSecs: -120 })
+    const node = await startNode(t, dds)
+    await node.waitRegistered(wait)
+    const { clockSkewMs } = node.status()
+    assert.ok(clockSkewMs < -100_000, `${clockSkewMs} ms`)
   })
 
   it('is stopped by await using', async (t) => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, describe, it } from 'node:test'
@@ -103,8 +104,13 @@ describe('README.md', () => {
     assertEnded(await runNode([tsc, '-p', directory]), 0)
 
     const dds = await localDds(t)
+    // For the programs that call one.
+    const service = createServer((_, response) => response.end()).listen(0, '127.0.0.1')
+    t.after(() => service.close())
+    await once(service, 'listening')
+    const { port } = service.address() as { port: number }
     for (const file of files) {
-      const env = environment(dds)
+      const env = { ...environment(dds), SERVICE_URL: `http://127.0.0.1:${port}` }
       assertEnded(await runNode(['--import', 'tsx', join(directory, file)], { cwd: PACKAGE, env }), 0)
     }
   })

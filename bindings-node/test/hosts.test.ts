@@ -25,6 +25,18 @@ describe('worker_threads', () => {
     }, RUNS * 5)
   })
 
+  it('have access tokens, and are terminated in the middle of a sign-in or end by themselves', async (t) => {
+    const dds = await localDds(t)
+    await repeat(async (run) => {
+      const worker = new Worker(fixture('worker-token.mjs'), { workerData: { url: dds.url } })
+      assert.ok((await once(worker, 'message'))[0] > 0)
+      const exit = once(worker, 'exit')
+      if (run % 2) worker.postMessage('stop')
+      else void worker.terminate()
+      assert.deepEqual(await exit, [run % 2 ? 0 : 1])
+    })
+  })
+
   it('are terminated in the middle of a start', async (t) => {
     const dds = await localDds(t)
     await repeat(async () => {

@@ -21,15 +21,17 @@ async function main() {
     capabilities: ['/test/v1'], nodeVersion: '1.0.0',
   })
   await node.waitRegistered()
+  if (!((await node.accessToken()) instanceof AccessToken)) throw new Error('another class')
+  if ((await authorizedFetch(node)(\`\${dds.url}/none\`)).status !== 404) throw new Error('not sent')
   console.log(node.status().state)
   await node.stop()
   if (!(await node.waitRegistered().catch((error) => error) instanceof PosemeshError)) throw new Error('another class')
 }
 main()
 `
-const ESM = `import { PosemeshError, PosemeshNode } from 'posemesh-node'
+const ESM = `import { AccessToken, PosemeshError, PosemeshNode, authorizedFetch } from 'posemesh-node'
 import { LocalDds } from 'posemesh-node/testing'`
-const CJS = `const { PosemeshError, PosemeshNode } = require('posemesh-node')
+const CJS = `const { AccessToken, PosemeshError, PosemeshNode, authorizedFetch } = require('posemesh-node')
 const { LocalDds } = require('posemesh-node/testing')`
 
 describe('the packed package', () => {

@@ -17,6 +17,8 @@ describe('a process', () => {
     ['ends with process.exit() in a registration', 'process-exit.mjs', 7, 'exiting', 'hang'],
     ['hears every event from the start on', 'early-events.mjs', 0, 'registering registered disconnected'],
     ['ends right after a start that nobody awaits', 'without-await.mjs', 3, ''],
+    ['ends after a stop that ended a wait for a token', 'token-without-await.mjs', 0, 'ERR_STOPPED'],
+    ['ends while an unreferenced node waits for a token', 'token-without-await.mjs', 0, '', 'unref'],
     ['ends on a signal that stops the node', 'signal.mjs', 0, 'ready\nstopped by a signal'],
   ]
   for (const [what, name, code, stdout, ...args] of cases) {

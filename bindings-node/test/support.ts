@@ -47,6 +47,15 @@ export async function startNode(
   return node
 }
 
+/** Waits for what no event tells. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + HANG_MS
+  while (!(await condition())) {
+    assert.ok(performance.now() < deadline, `not so after ${HANG_MS} ms: ${condition}`)
+    await new Promise(setImmediate)
+  }
+}
+
 export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null

@@ -1,0 +1,88 @@
+/** A `fetch` that signs in with the access token of a node. */
+
+import { types } from 'node:util'
+
+import { checkTimeout, typeError } from './error.js'
+import type { PosemeshNode } from './node.js'
+import type { AccessToken } from './token.js'
+
+/** What {@link authorizedFetch} takes. */
+export interface AuthorizedFetchOptions {
+  /** What sends the requests; by default the global `fetch`. */
+  fetch?: typeof globalThis.fetch | undefined
+  /** Milliseconds that a request may wait for an access token; by default as long as it takes. */
+  timeoutMs?: number | undefined
+}
+
+/**
+ * Makes a `fetch` that sends the node's access token as a bearer token, in place of any other authorization.
+ *
+ * A 401 invalidates that token, and the request is sent once more with a new one. That needs a body that can be sent
+ * twice: not a stream, and not that of a `Request`. Without such a body the 401 is returned, and the next request has
+ * the new token. The token goes wherever the caller sends a request to, but to no other origin by a redirect.
+ *
+ * Besides what `fetch` rejects with, there are the errors of {@link PosemeshNode.accessToken}.
+ *
+ * @example
+ * const fetch = authorizedFetch(node, { timeoutMs: 30_000 })
+ * const answer = await fetch('https://service.example/jobs', { method: 'POST', body: JSON.stringify(job) })
+ */
+export function authorizedFetch(
+  node: Pick<PosemeshNode, 'accessToken' | 'invalidateToken'>,
+  { fetch, timeoutMs }: AuthorizedFetchOptions = {},
+): typeof globalThis.fetch {
+  if (typeof node?.accessToken !== 'function') throw typeError('node', 'a PosemeshNode', node)
+  if (fetch !== undefined && typeof fetch !== 'function') throw typeError('fetch', 'a function', fetch)
+  if (timeoutMs !== undefined) checkTimeout(timeoutMs)
+
+  return async (input, init) => {
+    const request = isRequest(input) ? input : undefined
+    const signal = (init?.signal === undefined ? request?.signal : init.signal) ?? undefined
+    const token = async () => {
+      try {
+        return await node.accessToken({ timeoutMs, signal })
+      } catch (error) {
+        // As fetch does it.
+        signal?.throwIfAborted()
+        throw error
+      }
+    }
+    const send = (token: AccessToken) => {
+      const headers = new Headers(init?.headers ?? request?.headers)
+      headers.set('authorization', `Bearer ${token.value}`)
+      return (fetch ?? globalThis.fetch)(input, { ...init, headers })
+    }
+
+    const first = await token()
+    const answer = await send(first)
+    if (answer.status !== 401 || !hadToken(answer, request?.url ?? String(input))) return answer
+    node.invalidateToken(first)
+    if (!canBeSentTwice(init?.body ?? request?.body)) return answer
+    // Else the connection stays in use until it is collected.
+    await answer.body?.cancel()
+    return send(await token())
+  }
+}
+
+/** A redirect to another origin drops the token. What is answered there says nothing about it. */
+function hadToken(answer: Response, url: string): boolean {
+  return !answer.redirected || new URL(answer.url).origin === new URL(url).origin
+}
+
+function canBeSentTwice(body: unknown): boolean {
+  return (
+    body === undefined ||
+    body === null ||
+    typeof body === 'string' ||
+    ArrayBuffer.isView(body) ||
+    types.isAnyArrayBuffer(body) ||
+    body instanceof Blob ||
+    body instanceof FormData ||
+    body instanceof URLSearchParams
+  )
+}
+
+/** Also one of another realm or of a `fetch` from npm. */
+function isRequest(input: unknown): input is Request {
+  return typeof input === 'object' && input !== null && 'headers' in input && 'url' in input
+}

@@ -1,0 +1,221 @@
+// The fetch that signs in, against real services.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { type TestContext, describe, it } from 'node:test'
+
+import { authorizedFetch } from 'posemesh-node'
+import { HANG_MS, localDds, startNode, until } from './support.js'
+
+const wait = { timeoutMs: HANG_MS }
+const FOREVER = 4294967295
+
+interface Received {
+  readonly method: string | undefined
+  readonly url: string | undefined
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+type Answer = (received: Received, response: ServerResponse) => void
+
+/** A service on loopback, and what it was asked. */
+async function service(t: TestContext, answer: Answer): Promise<{ url: string; received: Received[] }> {
+  const received: Received[] = []
+  const server = createServer(async (request, response) => {
+    const { method, url, headers } = request
+    const one = { method, url, headers, body: await text(request) }
+    received.push(one)
+    answer(one, response)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, received }
+}
+
+const end = (status: number): Answer => (_, response) => response.writeHead(status).end()
+
+/** Refuses the first token that it sees. */
+function distrustful(): Answer {
+  let refused: string | undefined
+  return ({ headers }, response) => {
+    refused ??= headers.authorization
+    response.writeHead(headers.authorization === refused ? 401 : 200).end('an answer')
+  }
+}
+
+describe('an authorized fetch', () => {
+  it('sends the token as a bearer token, with whatever else there is', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const { url, received } = await service(t, end(204))
+    const fetch = authorizedFetch(node, wait)
+    const headers = { authorization: 'Basic xyz', 'x-other': 'kept' }
+    const answers = [
+      await fetch(url),
+      await fetch(new URL(url), { headers }),
+      await fetch(new Request(url, { headers })),
+      await fetch(new Request(url, { headers: { 'x-other': 'lost' } }), { method: 'POST', body: 'text', headers }),
+    ]
+    assert.deepEqual(answers.map(({ status }) => status), [204, 204, 204, 204])
+    const { value } = await node.accessToken()
+    assert.ok(received.every(({ headers }) => headers.authorization === `Bearer ${value}`))
+    assert.deepEqual(received.map(({ headers }) => headers['x-other']), [undefined, 'kept', 'kept', 'kept'])
+    assert.deepEqual([received[3]?.method, received[3]?.body], ['POST', 'text'])
+  })
+
+  it('sends a request again that was refused, with a new token', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const form = new FormData()
+    form.set('name', 'value')
+    const bodies: [body: NonNullable<RequestInit['body']>, received: RegExp][] = [
+      ['text', /^text$/],
+      [Buffer.from('bytes'), /^bytes$/],
+      [new TextEncoder().encode('buffer').buffer as ArrayBuffer, /^buffer$/],
+      [new Blob(['blob']), /^blob$/],
+      [new URLSearchParams({ name: 'value' }), /^name=value$/],
+      [form, /name="name"\r\n\r\nvalue\r\n/],
+    ]
+    const send = async ([body, pattern]: (typeof bodies)[0]) => {
+      const { url, received } = await service(t, distrustful())
+      const answer = await authorizedFetch(node, wait)(url, { method: 'POST', body })
+      assert.equal(answer.status, 200)
+      assert.equal(await answer.text(), 'an answer')
+      assert.equal(received.length, 2)
+      for (const one of received) assert.match(one.body, pattern)
+      assert.equal(received[0]?.headers['content-type']?.split(';')[0], received[1]?.headers['content-type']?.split(';')[0])
+      assert.equal(received[1]?.headers.authorization, `Bearer ${(await node.accessToken()).value}`)
+    }
+    await Promise.all(bodies.map(send))
+    const { url, received } = await service(t, distrustful())
+    assert.equal((await authorizedFetch(node, wait)(new Request(url))).status, 200)
+    assert.equal(received.length, 2)
+  })
+
+  it('signs in once for many requests that are refused with one token', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const { url, received } = await service(t, distrustful())
+    const fetch = authorizedFetch(node, wait)
+    const answers = await Promise.all(Array.from({ length: 100 }, () => fetch(url)))
+    assert.ok(answers.every(({ status }) => status === 200))
+    assert.equal((await dds.requests('verify')).length, 2)
+    assert.ok(received.length > 100)
+  })
+
+  it('returns a second 401', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const { url, received } = await service(t, end(401))
+    assert.equal((await authorizedFetch(node, wait)(url)).status, 401)
+    assert.equal(received.length, 2)
+    assert.notEqual(received[0]?.headers.authorization, received[1]?.headers.authorization)
+  })
+
+  it('sends a stream once, and has a new token for the next request', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const parts = async function* () {
+      yield Buffer.from('a ')
+      yield Buffer.from('stream')
+    }
+    const requests: ((url: string) => [input: string | Request, init?: RequestInit])[] = [
+      (url) => [url, { method: 'POST', body: new Blob(['a stream']).stream(), duplex: 'half' }],
+      (url) => [url, { method: 'POST', body: parts() as never, duplex: 'half' }],
+      (url) => [new Request(url, { method: 'POST', body: 'a stream' })],
+    ]
+    const send = async (request: (typeof requests)[0]) => {
+      const { url, received } = await service(t, distrustful())
+      const fetch = authorizedFetch(node, wait)
+      const answer = await fetch(...request(url))
+      assert.deepEqual([answer.status, await answer.text()], [401, 'an answer'])
+      assert.equal(received.length, 1)
+      assert.equal((await fetch(...request(url))).status, 200)
+      assert.deepEqual(received.map(({ body }) => body), ['a stream', 'a stream'])
+    }
+    await Promise.all(requests.map(send))
+  })
+
+  it('takes the token along a redirect, but to no other origin', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const fetch = authorizedFetch(node, wait)
+    const other = await service(t, end(401))
+    const there = await service(t, (_, response) => response.writeHead(307, { location: `${other.url}/there` }).end())
+    const answer = await fetch(there.url)
+    assert.deepEqual([answer.status, answer.redirected], [401, true])
+    assert.equal(there.received.length, 1)
+    assert.deepEqual(other.received.map(({ url, headers }) => [url, headers.authorization]), [['/there', undefined]])
+    // It was not the token that was refused.
+    assert.equal((await dds.requests('verify')).length, 1)
+
+    const distrust = distrustful()
+    const here = await service(t, (request, response) =>
+      request.url === '/here' ? distrust(request, response) : response.writeHead(307, { location: '/here' }).end(),
+    )
+    assert.equal((await fetch(here.url)).status, 200)
+    assert.deepEqual(here.received.map(({ url }) => url), ['/', '/here', '/', '/here'])
+    assert.equal((await dds.requests('verify')).length, 2)
+  })
+
+  it('honours the signal, while it waits for a token and after', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('verify', { fault: 'hang' }, FOREVER)
+    const node = await startNode(t, dds)
+    const { url, received } = await service(t, ({ url }, response) => {
+      if (url === '/') response.end()
+    })
+    const fetch = authorizedFetch(node)
+    const abort = async (start: (signal: AbortSignal) => Promise<unknown>, begun: () => Promise<unknown>) => {
+      const controller = new AbortController()
+      const reason = new Error('the user left')
+      const aborted = assert.rejects(start(controller.signal), (error) => error === reason)
+      await begun()
+      controller.abort(reason)
+      await aborted
+    }
+    await abort((signal) => fetch(url, { signal }), () => dds.waitForRequests('challenge', 2))
+    await abort((signal) => fetch(new Request(url, { signal })), async () => {})
+    assert.equal(received.length, 0)
+    await assert.rejects(fetch(url, { signal: AbortSignal.abort() }), { name: 'AbortError' })
+    await assert.rejects(authorizedFetch(node, { timeoutMs: 1 })(url), { name: 'PosemeshError', code: 'ERR_TIMEOUT' })
+    await node.stop()
+    await assert.rejects(fetch(url), { code: 'ERR_STOPPED' })
+
+    await dds.clearFaults()
+    const other = await startNode(t, dds)
+    const hangs = `${url}/hangs`
+    await abort((signal) => authorizedFetch(other)(hangs, { signal }), () => until(() => received.length > 0))
+  })
+
+  it('sends with another fetch, and with the global one of the moment', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const sent: string[] = []
+    const record = (name: string): typeof fetch => async (input) => {
+      sent.push(`${name} ${String(input)}`)
+      return new Response()
+    }
+    await authorizedFetch(node, { ...wait, fetch: record('mine') })('http://service.invalid/a')
+    const fetch = authorizedFetch(node, wait)
+    t.mock.method(globalThis, 'fetch', record('global'))
+    await fetch('http://service.invalid/b')
+    t.mock.restoreAll()
+    assert.deepEqual(sent, ['mine http://service.invalid/a', 'global http://service.invalid/b'])
+  })
+
+  it('says what it needs', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    await dds.inject('verify', { fault: 'status', code: 403, body: 'not on a Tuesday' }, FOREVER)
+    await assert.rejects(authorizedFetch(node)('http://127.0.0.1:9'), { code: 'ERR_REJECTED', message: /Tuesday/ })
+    assert.throws(() => authorizedFetch(undefined as never), /^TypeError: node must be a PosemeshNode/)
+    assert.throws(() => authorizedFetch(node, { fetch: 1 as never }), /^TypeError: fetch must be a function/)
+    assert.throws(() => authorizedFetch(node, { timeoutMs: -1 }), RangeError)
+  })
+})

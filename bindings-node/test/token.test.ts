@@ -1,0 +1,177 @@
+// Access tokens, against the local DDS.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { describe, it } from 'node:test'
+import { format, inspect } from 'node:util'
+
+import { AbortError, AccessToken, type RegistrationLostEvent } from 'posemesh-node'
+import { HANG_MS, localDds, startNode, until } from './support.js'
+
+const wait = { timeoutMs: HANG_MS }
+const FOREVER = 4294967295
+
+describe('an access token', () => {
+  it('comes after the registration, from one sign-in for all who ask', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'status', code: 503, retryAfter: '0' }, 1)
+    const node = await startNode(t, dds)
+    const refreshed: Date[] = []
+    node.on('tokenRefreshed', ({ expiresAt }) => refreshed.push(expiresAt))
+    assert.equal(node.status().tokenExpiresAt, null)
+
+    const tokens = await Promise.all(Array.from({ length: 1000 }, () => node.accessToken(wait)))
+    tokens.push(await node.accessToken())
+    const [token] = tokens
+    assert.ok(token instanceof AccessToken)
+    assert.ok(await dds.acceptsToken(token.value))
+    assert.equal(new Set(tokens.map(({ value }) => value)).size, 1)
+    assert.ok(token.expiresAt > new Date())
+    const { state, tokenExpiresAt, signInFailures } = node.status()
+    assert.deepEqual([state, signInFailures], ['registered', 0])
+    assert.equal(tokenExpiresAt?.getTime(), Math.floor(token.expiresAt.getTime() / 1000) * 1000)
+    assert.equal((await dds.requests('verify')).length, 1)
+
+    await node.stop()
+    assert.deepEqual(refreshed, [token.expiresAt])
+  })
+
+  it('is not asked for before somebody wants one', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    await node.waitRegistered(wait)
+    await node.stop()
+    assert.deepEqual(await dds.requests('verify'), [])
+  })
+
+  it('is renewed before it expires', async (t) => {
+    const dds = await localDds(t, { tokenLifetimeMs: 2000 })
+    const node = await startNode(t, dds)
+    const first = await node.accessToken(wait)
+    await once(node, 'tokenRefreshed')
+    // One of the two is the renewal.
+    if ((await node.accessToken(wait)).value === first.value) await once(node, 'tokenRefreshed')
+    const second = await node.accessToken(wait)
+    assert.notEqual(second.value, first.value)
+    assert.ok(second.expiresAt > first.expiresAt)
+  })
+
+  it('that is invalidated is replaced, once however many say so', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const first = await node.accessToken(wait)
+    node.invalidateToken('another token')
+    assert.equal((await node.accessToken(wait)).value, first.value)
+
+    const tokens = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => {
+        node.invalidateToken(index % 2 ? first : first.value)
+        return node.accessToken(wait)
+      }),
+    )
+    const second = tokens[0] as AccessToken
+    assert.ok(tokens.every(({ value }) => value === second.value && value !== first.value))
+    node.invalidateToken(first)
+    assert.equal((await node.accessToken(wait)).value, second.value)
+    assert.equal((await dds.requests('verify')).length, 2)
+
+    node.invalidateToken()
+    assert.notEqual((await node.accessToken(wait)).value, second.value)
+    assert.throws(() => node.invalidateToken(1 as never), /^TypeError: token must be an AccessToken or a string/)
+  })
+
+  it('comes after a new registration when DDS has forgotten the node', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const first = await node.accessToken(wait)
+    await dds.forget()
+    assert.ok(!(await dds.acceptsToken(first.value)))
+    const lost = once(node, 'registrationLost') as Promise<[RegistrationLostEvent]>
+    node.invalidateToken(first)
+    const second = await node.accessToken(wait)
+    assert.notEqual(second.value, first.value)
+    const [{ reason, at }] = await lost
+    assert.match(reason, /node not found/)
+    assert.ok(at instanceof Date)
+    assert.equal(node.status().state, 'registered')
+    assert.equal((await dds.requests('register')).length, 2)
+  })
+})
+
+describe('a wait for an access token', () => {
+  it('ends with a refusal, in the words of DDS', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('verify', { fault: 'status', code: 403, body: 'not on a Tuesday' }, FOREVER)
+    const node = await startNode(t, dds)
+    await assert.rejects(node.accessToken(wait), {
+      name: 'PosemeshError',
+      code: 'ERR_REJECTED',
+      message: /not on a Tuesday/,
+    })
+    assert.equal(node.status().signInFailures, 1)
+    assert.equal(node.status().state, 'registered')
+  })
+
+  it('times out, and says what the last sign-in failed with', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('verify', { fault: 'status', code: 503, body: 'closed for lunch' }, FOREVER)
+    const node = await startNode(t, dds)
+    await assert.rejects(node.accessToken({ timeoutMs: 1 }), { name: 'PosemeshError', code: 'ERR_TIMEOUT' })
+    await until(() => node.status().signInFailures > 0)
+    await assert.rejects(node.accessToken({ timeoutMs: 1 }), { code: 'ERR_TIMEOUT', message: /closed for lunch/ })
+  })
+
+  it('is aborted', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('verify', { fault: 'hang' }, FOREVER)
+    const node = await startNode(t, dds)
+    const controller = new AbortController()
+    const aborted = node.accessToken({ signal: controller.signal })
+    const reason = new Error('the user left')
+    controller.abort(reason)
+    await assert.rejects(aborted, (error) => {
+      assert.ok(error instanceof AbortError)
+      assert.equal(error.cause, reason)
+      return true
+    })
+    await assert.rejects(node.accessToken({ signal: AbortSignal.abort() }), { name: 'AbortError' })
+    await assert.rejects(node.accessToken({ timeoutMs: -1 }), RangeError)
+  })
+
+  it('ends with the node', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('verify', { fault: 'hang' }, FOREVER)
+    const node = await startNode(t, dds)
+    const pending = [node.accessToken(), node.accessToken(wait), node.accessToken({ signal: new AbortController().signal })]
+    const settled = Promise.allSettled(pending)
+    await dds.waitForRequests('challenge', 2)
+    await node.stop()
+    for (const result of await settled) {
+      assert.equal(result.status, 'rejected')
+      assert.equal(result.reason.code, 'ERR_STOPPED')
+    }
+    await assert.rejects(node.accessToken(), { code: 'ERR_STOPPED' })
+    assert.throws(() => node.invalidateToken(), { code: 'ERR_STOPPED' })
+  })
+})
+
+describe('the text of an access token', () => {
+  it('shows in no debug print, JSON, copy, event or log', async (t) => {
+    const dds = await localDds(t)
+    const seen: unknown[] = []
+    const node = await startNode(t, dds, { logLevel: 'debug' })
+    node.on('log', (record) => seen.push(record))
+    node.on('tokenRefreshed', (event) => seen.push(event))
+    const token = await node.accessToken(wait)
+    assert.equal(inspect(token), `AccessToken { expiresAt: ${inspect(token.expiresAt)} }`)
+    seen.push(token, format('%s %o %O %j', token, token, token, token), JSON.stringify({ token }), `${token}`)
+    seen.push(structuredClone(token), { ...token }, Object.entries(token))
+    node.invalidateToken(token)
+    const second = await node.accessToken(wait)
+    seen.push(second, node, node.status())
+    await node.stop()
+    seen.push(await node.accessToken().catch((error: unknown) => error))
+    assert.ok(seen.length > 12)
+    const shown = inspect(seen, { depth: null, showHidden: true, getters: true })
+    for (const { value } of [token, second]) assert.ok(!shown.includes(value), shown)
+  })
+})
