@@ -10,8 +10,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use posemesh_dev_dds::DevDds;
+use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 
 /// What a project with high demands sets.
 pub(crate) const WARNINGS: &[&str] =
@@ -200,4 +201,28 @@ impl Dds {
             .env("NODE_VERSION", "1.0.0")
             .env("CALLBACK_BIND", &self.callback_bind)
     }
+}
+
+/// A DDS that answers well most of the time, and then fails, each time in another way.
+pub(crate) fn failing_dds(rounds: u32) -> Dds {
+    let dds = Dds::start();
+    for round in 0..rounds {
+        for (endpoint, shift) in [(Endpoint::Challenge, 0), (Endpoint::Register, 3)] {
+            let fault = match (round + shift) % 10 {
+                0 => Fault::status(503),
+                1 => Fault::Reset,
+                2 => Fault::HalfBody,
+                3 => Fault::Garbage,
+                4 => Fault::NotHttp,
+                5 => Fault::InvalidUtf8,
+                6 => Fault::status(409),
+                7 => Fault::StaleNonce,
+                8 => Fault::Redirect { code: 307, location: "http://127.0.0.1:1/".into() },
+                _ => Fault::Delay(Duration::from_millis(30)),
+            };
+            dds.dds.inject(endpoint, Fault::Delay(Duration::ZERO), 4);
+            dds.dds.inject(endpoint, fault, 1);
+        }
+    }
+    dds
 }
