@@ -104,7 +104,7 @@ pub(crate) struct Inner {
     /// As [`Status::last_healthcheck`], to the nanosecond.
     last_healthcheck: Option<DateTime<Utc>>,
     /// The same on the monotonic clock, for probes of DDS.
-    last_probe: Option<Instant>,
+    last_probe: Option<tokio::time::Instant>,
     /// As [`Signal::probed`].
     probed: bool,
     pub(crate) last_error: Option<Error>,
@@ -341,14 +341,14 @@ impl Store {
     pub(crate) fn touch_healthcheck(&self) {
         self.update_and_tell(|inner| {
             inner.set_healthcheck(Some(Utc::now()));
-            inner.last_probe = Some(Instant::now());
+            inner.last_probe = Some(tokio::time::Instant::now());
             inner.probed = true;
             ((), Some(EventKind::Healthcheck))
         });
     }
 
     /// When DDS last probed the node's health, on the monotonic clock.
-    pub(crate) fn last_probe(&self) -> Option<Instant> {
+    pub(crate) fn last_probe(&self) -> Option<tokio::time::Instant> {
         self.lock().last_probe
     }
 

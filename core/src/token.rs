@@ -122,12 +122,7 @@ impl Grant {
         if lifetime.is_zero() {
             return Err("access_expires_at is not in the future".into());
         }
-        Ok(Held {
-            token: AccessToken(Arc::new(Issued { value, expires_at })),
-            received: Instant::now(),
-            received_at: SystemTime::now(),
-            lifetime,
-        })
+        Ok(Held::new(AccessToken(Arc::new(Issued { value, expires_at })), lifetime))
     }
 }
 
@@ -142,6 +137,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    fn new(token: AccessToken, lifetime: Duration) -> Self {
+        Self { token, received: Instant::now(), received_at: SystemTime::now(), lifetime }
+    }
+
     fn is_good(&self, now: Instant, clock: SystemTime) -> bool {
         let usable = self.lifetime - (self.lifetime / 10).min(MAX_MARGIN);
         // A clock that was set back tells nothing.
@@ -183,7 +182,7 @@ pub(crate) struct Flight {
 }
 
 impl Store {
-    /// The token that is held, if it is good; a few nanoseconds, without a lock. Else waits for one.
+    /// The token that is held, if it is good, without a lock. Else waits for one.
     pub(crate) fn access_token(&self, deadline: Option<std::time::Instant>) -> Result<AccessToken> {
         match self.good_token() {
             Some(token) => Ok(token),
@@ -338,3 +337,6 @@ impl Inner {
         Error::new(ErrorCode::Timeout, format!("no access token in time (status {state}){reason}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ impl Keeper<'_> {
         self.store.forget_refusal();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Which answers to a sign-in are taken, and how long a token is good.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const WALLET: &str = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
+const NODE_ID: &str = "0b5e4f2a-1111-4222-8333-444455556666";
+const TOKEN: &str = "eyJhbGciOi.J9.s3cr3t";
+
+/// 2026-01-02T03:04:05Z
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + secs(1_767_323_045)
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn good() -> Value {
+    json!({
+        "node_id": NODE_ID,
+        "wallet": "0xFDbB6caF01414300c16EA14859fec7736d95355F",
+        "access_token": TOKEN,
+        "access_expires_at": "2026-01-02T04:04:05.5+00:00",
+        "unknown": ["ignored"],
+    })
+}
+
+fn check(answer: &Value, node_id: Option<&str>) -> std::result::Result<Held, String> {
+    let grant: Grant = serde_json::from_value(answer.clone()).expect("fields of the right types");
+    grant.check(&Holder { wallet: WALLET, node_id }, now())
+}
+
+fn refusal(field: &str, value: Value) -> String {
+    let mut answer = good();
+    answer[field] = value;
+    let Err(why) = check(&answer, Some(NODE_ID)) else { panic!("taken: {answer}") };
+    assert!(why.starts_with(field), "{why}");
+    assert!(!why.contains("s3cr3t"), "{why}");
+    why
+}
+
+fn held(lifetime: Duration) -> Held {
+    let issued = Issued { value: Secret::new(TOKEN), expires_at: SystemTime::now() + lifetime };
+    Held::new(AccessToken(Arc::new(issued)), lifetime)
+}
+
+#[test]
+fn a_good_answer_is_taken() {
+    let mut older = good();
+    older["expires_at"] = older["access_expires_at"].take();
+    for (answer, node_id) in [(&good(), Some(NODE_ID)), (&older, None)] {
+        let held = check(answer, node_id).expect("a good answer");
+        assert_eq!(held.token.value(), TOKEN);
+        assert_eq!(held.lifetime, Duration::from_millis(3_600_500));
+        assert_eq!(held.token.expires_at(), now() + held.lifetime);
+    }
+    // Credentials that name no node leave the id to DDS.
+    let mut answer = good();
+    answer["node_id"] = json!("whatever");
+    assert!(check(&answer, None).is_ok());
+}
+
+#[test]
+fn an_answer_for_somebody_else_is_refused() {
+    for wallet in [json!("0x0000000000000000000000000000000000000001"), json!(WALLET[2..]), json!(""), Value::Null] {
+        assert!(refusal("wallet", wallet).contains(WALLET));
+    }
+    for node_id in [json!("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11"), json!(""), Value::Null] {
+        assert!(refusal("node_id", node_id).contains(NODE_ID));
+    }
+}
+
+#[test]
+fn a_token_is_visible_ascii_of_limited_length() {
+    for bad in ["s3cr3t with space", "s3cr3t\n", "s3cr3t\u{0}", "s3cr3t\u{7f}", "s3cr3té"] {
+        assert!(refusal("access_token", json!(bad)).contains("visible ASCII"));
+    }
+    for bad in [String::new(), "s3cr3t".repeat(1366)] {
+        assert!(refusal("access_token", json!(bad)).contains("not 1 to 8192"));
+    }
+    refusal("access_token", Value::Null);
+    let mut longest = good();
+    longest["access_token"] = json!("t".repeat(MAX_TOKEN));
+    assert!(check(&longest, None).is_ok());
+}
+
+#[test]
+fn the_expiry_is_a_time_in_the_future() {
+    for bad in ["2026-01-02T03:04:05Z", "2026-01-02T03:04:04Z", "1969-12-31T23:59:59Z"] {
+        assert!(refusal("access_expires_at", json!(bad)).contains("not in the future"));
+    }
+    for bad in ["", "soon", "1767326645", "2026-01-02", "2026-01-02T04:04:05"] {
+        assert!(refusal("access_expires_at", json!(bad)).contains("not an RFC 3339 time"), "{bad}");
+    }
+    assert!(refusal("access_expires_at", Value::Null).contains("missing"));
+}
+
+#[test]
+fn a_token_is_good_while_both_clocks_say_so() {
+    let hour = held(secs(3600));
+    let (start, clock) = (hour.received, hour.received_at);
+    let good = |monotonic, wall| hour.is_good(start + secs(monotonic), wall);
+    assert!(good(0, clock) && good(3589, clock + secs(3589)));
+    assert!(!good(3590, clock + secs(3590)), "it has to get to where it is used");
+    // The machine slept, or its clock was set forward: it may have expired.
+    assert!(!good(1, clock + secs(3590)));
+    // Its clock was set back: that gives a token no longer life.
+    assert!(good(3589, clock - secs(7200)));
+    assert!(!good(3590, clock - secs(7200)));
+
+    let short = held(secs(2));
+    let good = |millis| {
+        let age = Duration::from_millis(millis);
+        short.is_good(short.received + age, short.received_at + age)
+    };
+    assert!(good(1799) && !good(1800), "the margin is never more than a tenth");
+}
+
+#[test]
+fn no_lifetime_is_too_long() {
+    let eternal = held(Duration::from_secs(250_000_000_000));
+    assert!(eternal.if_good().is_some());
+    assert!(eternal.refresh_in() > secs(170_000_000_000));
+}
+
+#[test]
+fn a_refresh_comes_at_three_quarters_give_or_take() {
+    let hour = held(secs(3600));
+    let times: Vec<_> = (0..1000).map(|_| hour.refresh_in()).collect();
+    let (min, max) = (times.iter().min().expect("1000"), times.iter().max().expect("1000"));
+    assert!((2520..2556).contains(&min.as_secs()), "{min:?}");
+    assert!((2844..=2880).contains(&max.as_secs()), "{max:?}");
+}
+
+#[test]
+fn a_token_is_in_no_debug_print_and_compares_as_text() {
+    let [one, same] = [held(secs(1)).token, held(secs(2)).token];
+    let shown = format!("{one:?}");
+    assert!(shown.contains("[redacted]") && !shown.contains("s3cr3t"), "{shown}");
+    assert_eq!(one, same);
+}
