@@ -4,16 +4,20 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::mpsc;
+use std::sync::{Mutex, RwLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::EventKind;
-use posemesh_node_registration::node::Wait;
+use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::status::State;
 use posemesh_node_registration::token::AccessToken;
-use support::{Events, GUARD, WALLET, start};
+use serde_json::{Value, json};
+use support::{Events, GUARD, KEY, WALLET, start};
 
 fn dds() -> DevDds {
     DevDds::start().expect("a DDS")
@@ -175,4 +179,303 @@ fn a_node_that_dds_has_lost_registers_again_and_gets_its_token() {
         _ => None,
     });
     assert_eq!(expires_at, token.expires_at());
+}
+
+#[test]
+fn a_stop_ends_every_wait_for_a_token() {
+    let dds = dds();
+    dds.inject(Endpoint::Verify, Fault::Hang, u32::MAX);
+    let node = start(&dds, &[]);
+    let later = node.access_token_async().expect("this process");
+    let (done, is_done) = mpsc::channel();
+    let _pending = node.access_token_then(move |token| drop(done.send(token))).expect("the node runs");
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| node.access_token(None));
+        assert!(dds.wait_for_requests(Endpoint::Verify, 1, GUARD), "a sign-in under way");
+        node.stop(GUARD).expect("stops");
+        assert_eq!(code(caller.join().expect("no panic")), ErrorCode::Stopped);
+    });
+    assert_eq!(code(support::runtime().block_on(later)), ErrorCode::Stopped);
+    assert_eq!(code(is_done.try_recv().expect("called before stop has returned")), ErrorCode::Stopped);
+    assert_eq!(node.invalidate_token().expect_err("stopped").code(), ErrorCode::Stopped);
+    assert_eq!(code(node.access_token_then(|_| {}).map(|_| unreachable!())), ErrorCode::Stopped);
+}
+
+/// An answer to a sign-in as DDS gives it, with other fields.
+fn answer(code: u16, fields: &Value) -> Fault {
+    let mut body = json!({
+        "node_id": "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11",
+        "wallet": WALLET,
+        "access_token": "s3cr3t-token",
+        "access_expires_at": "2999-12-31T23:59:59Z",
+    });
+    for (name, value) in fields.as_object().expect("an object") {
+        body[name] = value.clone();
+    }
+    Fault::Answer { code, headers: vec![], body: body.to_string().into() }
+}
+
+#[test]
+fn an_answer_that_is_not_right_is_never_used_and_never_repeated() {
+    support::logged();
+    let garbage = |body: &str| Fault::Answer { code: 200, headers: vec![], body: body.into() };
+    let cases = [
+        (answer(200, &json!({ "wallet": "0x0000000000000000000000000000000000000001" })), "wallet"),
+        (answer(200, &json!({ "access_token": "s3cr3t-token\r\nX-Other: 1" })), "visible ASCII"),
+        (answer(200, &json!({ "access_token": "s3cr3t-token".repeat(700) })), "not 1 to 8192"),
+        (answer(200, &json!({ "access_token": ["s3cr3t-token"] })), "something else than an access token"),
+        (answer(200, &json!({ "access_expires_at": "2020-01-01T00:00:00Z" })), "not in the future"),
+        (answer(200, &json!({ "access_expires_at": "s3cr3t-token" })), "not an RFC 3339 time"),
+        (garbage("{\"access_token\":\"s3cr3t-token\",\"access_tok"), "something else than an access token"),
+        (garbage("\"s3cr3t-token\""), "something else than an access token"),
+        (garbage(&"s3cr3t-token".repeat(6000)), "more than 65536 bytes"),
+        (Fault::HalfBody, "broke off"),
+        (Fault::EndlessBody, "more than 65536 bytes"),
+        (Fault::Reset, "did not answer"),
+        (Fault::status(204), "something else than an access token"),
+    ];
+    for (fault, says) in cases {
+        let dds = dds();
+        dds.inject(Endpoint::Verify, fault, u32::MAX);
+        let node = start(&dds, &[]);
+        let (done, is_done) = mpsc::channel();
+        let _asks = node.access_token_then(move |token| drop(done.send(token))).expect("the node runs");
+        // A loop, for what is waited for shows in the status, and nobody tells of that.
+        while node.status().expect("this process").sign_in_failures == 0 {
+            thread::yield_now();
+        }
+        let error = node.access_token(Some(Duration::ZERO)).expect_err("no token");
+        assert_eq!(error.code(), ErrorCode::Timeout);
+        assert!(error.message().contains(says), "{error}");
+        assert!(!error.message().contains("s3cr3t"), "{error}");
+        assert!(is_done.try_recv().is_err(), "it is worth another try");
+        assert!(!format!("{node:?}").contains("s3cr3t"));
+        node.stop(GUARD).expect("stops");
+    }
+    // The good one differs in nothing but that it is right; the older form is, too.
+    for fields in [json!({}), json!({ "access_expires_at": null, "expires_at": "2999-12-31T23:59:59Z" })] {
+        let dds = dds();
+        dds.inject(Endpoint::Verify, answer(200, &fields), 1);
+        let node = start(&dds, &[]);
+        assert_eq!(node.access_token(Some(GUARD)).expect("a token").value(), "s3cr3t-token");
+        node.stop(GUARD).expect("stops");
+    }
+    assert!(!format!("{:?}", support::logged()).contains("s3cr3t"));
+}
+
+#[test]
+fn credentials_that_name_a_node_want_its_tokens() {
+    let credentials = STANDARD.encode("C3F1D7C2-0a54-4b52-9b8e-6f0a8a2f7d11:in-the-console");
+    for (node_id, good) in
+        [("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11", true), ("00000000-0a54-4b52-9b8e-6f0a8a2f7d11", false)]
+    {
+        let dds = dds();
+        dds.inject(Endpoint::Verify, answer(200, &json!({ "node_id": node_id })), 1);
+        let node = start(&dds, &[("reg_secret", &credentials)]);
+        let token = node.access_token(Some(GUARD)).expect("a token, if not this one");
+        assert_eq!(token.value() == "s3cr3t-token", good);
+    }
+}
+
+#[test]
+fn only_what_says_that_the_node_is_unknown_registers_it_again() {
+    let cases = [
+        (403, "node not found", true),
+        (403, "{\"error\":\"Node Not Found\"}\n", true),
+        (404, "", true),
+        (403, "", false),
+        (403, "wallet not allowed", false),
+        (401, "node not found", false),
+        (400, "node not found", false),
+        (409, "node not found", false),
+    ];
+    for (status, body, lost) in cases {
+        let dds = dds();
+        dds.inject(Endpoint::Verify, refusal(status, body), 1);
+        let node = start(&dds, &[]);
+        let token = node.access_token(Some(GUARD));
+        if lost {
+            assert!(dds.token_is_good(token.expect("a token").value()), "{status} {body}");
+        } else {
+            let error = token.expect_err("refused");
+            assert_eq!(error.code(), ErrorCode::Rejected, "{error}");
+            assert!(error.message().contains(&status.to_string()), "{error}");
+        }
+        let registrations = dds.requests_to(Endpoint::Register).len();
+        assert_eq!(registrations, if lost { 2 } else { 1 }, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
+    const LIFE: Duration = Duration::from_secs(2);
+    let dds = DevDds::builder().token_lifetime(LIFE).start().expect("a DDS");
+    // All of them are there before the first token is.
+    dds.inject(Endpoint::Verify, Fault::Delay(Duration::from_millis(500)), 1);
+    let node = start(&dds, &[]);
+    let events = Events::of(&node);
+    let mut tokens = thread::scope(|scope| {
+        let callers: Vec<_> = (0..1000)
+            .map(|_| {
+                let caller = thread::Builder::new().stack_size(128 * 1024);
+                caller.spawn_scoped(scope, || node.access_token(None)).expect("a thread")
+            })
+            .collect();
+        let token = |caller: thread::ScopedJoinHandle<'_, Result<AccessToken, Error>>| {
+            caller.join().expect("no panic").expect("a token").value().to_owned()
+        };
+        callers.into_iter().map(token).collect::<BTreeSet<_>>()
+    });
+    let refreshed = || {
+        events.next("token", |kind| matches!(kind, EventKind::TokenRefreshed { .. }).then_some(()));
+    };
+    refreshed();
+    // In the lives after it, as tasks.
+    let runtime = support::runtime();
+    for _ in 0..5 {
+        refreshed();
+        runtime.block_on(async {
+            let ask = |_| tokio::spawn(node.access_token_async().expect("this process"));
+            for caller in (0..1000).map(ask).collect::<Vec<_>>() {
+                tokens.insert(caller.await.expect("no panic").expect("a token").value().to_owned());
+            }
+        });
+    }
+    node.stop(GUARD).expect("stops");
+    let sign_ins = dds.requests_to(Endpoint::Verify);
+    let arrivals: Vec<_> = sign_ins.iter().map(|request| request.since_start).collect();
+    for pair in arrivals.windows(2) {
+        assert!(pair[1] - pair[0] >= LIFE.mul_f64(0.7), "{arrivals:?}");
+    }
+    assert!(tokens.len() <= arrivals.len() && arrivals.len() >= 6, "{} of {arrivals:?}", tokens.len());
+}
+
+/// A node and its callers, under a DDS that is restarted again and again and then knows nothing.
+struct Restarts {
+    node: Node,
+    dds: RwLock<Option<DevDds>>,
+    /// What was refused, and then invalidated: nobody may get one of these again.
+    stale: Mutex<BTreeSet<String>>,
+}
+
+impl Restarts {
+    fn new() -> Self {
+        let dds = dds();
+        let node = start(&dds, &[]);
+        Self { node, dds: RwLock::new(Some(dds)), stale: Mutex::default() }
+    }
+
+    fn with_dds<T>(&self, with: impl FnOnce(&DevDds) -> T) -> T {
+        with(self.dds.read().expect("no panics").as_ref().expect("a DDS"))
+    }
+
+    /// What a caller does: asks for a token and uses it, until one is taken.
+    fn use_token(&self) {
+        loop {
+            let stale = self.stale.lock().expect("no panics").clone();
+            let token = self.node.access_token(Some(GUARD)).expect("a token");
+            assert!(!stale.contains(token.value()), "handed out again");
+            if self.with_dds(|dds| dds.token_is_good(token.value())) {
+                return;
+            }
+            self.node.invalidate_token_if(token.value()).expect("the node runs");
+            self.stale.lock().expect("no panics").insert(token.value().to_owned());
+        }
+    }
+
+    /// Restarts DDS while a sign-in is at its challenge, at its verification, or wherever it happens to be.
+    fn round(&self, round: usize) {
+        let at = [Some(Endpoint::Challenge), Some(Endpoint::Verify), None][round % 3];
+        let token = self.node.access_token(Some(GUARD)).expect("a token");
+        let before = self.with_dds(|dds| at.map(|at| dds.requests_to(at).len()));
+        if let Some(at) = at {
+            self.with_dds(|dds| dds.inject(at, Fault::Hang, 1));
+        }
+        self.node.invalidate_token_if(token.value()).expect("the node runs");
+        if let (Some(at), Some(before)) = (at, before) {
+            assert!(self.with_dds(|dds| dds.wait_for_requests(at, before + 1, GUARD)), "a sign-in");
+        }
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| self.use_token());
+            }
+            if let Err(error) = self.node.access_token(Some(Duration::from_millis(1))) {
+                assert_eq!(error.code(), ErrorCode::Timeout, "{error}");
+            }
+            let mut dds = self.dds.write().expect("no panics");
+            let address = dds.take().expect("a DDS").authority().parse().expect("an address");
+            *dds = Some(DevDds::builder().bind(address).start().expect("the port is free again"));
+        });
+        // Whoever came last has used its token; the loss was noticed, and the node came back once.
+        self.use_token();
+        assert_eq!(self.with_dds(|dds| dds.requests_to(Endpoint::Register).len()), 1, "round {round}");
+    }
+}
+
+#[test]
+fn a_hundred_restarts_of_dds_leave_nobody_with_a_stale_token() {
+    // At once, for each round waits out a real pause.
+    thread::scope(|scope| {
+        for node in 0..25 {
+            scope.spawn(move || {
+                let restarts = Restarts::new();
+                for round in node..node + 4 {
+                    restarts.round(round);
+                }
+                restarts.node.stop(GUARD).expect("stops");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_dds_that_falls_silent_has_lost_the_node() {
+    let dds = dds();
+    let node = start(&dds, &[("callback_bind", "127.0.0.1:0"), ("healthcheck_ttl_secs", "1")]);
+    let address = node.callback_address().expect("this process").expect("a callback server");
+    dds.set_node_url(Some(format!("http://{address}"))).expect("on loopback");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    let events = Events::of(&node);
+    for registrations in 2..4 {
+        assert_eq!(dds.probe_health().expect("a node"), 200);
+        let reason = events.next("loss", |kind| match kind {
+            EventKind::RegistrationLost { reason } => Some(reason.clone()),
+            _ => None,
+        });
+        assert!(reason.contains("has not probed this node for 1 s"), "{reason}");
+        events.until_state(State::Registered);
+        assert_eq!(dds.requests_to(Endpoint::Register).len(), registrations);
+    }
+}
+
+#[test]
+fn no_token_and_no_credential_is_in_anything_a_node_tells() {
+    support::logged();
+    let credentials = STANDARD.encode("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11:in-the-console");
+    let dds = DevDds::builder().token_lifetime(Duration::from_secs(2)).start().expect("a DDS");
+    let node = start(&dds, &[("reg_secret", &credentials)]);
+    let events = Events::of(&node);
+    let mut secrets = vec![KEY.to_owned(), credentials, "in-the-console".into()];
+    let mut told = String::new();
+    for fault in
+        [None, Some(refusal(503, "")), Some(refusal(403, "no")), Some(refusal(403, "node not found"))]
+    {
+        if let Some(fault) = fault {
+            dds.inject(Endpoint::Verify, fault, 1);
+        }
+        let token = loop {
+            match node.access_token(Some(GUARD)) {
+                Ok(token) => break token,
+                Err(error) => told += &format!("{error} {error:?}"),
+            }
+        };
+        told += &format!("{token:?} {node:?} {:?}", node.status());
+        secrets.push(token.value().to_owned());
+        node.invalidate_token_if(token.value()).expect("the node runs");
+    }
+    node.stop(GUARD).expect("stops");
+    told += &format!("{:?} {:?}", events.rest(), support::logged());
+    for secret in secrets {
+        assert!(!told.contains(&secret), "{secret} in {told}");
+    }
 }

@@ -64,7 +64,9 @@ fn a_good_answer_is_taken() {
 
 #[test]
 fn an_answer_for_somebody_else_is_refused() {
-    for wallet in [json!("0x0000000000000000000000000000000000000001"), json!(WALLET[2..]), json!(""), Value::Null] {
+    for wallet in
+        [json!("0x0000000000000000000000000000000000000001"), json!(WALLET[2..]), json!(""), Value::Null]
+    {
         assert!(refusal("wallet", wallet).contains(WALLET));
     }
     for node_id in [json!("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11"), json!(""), Value::Null] {
