@@ -113,6 +113,17 @@ fn nodes_are_listed_refused_and_forgotten() {
 }
 
 #[test]
+fn tokens_are_looked_at() {
+    let remote = Remote::start();
+    let wallet = Wallet::new(1);
+    wallet.register(&remote.0);
+    let token = wallet.token(&remote.0).json()["access_token"].clone();
+    let good = |token: Value| remote.call("POST", "token", &json!({ "token": token }).to_string()).json();
+    assert_eq!(good(token), json!({ "good": true }));
+    assert_eq!(good(json!("made up")), json!({ "good": false }));
+}
+
+#[test]
 fn challenges_are_bent_and_straightened() {
     let remote = Remote::start();
     remote.post("challenge", json!({ "version": "2" }));

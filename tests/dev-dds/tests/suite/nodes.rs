@@ -35,6 +35,10 @@ fn the_clock_can_be_wrong() {
     let before = SystemTime::now();
     let issued_at = time(&Wallet::new(1).challenge(&dds)["issuedAt"]);
     assert!((before - hour..=SystemTime::now() - hour).contains(&issued_at));
+
+    let head = Wallet::new(1).register(&dds).head;
+    let date = |seconds| httpdate::fmt_http_date(before - hour + Duration::from_secs(seconds));
+    assert!((0..60).any(|late| head.contains(&date(late).to_lowercase())), "{head}");
 }
 
 #[test]
@@ -158,6 +162,29 @@ fn an_unknown_or_forgotten_node_gets_none() {
     wallet.register(&dds);
     assert_eq!(wallet.token(&dds).status, 200);
     assert_eq!(dds.nodes()[0].registrations, 1);
+}
+
+#[test]
+fn a_token_is_good_until_it_expires_or_its_node_is_lost() {
+    let dds = DevDds::start().unwrap();
+    let wallets = [Wallet::new(1), Wallet::new(2)];
+    let token = |dds: &DevDds, wallet: &Wallet| {
+        wallet.register(dds);
+        wallet.token(dds).json()["access_token"].as_str().unwrap().to_owned()
+    };
+    let tokens = wallets.each_ref().map(|wallet| token(&dds, wallet));
+    let good = || tokens.each_ref().map(|token| dds.token_is_good(token));
+    assert_eq!(good(), [true, true]);
+    dds.forget(&wallets[0].address());
+    assert_eq!(good(), [false, true]);
+    wallets[0].register(&dds);
+    assert_eq!(good(), [false, true]);
+    dds.forget_all();
+    assert_eq!(good(), [false, false]);
+    assert!(!dds.token_is_good("made up"));
+
+    let short = DevDds::builder().token_lifetime(Duration::ZERO).start().unwrap();
+    assert!(!short.token_is_good(&token(&short, &wallets[0])));
 }
 
 #[test]
