@@ -1,5 +1,4 @@
-//! The README: its two examples of the crate it replaces run, its commands work, its option table is the real
-//! one.
+//! The README: its examples run, its commands work, its option table is the real one.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fmt::Write as _;
@@ -13,7 +12,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use posemesh_dev_dds::{DevDds, Endpoint};
-use posemesh_node_registration::config::OPTIONS;
+use posemesh_node_registration::config::{Config, OPTIONS};
+use posemesh_node_registration::node::Node;
 use posemesh_node_registration::state;
 use tokio::net::TcpListener;
 
@@ -34,6 +34,14 @@ mod registration {
     }
 }
 
+mod token {
+    include!("readme/token.rs");
+
+    pub(crate) fn run(node: &Node, service: impl Fn(&str) -> u16) -> Result<u16> {
+        ask(node, service)
+    }
+}
+
 const README: &str = include_str!("../../README.md");
 const EXAMPLE_KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
 const GUARD: Duration = Duration::from_secs(60);
@@ -44,7 +52,11 @@ fn root() -> PathBuf {
 
 #[test]
 fn it_shows_the_examples_that_run_here() {
-    for example in [include_str!("readme/routes.rs"), include_str!("readme/registration.rs")] {
+    for example in [
+        include_str!("readme/routes.rs"),
+        include_str!("readme/registration.rs"),
+        include_str!("readme/token.rs"),
+    ] {
         assert!(
             README.contains(&format!("```rust\n{example}```\n")),
             "not in the README as it is:\n{example}"
@@ -133,6 +145,29 @@ async fn serve(listener: TcpListener, app: Router) {
         let (stream, _) = listener.accept().await.unwrap();
         let service = TowerToHyperService::new(app.clone());
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+/// A service takes the token, or, when DDS has lost the node meanwhile, the next one.
+#[test]
+fn the_token_example_runs() {
+    let dds = DevDds::start().unwrap();
+    let mut config = Config::new();
+    for (name, value) in [
+        ("dds_base_url", dds.url().as_str()),
+        ("reg_secret", "credentials"),
+        ("secp256k1_privhex", EXAMPLE_KEY),
+        ("node_version", "1.0.0"),
+        ("capabilities", "/example/v1"),
+    ] {
+        config.set(name, value).unwrap();
+    }
+    let node = Node::start(&config).unwrap();
+    let service = |token: &str| if dds.token_is_good(token) { 200 } else { 401 };
+    for registrations in 1..=2 {
+        assert_eq!(token::run(&node, service), Ok(200));
+        assert_eq!(dds.requests_to(Endpoint::Register).len(), registrations);
+        dds.forget_all();
     }
 }
 
