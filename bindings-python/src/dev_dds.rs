@@ -49,6 +49,7 @@ impl DevDds {
 #[pymethods]
 impl DevDds {
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords to whoever calls it")]
     fn new(
         py: Python<'_>,
         node_url: Option<String>,
@@ -56,6 +57,8 @@ impl DevDds {
         credentials: Option<String>,
         callback: &str,
         health_interval: Option<f64>,
+        token_lifetime: f64,
+        clock_offset: i32,
     ) -> PyResult<Self> {
         let callback = match callback {
             "after_answer" => Callback::AfterAnswer,
@@ -65,12 +68,15 @@ impl DevDds {
         };
         let health_interval =
             health_interval.map(Duration::try_from_secs_f64).transpose().map_err(invalid)?;
+        let token_lifetime = Duration::try_from_secs_f64(token_lifetime).map_err(invalid)?;
         let builder = LocalDds::builder()
             .node_url(node_url)
             .secret(secret)
             .credentials(credentials)
             .callback(callback)
-            .health_interval(health_interval);
+            .health_interval(health_interval)
+            .token_lifetime(token_lifetime)
+            .clock_offset_secs(clock_offset);
         let dds = py.detach(|| builder.start()).map_err(io_error)?;
         Ok(Self { dds: Some(dds), process: process::id() })
     }
@@ -155,6 +161,10 @@ impl DevDds {
             (node.wallet, node.node_id, node.version, node.capabilities, node.registrations)
         };
         Ok(self.dds()?.nodes().into_iter().map(row).collect())
+    }
+
+    fn token_is_good(&self, token: &str) -> PyResult<bool> {
+        Ok(self.dds()?.token_is_good(token))
     }
 
     fn forget_all(&self) -> PyResult<()> {

@@ -75,6 +75,12 @@ fn to_python<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyAny>>
             events.getattr("AttemptFailed")?.call1((at, dropped, error, retry_in.as_secs_f64()))
         }
         EventKind::Healthcheck => events.getattr("HealthChecked")?.call1((at, dropped)),
+        EventKind::TokenRefreshed { expires_at } => {
+            events.getattr("TokenRefreshed")?.call1((at, dropped, *expires_at))
+        }
+        EventKind::RegistrationLost { reason } => {
+            events.getattr("RegistrationLost")?.call1((at, dropped, reason.as_str()))
+        }
         other => Err(PyRuntimeError::new_err(format!("an event that Python has no class for: {other:?}"))),
     }
 }

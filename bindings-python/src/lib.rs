@@ -12,6 +12,7 @@ mod event;
 mod log;
 mod node;
 mod status;
+mod token;
 mod wait;
 
 // No class here needs the GIL for its safety: all are frozen, and what changes is behind locks and atomics.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use posemesh_node_registration::error::Error;
 use posemesh_node_registration::node::Node as CoreNode;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -10,6 +11,7 @@ use crate::config::Config;
 use crate::error::{run, run_detached};
 use crate::event::Listeners;
 use crate::status;
+use crate::token;
 use crate::wait::{self, PendingWait};
 
 /// What `posemesh_node.Node` and `posemesh_node.AsyncNode` stand on.
@@ -41,7 +43,9 @@ impl Node {
         let (now, last_error) = run(py, || Ok((node.status()?, node.last_error()?)))?;
         // The two are not read at once; the status decides whether there is an error.
         let last_error = now.last_error.and(last_error);
-        status::to_python(py, &now, last_error.as_ref())
+        let persistence_error =
+            now.persistence_error.map(|code| Error::new(code, "the state cannot be kept in state_dir"));
+        status::to_python(py, &now, last_error.as_ref(), persistence_error.as_ref())
     }
 
     /// False after a stop, and in a forked child.
@@ -74,12 +78,48 @@ impl Node {
 
     /// Waits for a registration, or for a secret.
     fn wait(&self, py: Python<'_>, secret: bool, timeout: Option<f64>) -> PyResult<()> {
-        wait::interruptible(py, self.core(), wait::what(secret), wait::timeout(timeout)?)
+        let (node, what, timeout) = (self.core(), wait::what(secret), wait::timeout(timeout)?);
+        let wait = run_detached(py, || node.wait_async(what))?;
+        // At last it may come true in that instant, or the core words the error.
+        wait::interruptible(py, wait, timeout, || node.wait(what, Some(Duration::ZERO)))
     }
 
     /// As `wait`, but calls `done` on the dispatcher thread, with `None` or the exception to raise.
     fn wait_then(&self, py: Python<'_>, secret: bool, done: Py<PyAny>) -> PyResult<PendingWait> {
-        wait::then(py, self.core(), wait::what(secret), done)
+        let (node, what) = (self.core(), wait::what(secret));
+        let done = wait::tell(done, |py, ()| Ok(py.None().into_bound(py)));
+        PendingWait::begin(py, || node.wait_then(what, done))
+    }
+
+    /// Waits for an access token.
+    fn access_token<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let (node, timeout) = (self.core(), wait::timeout(timeout)?);
+        let wait = run_detached(py, || node.access_token_async())?;
+        let token = wait::interruptible(py, wait, timeout, || node.access_token(Some(Duration::ZERO)))?;
+        token::to_python(py, token)
+    }
+
+    /// The access token that is at hand; `None` when there is something to wait for.
+    fn access_token_at_hand<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let node = self.core();
+        let wait = run_detached(py, || node.access_token_async())?;
+        wait::at_once(py, wait)?.map(|token| token::to_python(py, token)).transpose()
+    }
+
+    /// As `access_token`, but calls `done` on the dispatcher thread, with the token or the exception to raise.
+    fn access_token_then(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<PendingWait> {
+        let node = self.core();
+        let done = wait::tell(done, token::to_python);
+        PendingWait::begin(py, || node.access_token_then(done))
+    }
+
+    /// Drops the access token; with a `value` only if it is this one.
+    fn invalidate_token(&self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
+        let node = self.core();
+        run_detached(py, || match value {
+            Some(value) => node.invalidate_token_if(value),
+            None => node.invalidate_token(),
+        })
     }
 
     /// Tells `listener` every event, on the dispatcher thread, until it is removed or the node stops.

@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use posemesh_node_registration::error::{Error, ErrorCode, Result};
-use posemesh_node_registration::node::{self, Node, Wait};
+use posemesh_node_registration::node::{self, Wait};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -31,44 +31,69 @@ pub(crate) fn what(secret: bool) -> Wait {
     if secret { Wait::Secret } else { Wait::Registered }
 }
 
-/// Waits as [`Node::wait`] does, and ends with the exception of a signal handler: `KeyboardInterrupt`.
+/// What there is without waiting.
+pub(crate) fn at_once<T: Send>(
+    py: Python<'_>,
+    wait: impl Future<Output = Result<T>> + Send,
+) -> PyResult<Option<T>> {
+    run_detached(py, || poll(pin!(wait), Waker::noop()))
+}
+
+fn poll<T>(wait: Pin<&mut impl Future<Output = Result<T>>>, waker: &Waker) -> Result<Option<T>> {
+    match wait.poll(&mut Context::from_waker(waker)) {
+        Poll::Ready(result) => result.map(Some),
+        Poll::Pending => Ok(None),
+    }
+}
+
+/// Waits for what `wait` brings, and ends with the exception of a signal handler: `KeyboardInterrupt`. When
+/// the time is over, `at_last` tells how it ends.
 ///
 /// A condition variable sleeps through signals, but reading from a socket does not. So the thread reads from
 /// one that the wait's waker writes to. Nothing is polled, and neither the GIL nor the dispatcher is needed to
 /// wake it, whatever a callback is doing.
-pub(crate) fn interruptible(
+pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
-    node: &Node,
-    what: Wait,
+    wait: impl Future<Output = Result<T>> + Send,
     timeout: Option<Duration>,
-) -> PyResult<()> {
+    at_last: impl Fn() -> Result<T> + Sync,
+) -> PyResult<T> {
     let is_main_thread = is_main_thread(py)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut wait = pin!(wait);
+    let mut poll = |waker: &Waker| {
+        let result = poll(wait.as_mut(), waker);
+        if result.is_err() && exit_has_begun() && !is_main_thread {
+            park_for_ever();
+        }
+        result
+    };
+    // Most often it has come true already: that takes no sockets.
+    if let Some(value) = run_detached(py, || poll(Waker::noop()))? {
+        return Ok(value);
+    }
     let (woken, bell) = run_detached(py, pair)?;
     let waker = Waker::from(Arc::new(Bell(bell)));
-    let mut wait = pin!(run_detached(py, || node.wait_async(what))?);
-    let mut until_a_signal = || -> Result<ControlFlow<()>> {
+    let mut until_a_signal = || -> Result<ControlFlow<T>> {
         loop {
-            if let Poll::Ready(result) = wait.as_mut().poll(&mut Context::from_waker(&waker)) {
-                if result.is_err() && exit_has_begun() && !is_main_thread {
-                    park_for_ever();
-                }
-                return result.map(ControlFlow::Break);
+            if let Some(value) = poll(&waker)? {
+                return Ok(ControlFlow::Break(value));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                // It came true in this instant, or the core words the error.
-                return node.wait(what, left).map(ControlFlow::Break);
+                return at_last().map(ControlFlow::Break);
             }
             if sleep(&woken, left)? == Slept::Interrupted {
                 return Ok(ControlFlow::Continue(()));
             }
         }
     };
-    while run_detached(py, &mut until_a_signal)?.is_continue() {
-        py.check_signals()?;
+    loop {
+        match run_detached(py, &mut until_a_signal)? {
+            ControlFlow::Break(value) => return Ok(value),
+            ControlFlow::Continue(()) => py.check_signals()?,
+        }
     }
-    Ok(())
 }
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
@@ -123,6 +148,16 @@ fn sleep(mut woken: &UnixStream, left: Option<Duration>) -> Result<Slept> {
 #[pyclass(frozen, module = "posemesh_node._native")]
 pub(crate) struct PendingWait(Mutex<Option<node::PendingWait>>);
 
+impl PendingWait {
+    pub(crate) fn begin(
+        py: Python<'_>,
+        begin: impl FnOnce() -> Result<node::PendingWait> + Send,
+    ) -> PyResult<Self> {
+        let pending = run_detached(py, begin)?;
+        Ok(Self(Mutex::new(Some(pending))))
+    }
+}
+
 #[pymethods]
 impl PendingWait {
     /// Ends the wait. Its callback is not called any more, unless that has begun.
@@ -132,14 +167,18 @@ impl PendingWait {
     }
 }
 
-/// Calls `done` with `None` or an exception, on the dispatcher thread.
-pub(crate) fn then(py: Python<'_>, node: &Node, what: Wait, done: Py<PyAny>) -> PyResult<PendingWait> {
-    let done = move |result: Result<()>| {
+/// What calls `done` with the value that a wait brings, or with the exception, on the dispatcher thread.
+pub(crate) fn tell<T: 'static>(
+    done: Py<PyAny>,
+    to_python: for<'py> fn(Python<'py>, T) -> PyResult<Bound<'py, PyAny>>,
+) -> impl FnOnce(Result<T>) + Send + 'static {
+    move |result| {
         callback::call(&done, |py| {
-            let error = result.err().map(|error| exception_object(py, &error)).transpose()?;
-            Ok((error.map(Bound::unbind),))
+            let outcome = match result {
+                Ok(value) => to_python(py, value)?,
+                Err(error) => exception_object(py, &error)?,
+            };
+            Ok((outcome.unbind(),))
         });
-    };
-    let pending = run_detached(py, || node.wait_then(what, done))?;
-    Ok(PendingWait(Mutex::new(Some(pending))))
+    }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import uvloop
 
 from posemesh_node import Node
 from posemesh_node.testing import LocalDds
+from service import Service
 
 GUARD = 60.0
 """Seconds after which something hangs. No test comes near it."""
@@ -45,6 +47,12 @@ def node(dds: LocalDds) -> Iterator[Node]:
         yield node
 
 
+@pytest.fixture
+def service(dds: LocalDds) -> Iterator[Service]:
+    with Service(dds) as service:
+        yield service
+
+
 def environment(dds: LocalDds, **more: str) -> dict[str, str]:
     """The environment of a process whose `Node.from_env()` registers at `dds`."""
     options = dds.options()
@@ -58,6 +66,12 @@ def environment(dds: LocalDds, **more: str) -> dict[str, str]:
         "NODE_VERSION": "1.0.0",
         **more,
     }
+
+
+def free_address() -> str:
+    """A port that is free now: where a DDS has to know it before the node does."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return "{}:{}".format(*free.getsockname())
 
 
 class Program:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +18,7 @@ from posemesh_node import (
     HealthChecked,
     Node,
     NodeTimeoutError,
+    RejectedError,
     SecretChanged,
     State,
     StatusChanged,
@@ -66,21 +67,41 @@ async def test_errors_come_out_of_the_await() -> None:
         await AsyncNode.from_env(node_version="one")
 
 
+async def test_an_access_token(node: AsyncNode, dds: LocalDds) -> None:
+    tokens = await asyncio.gather(*(node.access_token(timeout=GUARD) for _ in range(100)))
+    assert len(set(tokens)) == 1
+    assert await node.access_token() == tokens[0]
+    assert node.status().token_expires_at is not None
+    assert len(dds.requests("verify")) == 1
+
+    node.invalidate_token(tokens[0])
+    # Refused meanwhile: by the sign-in that is due now.
+    dds.inject("verify", Fault.status(403, body="not today"), times=None)
+    with pytest.raises(RejectedError, match="not today"):
+        await node.access_token(timeout=GUARD)
+
+
 async def test_timeouts(hanging: AsyncNode) -> None:
-    for timeout in (0, 0.01):
-        with pytest.raises(TimeoutError) as caught:
-            await hanging.wait_registered(timeout)
-        assert isinstance(caught.value, NodeTimeoutError)
+    waits: list[Callable[[float], Awaitable[object]]] = [hanging.wait_registered, hanging.access_token]
+    for wait in waits:
+        for timeout in (0, 0.01):
+            with pytest.raises(TimeoutError) as caught:
+                await wait(timeout)
+            assert isinstance(caught.value, NodeTimeoutError)
 
 
 async def test_a_thousand_waits_need_no_thread(hanging: AsyncNode) -> None:
     before = threading.active_count()
-    waits = [asyncio.ensure_future(hanging.wait_registered()) for _ in range(1000)]
+    waits = [asyncio.ensure_future(hanging.wait_registered()) for _ in range(500)]
+    tokens = [asyncio.ensure_future(hanging.access_token()) for _ in range(500)]
     await asyncio.sleep(0)
     assert threading.active_count() == before
     await hanging.stop()
-    results = await asyncio.gather(*waits, return_exceptions=True)
-    assert {type(result) for result in results} == {StoppedError}
+    for results in (
+        await asyncio.gather(*waits, return_exceptions=True),
+        await asyncio.gather(*tokens, return_exceptions=True),
+    ):
+        assert {type(result) for result in results} == {StoppedError}
 
 
 async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> None:
@@ -91,6 +112,8 @@ async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> Non
         await wait
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(hanging.wait_secret(), 0.01)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(hanging.access_token(), 0.01)
     # The node has not noticed.
     assert hanging.status().running
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import Program, environment
+from conftest import Program, environment, free_address
 from posemesh_node.testing import LocalDds
+from service import Service
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -52,7 +52,7 @@ BLOCKS = [
 
 
 def test_the_readme_has_code() -> None:
-    assert len(BLOCKS) >= 6
+    assert len(BLOCKS) >= 9
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
@@ -60,11 +60,9 @@ def test_the_readmes_code_runs(number: int, run: Callable[..., Program], tmp_pat
     (tmp_path / "block.py").write_text(BLOCKS[number])
     secret = tmp_path / "secret"
     secret.write_text("a-credential")
-    # A port that is free now: the DDS has to know it before the node does.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = "{}:{}".format(*free.getsockname())
-    with LocalDds(node_url=f"http://{address}") as dds:
-        env = environment(dds, REG_SECRET_FILE=str(secret), CALLBACK_BIND=address)
+    address = free_address()
+    with LocalDds(node_url=f"http://{address}") as dds, Service(dds) as service:
+        env = environment(dds, REG_SECRET_FILE=str(secret), CALLBACK_BIND=address, SERVICE_URL=service.url)
         del env["REG_SECRET"]
         code, _, err = run(str(tmp_path / "block.py"), env=env).end()
     assert code == 0, err

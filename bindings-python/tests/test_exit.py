@@ -73,6 +73,25 @@ async def main():
 
 asyncio.run(main())
 """,
+    "a pending asyncio access token": """
+import asyncio
+from posemesh_node import AsyncNode
+
+async def main():
+    global node, wait
+    node = await AsyncNode.from_env()
+    wait = asyncio.ensure_future(node.access_token())
+    await asyncio.sleep(0)
+    wait._log_destroy_pending = False
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+""",
+    "an access token": """
+from posemesh_node import Node
+node = Node.from_env()
+token = node.access_token()
+""",
     "a logging handler": """
 import io, logging
 from posemesh_node import Node
@@ -86,6 +105,7 @@ from posemesh_node import Node
 node = Node.from_env()
 for _ in range(3):
     threading.Thread(target=node.wait_secret, daemon=True).start()
+    threading.Thread(target=node.access_token, daemon=True).start()
     threading.Thread(target=list, args=(node.events(),), daemon=True).start()
 node.wait_registered()
 """,
@@ -106,7 +126,7 @@ def test_all_exits_are_good_and_quiet(state: str) -> None:
     def once(_: int) -> tuple[int, bytes, bytes]:
         # One each: it is the wallet's only node there.
         with LocalDds() as dds:
-            if state == "registering":
+            if state in ("registering", "a pending asyncio access token"):
                 dds.inject("challenge", Fault.hang(), times=None)
             done = subprocess.run(
                 [sys.executable, "-c", STATES[state]],

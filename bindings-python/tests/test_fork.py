@@ -43,6 +43,8 @@ def test_a_childs_calls_on_its_parents_node(node: Node) -> None:
             node.stop,
             node.wait_registered,
             node.wait_secret,
+            node.access_token,
+            node.invalidate_token,
             node.events,
             lambda: node.sign(b"x"),
             lambda: node.wallet_address,

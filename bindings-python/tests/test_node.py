@@ -25,6 +25,7 @@ from posemesh_node import (
     NodeTimeoutError,
     PosemeshError,
     RejectedError,
+    Role,
     State,
     StoppedError,
     UnavailableError,
@@ -48,6 +49,8 @@ def test_it_registers_and_gets_a_secret(node: Node, dds: LocalDds) -> None:
     assert status.registered_at.tzinfo is timezone.utc
     assert (status.attempts, status.consecutive_failures) == (1, 0)
     assert (status.last_error, status.next_attempt_in, status.last_healthcheck) == (None, None, None)
+    assert (status.role, status.persistence_error) == (Role.LEADER, None)
+    assert (status.token_expires_at, status.sign_in_failures, status.clock_skew) == (None, 0, timedelta(0))
     assert dds.nodes()[0].capabilities == ("/test/v1",)
 
 
@@ -58,6 +61,7 @@ def test_a_status_is_a_value(node: Node) -> None:
     assert status == node.status()
     assert dataclasses.asdict(status)["state"] == "registered"
     assert f"{status.state}" == status.state == "registered"
+    assert f"{status.role}" == status.role == "leader"
     with pytest.raises(dataclasses.FrozenInstanceError):
         status.attempts = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 

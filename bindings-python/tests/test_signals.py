@@ -40,7 +40,13 @@ node.stop()
 
 @pytest.mark.parametrize(
     "wait",
-    ["node.wait_registered()", "node.wait_secret(3600)", "next(stream)", "dds.wait_for_requests('verify', 1, 3600)"],
+    [
+        "node.wait_registered()",
+        "node.wait_secret(3600)",
+        "node.access_token(3600)",
+        "next(stream)",
+        "dds.wait_for_requests('verify', 1, 3600)",
+    ],
 )
 def test_it_ends_a_wait(wait: str, run: Callable[..., Program]) -> None:
     program = run("-c", PROGRAM.format(wait=wait))

@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+import requests
+
 import posemesh_node
+import posemesh_node.httpx
+import posemesh_node.requests
 from posemesh_node import (
+    AccessToken,
     AsyncNode,
     AttemptFailed,
     ConfigError,
@@ -21,10 +27,13 @@ from posemesh_node import (
     NodeTimeoutError,
     Options,
     PosemeshError,
+    RegistrationLost,
+    Role,
     SecretChanged,
     State,
     Status,
     StatusChanged,
+    TokenRefreshed,
 )
 from posemesh_node.testing import Fault, LocalDds
 
@@ -50,6 +59,7 @@ def sync() -> None:
         callback_bind="127.0.0.1:0",
         max_retry=3,
         ca_file=Path("ca.pem"),
+        state_dir=Path("state"),
     )
     assert_type(node, Node)
     assert_type(Node.from_env(), Node)
@@ -61,6 +71,17 @@ def sync() -> None:
     assert_type(node.status().registered_at, datetime | None)
     assert_type(node.status().last_error, PosemeshError | None)
     assert_type(node.status().next_attempt_in, float | None)
+    assert_type(node.status().role, Role)
+    assert_type(node.status().persistence_error, PosemeshError | None)
+    assert_type(node.status().token_expires_at, datetime | None)
+    assert_type(node.status().clock_skew, timedelta)
+    token = node.access_token(timeout=5)
+    assert_type(token, AccessToken)
+    assert_type(token.value, str)
+    assert_type(token.expires_at, datetime)
+    node.invalidate_token()
+    node.invalidate_token(token)
+    node.invalidate_token(token.value)
     assert_type(node.wait_secret(timeout=5), str)
     assert_type(node.read_secret(), str | None)
     assert_type(node.callback_address, str | None)
@@ -83,6 +104,8 @@ async def asynchronous() -> None:
     async with await AsyncNode.start(**required()) as node:
         assert_type(node, AsyncNode)
         assert_type(await node.wait_secret(), str)
+        assert_type(await node.access_token(timeout=5), AccessToken)
+        httpx.AsyncClient(auth=posemesh_node.httpx.NodeAuth(node))
         assert_type(node.status(), Status)
         events: AsyncIterator[Event] = node.events()
         async for event in events:
@@ -97,8 +120,12 @@ def exhaustive(event: Event) -> str:
         return str(event.version)
     if isinstance(event, AttemptFailed):
         return f"{event.error.name} {event.retry_in}"
-    if isinstance(event, HealthChecked):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(event, HealthChecked):
         return "health"
+    if isinstance(event, TokenRefreshed):
+        return event.expires_at.isoformat()
+    if isinstance(event, RegistrationLost):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return event.reason
     assert_never(event)
 
 
@@ -108,6 +135,11 @@ def errors(error: PosemeshError) -> None:
     as_builtin: TimeoutError = NodeTimeoutError("")
     also: ValueError = ConfigError("")
     print(as_builtin, also)
+
+
+def authentication(node: Node) -> None:
+    httpx.Client(auth=posemesh_node.httpx.NodeAuth(node, timeout=None))
+    requests.Session().auth = posemesh_node.requests.NodeAuth(node, timeout=5)
 
 
 def testing() -> None:
@@ -124,6 +156,8 @@ def mistakes() -> None:
     Node.from_env(callback_policy="closed")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     node = Node.from_env()
     node.status().attempts = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    node.invalidate_token(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AccessToken("", datetime.now()).value = ""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     node.wait_registered("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with LocalDds() as dds:
         dds.inject("nothing", Fault.hang())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

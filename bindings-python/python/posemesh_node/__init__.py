@@ -6,7 +6,8 @@
         node.wait_registered(timeout=30)
 
 ``Node`` is for programs with threads, ``AsyncNode`` for asyncio. What goes wrong is a PosemeshError. The
-library logs to ``logging.getLogger("posemesh_node")``. ``posemesh_node.testing`` has a local DDS.
+library logs to ``logging.getLogger("posemesh_node")``. ``posemesh_node.httpx`` and ``posemesh_node.requests``
+send the node's access token along; ``posemesh_node.testing`` has a local DDS.
 """
 
 from __future__ import annotations
@@ -36,11 +37,22 @@ from ._node import Node
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._aio import AsyncEventStream, AsyncNode
-    from ._events import AttemptFailed, Event, EventStream, HealthChecked, SecretChanged, StatusChanged
+    from ._events import (
+        AttemptFailed,
+        Event,
+        EventStream,
+        HealthChecked,
+        RegistrationLost,
+        SecretChanged,
+        StatusChanged,
+        TokenRefreshed,
+    )
     from ._options import Options, Overrides
-    from ._status import State, Status
+    from ._status import Role, State, Status
+    from ._token import AccessToken
 
 __all__ = [
+    "AccessToken",
     "AlreadyRunningError",
     "AsyncEventStream",
     "AsyncNode",
@@ -61,12 +73,15 @@ __all__ = [
     "Overrides",
     "PanicError",
     "PosemeshError",
+    "RegistrationLost",
     "RejectedError",
+    "Role",
     "SecretChanged",
     "State",
     "Status",
     "StatusChanged",
     "StoppedError",
+    "TokenRefreshed",
     "UnavailableError",
     "WouldDeadlockError",
     "__version__",
@@ -76,6 +91,7 @@ __all__ = [
 
 # What needs asyncio, dataclasses or typing is imported by the first one who asks for it.
 _LAZY = {
+    "AccessToken": "_token",
     "AsyncEventStream": "_aio",
     "AsyncNode": "_aio",
     "AttemptFailed": "_events",
@@ -84,10 +100,13 @@ _LAZY = {
     "HealthChecked": "_events",
     "Options": "_options",
     "Overrides": "_options",
+    "RegistrationLost": "_events",
+    "Role": "_status",
     "SecretChanged": "_events",
     "State": "_status",
     "Status": "_status",
     "StatusChanged": "_events",
+    "TokenRefreshed": "_events",
 }
 
 

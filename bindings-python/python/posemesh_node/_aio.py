@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import _native
+from ._errors import PosemeshError
 from ._events import Event, Stream
 from ._node import NodeBase, held_secret, start_native
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     else:
         from typing_extensions import Self, Unpack
 
-    from ._errors import PosemeshError
     from ._events import Listener
     from ._options import Options, Overrides
+    from ._token import AccessToken
 
 __all__ = ["AsyncEventStream", "AsyncNode"]
+
+_T = TypeVar("_T")
 
 
 class AsyncNode(NodeBase):
@@ -64,36 +67,26 @@ class AsyncNode(NodeBase):
 
         Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
         """
-        await self._wait(False, timeout)
+        await wait(self._native, False, timeout)
 
     async def wait_secret(self, timeout: float | None = None) -> str:
         """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
 
         Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
         """
-        await self._wait(True, timeout)
+        await wait(self._native, True, timeout)
         return held_secret(self._native)
 
-    async def _wait(self, secret: bool, timeout: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        # The error is its result: as an exception that a cancelled wait never takes, asyncio would log it.
-        finished: asyncio.Future[PosemeshError | None] = loop.create_future()
+    async def access_token(self, timeout: float | None = None) -> AccessToken:
+        """An access token, for the services behind DDS; without a timeout waits for as long as it takes.
 
-        def settle(error: PosemeshError | None) -> None:
-            if not finished.done():
-                finished.set_result(error)
+        The first call signs in, once the node is registered. From then on a token is kept at hand and renewed in
+        the background, so later calls do not wait, and however many wait, there is one sign-in.
 
-        pending = self._native.wait_then(secret, lambda error: _call_soon(loop, settle, error))
-        try:
-            await asyncio.wait((finished,), timeout=timeout)
-            if not finished.done():
-                # It came true in this instant, or the native half words the error.
-                self._native.wait(secret, 0)
-            elif (error := finished.result()) is not None:
-                raise error
-        finally:
-            pending.cancel()
-            finished.cancel()
+        Raises NodeTimeoutError, RejectedError when DDS refuses to sign the node in, or StoppedError when the node
+        stops meanwhile.
+        """
+        return await access_token(self._native, timeout)
 
     def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
@@ -163,6 +156,50 @@ class AsyncEventStream(Stream, AsyncIterator[Event]):
 
     def _wake(self) -> None:
         _call_soon(self._loop, self._ready.set)
+
+
+async def wait(native: _native.Node, secret: bool, timeout: float | None) -> None:
+    """Wait as ``Node`` does, but leave the event loop free."""
+    await _called_back(
+        lambda done: native.wait_then(secret, done),
+        # It came true in this instant, or the native half words the error.
+        lambda: native.wait(secret, 0),
+        timeout,
+    )
+
+
+async def access_token(native: _native.Node, timeout: float | None) -> AccessToken:
+    """Wait for an access token as ``Node`` does, but leave the event loop free."""
+    token = native.access_token_at_hand()
+    if token is not None:
+        return token
+    return await _called_back(native.access_token_then, lambda: native.access_token(0), timeout)
+
+
+async def _called_back(
+    begin: Callable[[Callable[[_T | PosemeshError], object]], _native.PendingWait],
+    at_last: Callable[[], _T],
+    timeout: float | None,
+) -> _T:
+    """Wait for what ``begin`` calls back with. When the time is over, ``at_last`` tells how it ends."""
+    loop = asyncio.get_running_loop()
+    # The error is its result: as an exception that a cancelled wait never takes, asyncio would log it.
+    finished: asyncio.Future[_T | PosemeshError] = loop.create_future()
+
+    def settle(outcome: _T | PosemeshError) -> None:
+        if not finished.done():
+            finished.set_result(outcome)
+
+    pending = begin(lambda outcome: _call_soon(loop, settle, outcome))
+    try:
+        await asyncio.wait((finished,), timeout=timeout)
+        outcome = finished.result() if finished.done() else at_last()
+    finally:
+        pending.cancel()
+        finished.cancel()
+    if isinstance(outcome, PosemeshError):
+        raise outcome
+    return outcome
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:

@@ -28,8 +28,10 @@ __all__ = [
     "Event",
     "EventStream",
     "HealthChecked",
+    "RegistrationLost",
     "SecretChanged",
     "StatusChanged",
+    "TokenRefreshed",
 ]
 
 
@@ -77,7 +79,25 @@ class HealthChecked(_Event):
     """DDS probed the callback server."""
 
 
-Event: TypeAlias = Union[StatusChanged, SecretChanged, AttemptFailed, HealthChecked]
+@dataclass(frozen=True)
+class TokenRefreshed(_Event):
+    """A new access token is held; ``access_token`` gives it out."""
+
+    expires_at: datetime
+    """When it expires (UTC), by DDS's clock."""
+
+
+@dataclass(frozen=True)
+class RegistrationLost(_Event):
+    """DDS does not know the node any more. The node registers again by itself."""
+
+    reason: str
+    """How that was noticed, with DDS's own words."""
+
+
+Event: TypeAlias = Union[
+    StatusChanged, SecretChanged, AttemptFailed, HealthChecked, TokenRefreshed, RegistrationLost
+]
 """Any event of a node."""
 
 Listener = TypeVar("Listener", bound=Callable[[Event], object])

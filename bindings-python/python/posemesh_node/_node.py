@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._events import EventStream, Listener, Stream
     from ._options import Options, Overrides
     from ._status import Status
+    from ._token import AccessToken
 
 __all__ = ["Node"]
 
@@ -50,6 +51,17 @@ class NodeBase:
         waits for the new registration.
         """
         self._native.rearm()
+
+    def invalidate_token(self, token: AccessToken | str | None = None) -> None:
+        """Drop the access token that is held; the next one is on its way.
+
+        Tell it which ``token`` a service has refused: it is dropped only if it is still the one that is held, so
+        that many callers who were refused with the same one cause one sign-in. Without a ``token``, whichever is
+        held is dropped.
+        """
+        from ._token import AccessToken
+
+        self._native.invalidate_token(token.value if isinstance(token, AccessToken) else token)
 
     def sign(self, message: bytes) -> str:
         """Sign bytes with the node's key as a wallet does (EIP-191 ``personal_sign``).
@@ -174,6 +186,17 @@ class Node(NodeBase):
         """
         self._native.wait(True, timeout)
         return held_secret(self._native)
+
+    def access_token(self, timeout: float | None = None) -> AccessToken:
+        """An access token, for the services behind DDS; without a timeout waits for as long as it takes.
+
+        The first call signs in, once the node is registered. From then on a token is kept at hand and renewed in
+        the background, so later calls do not wait, and however many wait, there is one sign-in.
+
+        Raises NodeTimeoutError, RejectedError when DDS refuses to sign the node in, or StoppedError when the node
+        stops meanwhile. Ctrl-C ends it.
+        """
+        return self._native.access_token(timeout)
 
     def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.

@@ -7,11 +7,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from ._errors import PosemeshError
 
-__all__ = ["State", "Status"]
+__all__ = ["Role", "State", "Status"]
 
 
 class State(str, Enum):
@@ -25,6 +25,19 @@ class State(str, Enum):
 
     REGISTERED = "registered"
     """Registered: there is nothing to do until the node is re-armed."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Role(str, Enum):
+    """Which part a node has among the processes that share its ``state_dir``."""
+
+    LEADER = "leader"
+    """It registers and has the callback server. Without a ``state_dir`` every node does."""
+
+    FOLLOWER = "follower"
+    """Another process does, and this node shows what that one has. It takes over when that one ends."""
 
     def __str__(self) -> str:
         return self.value
@@ -63,3 +76,21 @@ class Status:
 
     next_attempt_in: float | None
     """Seconds until the next attempt, while the node waits for one."""
+
+    role: Role
+    """Which part the node has among the processes that share its ``state_dir``."""
+
+    persistence_error: PosemeshError | None = field(compare=False)
+    """Why the state cannot be kept in ``state_dir`` at present; the node goes on in memory meanwhile."""
+
+    token_expires_at: datetime | None
+    """When the access token that is held expires (UTC, to the second, by DDS's clock)."""
+
+    sign_in_failures: int
+    """Sign-ins for an access token that failed since the last success."""
+
+    clock_skew: timedelta
+    """How far DDS's clock is ahead of this machine's; negative when it is behind.
+
+    DDS tells its time in whole seconds: this is zero as long as nothing contradicts that.
+    """

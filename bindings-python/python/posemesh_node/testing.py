@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         from typing_extensions import Self, Unpack
 
     from ._options import Options, Overrides
+    from ._token import AccessToken
 
 __all__ = ["PRIVATE_KEY", "Answer", "Endpoint", "Fault", "LocalDds", "RegisteredNode", "Request"]
 
@@ -188,7 +189,8 @@ class LocalDds:
 
     ``node_url`` is where the node's callback server is; without one, the node is not called back. ``secret``
     is what it is then sent, instead of a new one each time. With ``credentials``, no other ``reg_secret`` is
-    accepted. ``health_interval`` is in seconds; without one, health is not probed.
+    accepted. ``health_interval`` is in seconds; without one, health is not probed. ``token_lifetime`` is how many
+    seconds an access token is good. ``clock_offset`` is how many seconds its clock is ahead of this machine's.
     """
 
     def __init__(
@@ -199,9 +201,11 @@ class LocalDds:
         credentials: str | None = None,
         callback: Literal["after_answer", "before_answer", "never"] = "after_answer",
         health_interval: float | None = None,
+        token_lifetime: float = 3600.0,
+        clock_offset: int = 0,
     ) -> None:
         self._native: _native.DevDds | None = _native.DevDds(
-            node_url, secret, credentials, callback, health_interval
+            node_url, secret, credentials, callback, health_interval, token_lifetime, clock_offset
         )
         self._url = self._native.url()
 
@@ -279,8 +283,15 @@ class LocalDds:
             for wallet, node_id, version, capabilities, registrations in self._dds.nodes()
         ]
 
+    def token_is_good(self, token: AccessToken | str) -> bool:
+        """Whether an access token is good, as a service behind DDS finds out.
+
+        It was issued here, has not expired, and its node has not been forgotten since.
+        """
+        return self._dds.token_is_good(token if isinstance(token, str) else token.value)
+
     def forget_nodes(self) -> None:
-        """Lose every node, as a DDS does that was set up anew."""
+        """Lose every node, as a DDS does that was set up anew. Their access tokens are no good any more."""
         self._dds.forget_all()
 
     def close(self) -> None:

@@ -1,0 +1,96 @@
+"""A service that a node's access token is for."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+from posemesh_node.testing import LocalDds
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that the service got."""
+
+    method: str
+    path: str
+    token: str | None
+    body: bytes
+
+
+class Service:
+    """An HTTP server on loopback. It answers 401 to a request without a good token."""
+
+    def __init__(self, dds: LocalDds) -> None:
+        self.calls: list[Call] = []
+        self.refused: set[str] = set()
+        """Tokens that are no good, whatever the DDS says."""
+        self.refuses_all = False
+        self.status = 200
+        self.redirects: dict[str, str] = {}
+        """From a path to where its requests shall go."""
+
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # Else each answer waits for an acknowledgement.
+            disable_nagle_algorithm = True
+
+            def answer(self) -> None:
+                scheme, _, token = self.headers.get("authorization", "").partition(" ")
+                call = Call(self.command, self.path, token if scheme == "Bearer" else None, self.read_body())
+                service.calls.append(call)
+                location = service.redirects.get(self.path)
+                if not service.takes(call.token):
+                    self.send_response(401)
+                elif location is not None:
+                    self.send_response(307)
+                    self.send_header("Location", location)
+                else:
+                    self.send_response(service.status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            do_GET = do_POST = answer
+
+            def read_body(self) -> bytes:
+                if self.headers.get("transfer-encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("content-length", 0)))
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
+            def log_message(self, format: str, *args: object) -> None: ...
+
+        self._dds = dds
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # Who keeps a connection open must not keep it from closing.
+        self._server.block_on_close = False
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def takes(self, token: str | None) -> bool:
+        if token is None or token in self.refused or self.refuses_all:
+            return False
+        return self._dds.token_is_good(token)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -1,0 +1,205 @@
+"""Access tokens."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from queue import SimpleQueue
+
+import pytest
+
+from conftest import GUARD
+from posemesh_node import (
+    AccessToken,
+    Event,
+    Node,
+    NodeTimeoutError,
+    RegistrationLost,
+    RejectedError,
+    StoppedError,
+    TokenRefreshed,
+)
+from posemesh_node.testing import Fault, LocalDds
+
+
+def listen(node: Node) -> Callable[[type], Event]:
+    """What waits for the next event of a class."""
+    heard: SimpleQueue[Event] = SimpleQueue()
+    node.on_event(heard.put)
+
+    def next_of(cls: type) -> Event:
+        while not isinstance(event := heard.get(timeout=GUARD), cls):
+            pass
+        return event
+
+    return next_of
+
+
+def test_a_token_and_its_expiry(node: Node, dds: LocalDds) -> None:
+    assert node.status().token_expires_at is None
+    next_of = listen(node)
+    token = node.access_token(timeout=GUARD)
+    assert token.value
+    assert timedelta(0) < token.expires_at - datetime.now(timezone.utc) <= timedelta(hours=1)
+    assert node.access_token() == token
+    assert len(dds.requests("verify")) == 1
+    assert dds.token_is_good(token) and dds.token_is_good(token.value) and not dds.token_is_good("another")
+
+    refreshed = next_of(TokenRefreshed)
+    assert isinstance(refreshed, TokenRefreshed) and refreshed.expires_at == token.expires_at
+    status = node.status()
+    assert status.token_expires_at == token.expires_at.replace(microsecond=0)
+    assert status.sign_in_failures == 0
+    assert status.clock_skew == timedelta(0)
+
+
+def test_a_token_shows_only_where_it_is_asked_for() -> None:
+    token = AccessToken("do-not-show-me", datetime(2030, 1, 1, tzinfo=timezone.utc))
+    for shown in (repr(token), str(token), f"{token}", repr([token]), repr({"token": token})):
+        assert "do-not-show-me" not in shown
+        assert "2030" in shown
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        token.value = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_token_is_a_value() -> None:
+    token = AccessToken("a", datetime(2030, 1, 1, tzinfo=timezone.utc))
+    for same in (copy.copy(token), pickle.loads(pickle.dumps(token))):
+        assert same == token and same.value == "a" and hash(same) == hash(token)
+    assert token != dataclasses.replace(token, value="b")
+
+
+def test_it_waits_for_the_registration(dds: LocalDds) -> None:
+    dds.inject("register", Fault.status(503))
+    with Node.start(**dds.options()) as node:
+        assert node.access_token(timeout=GUARD).value
+        assert len(dds.requests("register")) == 2
+
+
+def test_many_threads_need_one_sign_in(node: Node, dds: LocalDds) -> None:
+    barrier = threading.Barrier(32)
+
+    def ask(_: int) -> AccessToken:
+        barrier.wait(GUARD)
+        return node.access_token(timeout=GUARD)
+
+    with ThreadPoolExecutor(32) as pool:
+        assert len(set(pool.map(ask, range(32)))) == 1
+    assert len(dds.requests("verify")) == 1
+
+
+def test_it_is_renewed_in_time() -> None:
+    with LocalDds(token_lifetime=2) as dds, Node.start(**dds.options()) as node:
+        next_of = listen(node)
+        first = node.access_token(timeout=GUARD)
+        next_of(TokenRefreshed)
+        # Nobody asks for it.
+        second = next_of(TokenRefreshed)
+        assert isinstance(second, TokenRefreshed) and second.expires_at > first.expires_at
+        assert node.access_token(timeout=GUARD).value != first.value
+
+
+def test_it_has_a_timeout(dds: LocalDds) -> None:
+    dds.inject("verify", Fault.status(503), times=None)
+    with Node.start(**dds.options()) as node:
+        node.wait_registered(timeout=GUARD)
+        for timeout in (0, 0.01):
+            with pytest.raises(NodeTimeoutError, match="token"):
+                node.access_token(timeout)
+        with pytest.raises(ValueError, match="negative"):
+            node.access_token(-1)
+
+
+def test_a_refusal_is_told_at_once(node: Node, dds: LocalDds) -> None:
+    dds.inject("verify", Fault.status(403, body="not today"), times=None)
+    with pytest.raises(RejectedError, match="not today"):
+        node.access_token(timeout=GUARD)
+    assert node.status().sign_in_failures == 1
+
+
+def test_a_stop_ends_the_wait(node: Node, dds: LocalDds) -> None:
+    dds.inject("verify", Fault.hang(), times=None)
+    with ThreadPoolExecutor(4) as pool:
+        waits = [pool.submit(node.access_token) for _ in range(4)]
+        dds.wait_for_requests("verify")
+        node.stop()
+        assert [type(wait.exception(GUARD)) for wait in waits] == [StoppedError] * 4
+    for call in (node.access_token, node.invalidate_token):
+        with pytest.raises(StoppedError):
+            call()
+
+
+def test_invalidating_brings_another(node: Node, dds: LocalDds) -> None:
+    first = node.access_token(timeout=GUARD)
+    node.invalidate_token(first)
+    second = node.access_token(timeout=GUARD)
+    assert second.value != first.value
+    node.invalidate_token(second.value)
+    third = node.access_token(timeout=GUARD)
+    assert third.value != second.value
+    node.invalidate_token()
+    fourth = node.access_token(timeout=GUARD)
+    assert fourth.value != third.value
+    assert len(dds.requests("verify")) == 4
+
+    for another in (first, first.value, "another"):
+        node.invalidate_token(another)
+    assert node.access_token(timeout=GUARD) == fourth
+    with pytest.raises(TypeError):
+        node.invalidate_token(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_many_who_were_refused_cause_one_sign_in(node: Node, dds: LocalDds) -> None:
+    token = node.access_token(timeout=GUARD)
+    barrier = threading.Barrier(16)
+
+    def refused(_: int) -> AccessToken:
+        barrier.wait(GUARD)
+        node.invalidate_token(token)
+        return node.access_token(timeout=GUARD)
+
+    with ThreadPoolExecutor(16) as pool:
+        fresh = set(pool.map(refused, range(16)))
+    assert len(fresh) == 1 and token not in fresh
+    assert len(dds.requests("verify")) == 2
+
+
+def test_a_dds_that_has_forgotten_the_node(node: Node, dds: LocalDds) -> None:
+    next_of = listen(node)
+    stale = node.access_token(timeout=GUARD)
+    dds.forget_nodes()
+    node.invalidate_token(stale)
+    assert not dds.token_is_good(stale)
+    assert dds.token_is_good(node.access_token(timeout=GUARD))
+    lost = next_of(RegistrationLost)
+    assert isinstance(lost, RegistrationLost) and "node not found" in lost.reason
+    assert dds.nodes()[0].registrations == 1
+    assert len(dds.requests("register")) == 2
+
+
+def test_a_dds_that_has_stopped_probing() -> None:
+    with LocalDds() as dds:
+        options = dds.options(callback_bind="127.0.0.1:0", healthcheck_ttl_secs=1)
+        with Node.start(**options) as node:
+            next_of = listen(node)
+            node.wait_registered(timeout=GUARD)
+            dds.set_node_url(f"http://{node.callback_address}")
+            assert dds.probe_health() == 200
+            lost = next_of(RegistrationLost)
+            assert isinstance(lost, RegistrationLost) and "prob" in lost.reason
+            dds.wait_for_requests("register", 2)
+
+
+@pytest.mark.parametrize("offset", [3600, -3600])
+def test_the_clock_of_the_dds(offset: int) -> None:
+    with LocalDds(clock_offset=offset) as dds, Node.start(**dds.options()) as node:
+        token = node.access_token(timeout=GUARD)
+        skew = node.status().clock_skew
+        assert abs(skew - timedelta(seconds=offset)) < timedelta(minutes=5)
+        # It is good for an hour by the clock of the DDS.
+        assert timedelta(0) < token.expires_at - (datetime.now(timezone.utc) + skew) <= timedelta(hours=1, minutes=5)
