@@ -1,31 +1,32 @@
 //! Calls from the core's dispatcher thread into Python.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
 
-/// How far the end of the interpreter has come.
-static EXIT: AtomicU8 = AtomicU8::new(NOT_YET);
-const NOT_YET: u8 = 0;
-const BEGUN: u8 = 1;
-/// From here on no thread of ours may attach: CPython kills or hangs a thread that asks for the GIL during
+/// The thread that ends the interpreter, once that has begun.
+static EXITING: OnceLock<ThreadId> = OnceLock::new();
+/// Set when no thread of ours may attach any more: CPython kills or hangs a thread that asks for the GIL during
 /// finalization, and an abi3 build cannot ask older versions whether that has begun.
-const NO_CALLBACKS: u8 = 2;
+static NO_CALLBACKS: AtomicBool = AtomicBool::new(false);
 
-/// The interpreter is about to end: the package's `atexit` handler runs.
+/// The interpreter is about to end: the package's `atexit` handler runs, on this thread.
 #[pyfunction]
 pub(crate) fn begin_exit() {
-    EXIT.store(BEGUN, Ordering::SeqCst);
+    EXITING.get_or_init(|| thread::current().id());
 }
 
 /// Lets no callback into Python from here on.
 #[pyfunction]
 pub(crate) fn end_callbacks() {
-    EXIT.store(NO_CALLBACKS, Ordering::SeqCst);
+    NO_CALLBACKS.store(true, Ordering::SeqCst);
 }
 
-pub(crate) fn exit_has_begun() -> bool {
-    EXIT.load(Ordering::SeqCst) != NOT_YET
+/// Whether the interpreter is about to end, and this thread will not see it.
+pub(crate) fn is_left_behind() -> bool {
+    EXITING.get().is_some_and(|exiting| *exiting != thread::current().id())
 }
 
 /// Calls `callback` with the arguments that `arguments` makes. There is nobody to raise an exception to: it
@@ -34,7 +35,7 @@ pub(crate) fn call<A>(callback: &Py<PyAny>, arguments: impl for<'py> FnOnce(Pyth
 where
     A: for<'py> pyo3::call::PyCallArgs<'py>,
 {
-    if EXIT.load(Ordering::SeqCst) == NO_CALLBACKS {
+    if NO_CALLBACKS.load(Ordering::SeqCst) {
         return;
     }
     Python::try_attach(|py| {

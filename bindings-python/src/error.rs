@@ -38,7 +38,11 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 pub(crate) fn exception_object<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
-    py.import("posemesh_node._errors")?.getattr("from_code")?.call1((error.code().number(), error.message()))
+    // No function of the package's: it would be Python code, see `dataclass`.
+    let errors = py.import("posemesh_node._errors")?;
+    let internal = errors.getattr("InternalError")?;
+    let class = errors.getattr("CLASSES")?.call_method1("get", (error.code().number(), internal))?;
+    class.call1((error.message(),))
 }
 
 /// Number and name of every error code.

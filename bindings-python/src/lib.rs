@@ -6,6 +6,7 @@
 mod callback;
 mod config;
 mod crypto;
+mod dataclass;
 mod dev_dds;
 mod error;
 mod event;

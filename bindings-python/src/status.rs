@@ -7,7 +7,13 @@ use posemesh_node_registration::status::{State, Status};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::dataclass::Class;
 use crate::error::exception_object;
+
+static STATUS: Class = Class::new("posemesh_node._status", "Status");
+static STATE: Class = Class::new("posemesh_node._status", "State");
+static ROLE: Class = Class::new("posemesh_node._status", "Role");
+static TIMEDELTA: Class = Class::new("datetime", "timedelta");
 
 /// `last_error` and `persistence_error` are what the status names only the codes of.
 pub(crate) fn to_python<'py>(
@@ -17,8 +23,6 @@ pub(crate) fn to_python<'py>(
     persistence_error: Option<&Error>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let exception = |error: Option<&Error>| error.map(|error| exception_object(py, error)).transpose();
-    let classes = py.import("posemesh_node._status")?;
-    // By name: there are more of them than a tuple can have here.
     let fields = PyDict::new(py);
     fields.set_item("state", state(py, status.state)?)?;
     fields.set_item("running", status.running)?;
@@ -30,16 +34,21 @@ pub(crate) fn to_python<'py>(
     fields.set_item("consecutive_failures", status.consecutive_failures)?;
     fields.set_item("last_error", exception(last_error)?)?;
     fields.set_item("next_attempt_in", status.next_attempt_in().map(|left| left.as_secs_f64()))?;
-    fields.set_item("role", classes.getattr("Role")?.call1((status.role.name(),))?)?;
+    fields.set_item("role", member(py, &ROLE, status.role.name())?)?;
     fields.set_item("persistence_error", exception(persistence_error)?)?;
     fields.set_item("token_expires_at", status.token_expires_at.map(since_epoch))?;
     fields.set_item("sign_in_failures", status.sign_in_failures)?;
     fields.set_item("clock_skew", timedelta(py, status.clock_skew_ms)?)?;
-    classes.getattr("Status")?.call((), Some(&fields))
+    STATUS.make(py, &fields)
 }
 
 pub(crate) fn state<'py>(py: Python<'py>, state: State) -> PyResult<Bound<'py, PyAny>> {
-    py.import("posemesh_node._status")?.getattr("State")?.call1((state.name(),))
+    member(py, &STATE, state.name())
+}
+
+/// The member of an `Enum`, from the dictionary that calling the class would look into.
+fn member<'py>(py: Python<'py>, class: &Class, value: &str) -> PyResult<Bound<'py, PyAny>> {
+    class.get(py)?.getattr("_value2member_map_")?.get_item(value)
 }
 
 /// PyO3 makes an aware `datetime` in UTC of it.
@@ -49,6 +58,5 @@ fn since_epoch(seconds: u64) -> SystemTime {
 
 fn timedelta(py: Python<'_>, milliseconds: i64) -> PyResult<Bound<'_, PyAny>> {
     let (days, seconds, microseconds) = (0, 0, 0);
-    let class = py.import("datetime")?.getattr("timedelta")?;
-    class.call1((days, seconds, microseconds, milliseconds))
+    TIMEDELTA.get(py)?.call1((days, seconds, microseconds, milliseconds))
 }

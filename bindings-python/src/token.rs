@@ -2,8 +2,15 @@
 
 use posemesh_node_registration::token::AccessToken;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::dataclass::Class;
+
+static ACCESS_TOKEN: Class = Class::new("posemesh_node._token", "AccessToken");
 
 pub(crate) fn to_python<'py>(py: Python<'py>, token: AccessToken) -> PyResult<Bound<'py, PyAny>> {
-    let class = py.import("posemesh_node._token")?.getattr("AccessToken")?;
-    class.call1((token.value(), token.expires_at()))
+    let fields = PyDict::new(py);
+    fields.set_item("value", token.value())?;
+    fields.set_item("expires_at", token.expires_at())?;
+    ACCESS_TOKEN.make(py, &fields)
 }

@@ -13,7 +13,7 @@ use posemesh_node_registration::node::{self, Wait};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::callback::{self, exit_has_begun};
+use crate::callback::{self, is_left_behind};
 use crate::error::{exception_object, run_detached};
 
 /// Seconds as Python gives them. `None`: no limit, or one that no clock can hold.
@@ -58,12 +58,11 @@ pub(crate) fn interruptible<T: Send>(
     timeout: Option<Duration>,
     at_last: impl Fn() -> Result<T> + Sync,
 ) -> PyResult<T> {
-    let is_main_thread = is_main_thread(py)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut wait = pin!(wait);
     let mut poll = |waker: &Waker| {
         let result = poll(wait.as_mut(), waker);
-        if result.is_err() && exit_has_begun() && !is_main_thread {
+        if result.is_err() && is_left_behind() {
             park_for_ever();
         }
         result
@@ -94,12 +93,6 @@ pub(crate) fn interruptible<T: Send>(
             ControlFlow::Continue(()) => py.check_signals()?,
         }
     }
-}
-
-fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
-    let threading = py.import("threading")?;
-    let main = threading.call_method0("main_thread")?.getattr("ident")?;
-    main.eq(threading.call_method0("get_ident")?)
 }
 
 /// What a daemon thread gets for a wait that the end of the interpreter ends. An exception would be printed

@@ -109,6 +109,24 @@ for _ in range(3):
     threading.Thread(target=list, args=(node.events(),), daemon=True).start()
 node.wait_registered()
 """,
+    "daemon threads that never rest": """
+import threading
+from posemesh_node import Node, PosemeshError
+
+node = Node.from_env()
+node.access_token()
+
+def for_ever(call, *arguments):
+    while True:
+        try:
+            call(*arguments)
+        except PosemeshError:
+            pass
+
+for call in (node.status, node.access_token, node.read_secret):
+    threading.Thread(target=for_ever, args=(call,), daemon=True).start()
+threading.Thread(target=for_ever, args=(node.wait_secret, 0), daemon=True).start()
+""",
     "a signal handler that exits": """
 import os, signal, sys
 from posemesh_node import Node

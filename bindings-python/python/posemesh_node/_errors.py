@@ -132,7 +132,7 @@ class PanicError(InternalError):
     name = "ERR_PANIC"
 
 
-_CLASSES: dict[int, type[PosemeshError]] = {
+CLASSES: dict[int, type[PosemeshError]] = {
     cls.code: cls
     for cls in (
         InvalidArgumentError,
@@ -151,8 +151,4 @@ _CLASSES: dict[int, type[PosemeshError]] = {
         InternalError,
     )
 }
-
-
-def from_code(code: int, message: str) -> PosemeshError:
-    """Make the exception for an error of the native half, which calls this."""
-    return _CLASSES.get(code, InternalError)(message)
+"""The class for each code, for the native half. A code that is not here is an InternalError."""

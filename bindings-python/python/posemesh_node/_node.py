@@ -30,6 +30,8 @@ class NodeBase:
     """What ``Node`` and ``AsyncNode`` have in common: everything that does not wait."""
 
     def __init__(self, native: _native.Node) -> None:
+        # The native half makes objects of these two, and must not be the one who imports them.
+        from . import _status, _token  # pyright: ignore[reportUnusedImport]
         from ._exit import stop_at_exit
 
         self._native = native
