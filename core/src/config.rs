@@ -296,10 +296,12 @@ pub static OPTIONS: &[ConfigOption] = &[
         default: None,
         required: false,
         secret: false,
-        expects: "not to be set: this version keeps its state in memory only",
-        help: "A directory for state that outlives the process; not available in this version.",
-        // Taking it and keeping nothing would be a lie that shows after the first restart.
-        apply: |_, _| Err(Invalid::value("is not supported by this version")),
+        expects: "the path of a directory for this node alone, on a disk of this machine; made if missing",
+        help: "A directory for state that outlives the process and is shared by the processes of a node.",
+        apply: |config, value| {
+            config.state_dir = Some(PathBuf::from(value));
+            Ok(())
+        },
     },
     ConfigOption {
         name: "ca_file",
@@ -395,6 +397,7 @@ pub struct Config {
     healthcheck_ttl: Option<Duration>,
     siwe_domain: SiweDomain,
     siwe_format: SiweFormat,
+    state_dir: Option<PathBuf>,
     ca_file: Option<PathBuf>,
     allow_insecure_http: bool,
 }
@@ -417,6 +420,7 @@ pub(crate) struct Settings {
     pub(crate) healthcheck_ttl: Option<Duration>,
     pub(crate) siwe_domain: SiweDomain,
     pub(crate) siwe_format: SiweFormat,
+    pub(crate) state_dir: Option<PathBuf>,
     pub(crate) ca_file: Option<PathBuf>,
 }
 
@@ -444,6 +448,7 @@ impl Config {
             healthcheck_ttl: None,
             siwe_domain: SiweDomain::default(),
             siwe_format: SiweFormat::default(),
+            state_dir: None,
             ca_file: None,
             allow_insecure_http: false,
         };
@@ -572,6 +577,7 @@ impl Config {
             healthcheck_ttl: self.healthcheck_ttl,
             siwe_domain: self.siwe_domain.clone(),
             siwe_format: self.siwe_format,
+            state_dir: self.state_dir.clone(),
             ca_file: self.ca_file.clone(),
         })
     }

@@ -141,7 +141,12 @@ async fn receive(callback: &Callback, request: Request) -> Result<(), (StatusCod
         return Err((StatusCode::FORBIDDEN, "id is not the node that the registration credentials name"));
     }
     let length = call.secret.len();
-    match callback.store.accept_secret(callback.policy, Secret::new(call.secret)) {
+    let acceptance = callback.store.accept_secret(callback.policy, Secret::new(call.secret));
+    if !matches!(acceptance, Acceptance::Refused(_)) {
+        // DDS does not send it again after the answer.
+        callback.store.settled().await;
+    }
+    match acceptance {
         Acceptance::New(version) => {
             log!(Info, "http", "node secret received from DDS ({length} bytes, version {version})");
             Ok(())

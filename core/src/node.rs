@@ -21,14 +21,20 @@ use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
 use crate::runtime::{OwnThread, Runtime};
 use crate::secret::Secret;
-use crate::state::Store;
-use crate::status::Status;
+use crate::state::{Shared, Store};
+use crate::status::{Role, Status};
 use crate::token::{AccessToken, run_token_keeper};
 
 pub use crate::state::Wait;
 
 /// How long dropping a node waits for its end.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first pause before a node that takes over tries again to bind its callback address. The port of a
+/// process that has just died may be taken for a moment longer. Each further pause is twice as long.
+const BIND_PAUSE: Duration = Duration::from_millis(5);
+/// A port that is taken for longer than this is reported.
+const BIND_PATIENCE: Duration = Duration::from_millis(500);
+const MAX_BIND_PAUSE: Duration = Duration::from_secs(30);
 
 /// A node that registers with DDS and stays registered, until it is stopped.
 ///
@@ -48,7 +54,6 @@ struct Inner {
     store: Arc<Store>,
     settings: Arc<Settings>,
     wallet: String,
-    callback_address: Option<SocketAddr>,
     life: Mutex<Life>,
     ended: Condvar,
 }
@@ -104,25 +109,28 @@ impl Node {
         let settings = Arc::new(config.settings()?);
         let wallet = crypto::derive_eth_address(&settings.key);
         let identity = Identity::claim(&wallet, &settings)?;
-        let listener = settings.callback_bind.as_deref().map(bind).transpose()?;
-        let callback_address = listener.as_ref().map(local_address).transpose()?;
-
         let runtime = Runtime::acquire()?;
+        let _context = runtime.handle().enter();
         let client = runtime.http_clients().get(&settings)?;
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
+        let shared = settings.state_dir.as_deref();
+        let shared = shared.map(|path| Shared::join(path, &wallet, &settings, &store)).transpose()?;
+        let (mut shared, role) = shared.map_or((None, Role::Leader), |(shared, role)| (Some(shared), role));
+        let server = match &settings.callback_bind {
+            Some(address) if role == Role::Leader => Some(serve(bind(address)?, &store, &settings)?),
+            _ => None,
+        };
+        if let (Some(shared), Role::Leader) = (&mut shared, role) {
+            shared.announce();
+        }
         drop(store.events().replace(subscription));
         store.set_running();
 
-        let server = listener.map(|listener| {
-            let _context = runtime.handle().enter();
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
-            Ok::<_, Error>(Server::new(listener, callback(&store, &settings)))
-        });
-        let server = server.transpose()?;
-
         let (stop, asked_to_stop) = oneshot::channel::<()>();
         let (running, done) = gate();
-        let task = run(Arc::clone(&store), Arc::clone(&settings), client, server, asked_to_stop);
+        let task =
+            Task { store: Arc::clone(&store), settings: Arc::clone(&settings), client, server, shared };
+        let task = task.run(asked_to_stop);
         let crashed = Arc::clone(&store);
         let task = runtime.handle().spawn(task);
         runtime.handle().spawn(async move {
@@ -143,7 +151,6 @@ impl Node {
                 store,
                 settings,
                 wallet,
-                callback_address,
                 life: Mutex::new(Life::Running(running)),
                 ended: Condvar::new(),
             }),
@@ -172,6 +179,14 @@ impl Node {
     /// [`ErrorCode::Forked`].
     pub fn last_error(&self) -> Result<Option<Error>> {
         Ok(self.inner()?.store.last_error())
+    }
+
+    /// Why the state cannot be kept in `state_dir` at present, or its leader not followed; none when it can.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn persistence_error(&self) -> Result<Option<Error>> {
+        Ok(self.inner()?.store.persistence_error())
     }
 
     /// Waits until the node is registered or holds a secret; without a timeout for as long as it takes.
@@ -288,7 +303,8 @@ impl Node {
         self.inner()?.store.invalidate_token_if(value)
     }
 
-    /// Registers again. When this returns, the status is `disconnected` and the registrar awake.
+    /// Registers again. When this returns, the status is `disconnected` and the registrar awake. A follower
+    /// asks its leader to, and stays `disconnected` until that one has begun.
     ///
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
@@ -301,12 +317,12 @@ impl Node {
         store.rearm()
     }
 
-    /// Where the callback server listens; `None` without one.
+    /// Where the callback server listens; `None` without one. For a follower: that of its leader.
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].
     pub fn callback_address(&self) -> Result<Option<SocketAddr>> {
-        Ok(self.inner()?.callback_address)
+        Ok(self.inner()?.store.callback_address())
     }
 
     /// The node's Ethereum address, `0x` and 40 lowercase hex digits.
@@ -510,35 +526,91 @@ impl Inner {
 }
 
 /// The task of one node.
-async fn run(
+struct Task {
     store: Arc<Store>,
     settings: Arc<Settings>,
     client: reqwest::Client,
-    mut server: Option<Server>,
-    asked_to_stop: oneshot::Receiver<()>,
-) {
-    let serve = async {
-        match &mut server {
-            Some(server) => server.run().await,
-            None => std::future::pending().await,
+    server: Option<Server>,
+    shared: Option<Shared>,
+}
+
+impl Task {
+    async fn run(mut self, asked_to_stop: oneshot::Receiver<()>) {
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
+        let client = self.client.clone();
+        tokio::select! {
+            _ = asked_to_stop => {}
+            () = self.live() => {}
+            () = run_token_keeper(&store, &settings, client) => {}
         }
-    };
-    let watch = async {
-        match settings.healthcheck_ttl {
-            Some(ttl) => watch_healthchecks(&store, ttl).await,
-            None => std::future::pending().await,
+        self.close_server().await;
+        if let Some(shared) = self.shared {
+            shared.close().await;
         }
-    };
-    tokio::select! {
-        _ = asked_to_stop => {}
-        () = run_registrar(&store, Arc::clone(&settings), client.clone()) => {}
-        () = run_token_keeper(&store, &settings, client) => {}
-        () = watch => {}
-        () = serve => {}
     }
-    if let Some(server) = server {
-        server.close().await;
+
+    /// Leads, or follows until it is this node's turn to.
+    async fn live(&mut self) {
+        loop {
+            if let Some(shared) = &mut self.shared
+                && self.store.status().role == Role::Follower
+            {
+                shared.follow().await;
+            }
+            if let Some(address) = &self.settings.callback_bind
+                && self.server.is_none()
+            {
+                let listener = bind_patiently(address, &self.store).await;
+                match serve(listener, &self.store, &self.settings) {
+                    Ok(server) => self.server = Some(server),
+                    Err(error) => self.store.report(error),
+                }
+            }
+            self.lead().await;
+            self.close_server().await;
+        }
     }
+
+    /// Ends when another process leads.
+    async fn lead(&mut self) {
+        let serve = async {
+            match &mut self.server {
+                Some(server) => server.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        let watch = async {
+            match self.settings.healthcheck_ttl {
+                Some(ttl) => watch_healthchecks(&self.store, ttl).await,
+                None => std::future::pending().await,
+            }
+        };
+        let share = async {
+            match &mut self.shared {
+                Some(shared) => shared.lead().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = share => self.store.set_role(Role::Follower),
+            () = run_registrar(&self.store, Arc::clone(&self.settings), self.client.clone()) => {}
+            () = watch => {}
+            () = serve => {}
+        }
+    }
+
+    async fn close_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.close().await;
+        }
+    }
+}
+
+fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settings) -> Result<Server> {
+    let address = listener.local_addr().map_err(|error| io_error(&error))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
+    store.set_callback_address(address);
+    Ok(Server::new(listener, callback(store, settings)))
 }
 
 /// None for no timeout, and for one that no clock can hold.
@@ -609,8 +681,27 @@ fn bind(address: &str) -> Result<TcpListener> {
     Err(failed(last))
 }
 
-fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
-    listener.local_addr().map_err(|error| io_error(&error))
+/// As [`bind`], for a node that takes over: it tries until it succeeds.
+async fn bind_patiently(address: &str, store: &Store) -> TcpListener {
+    let began = Instant::now();
+    let mut pause = BIND_PAUSE;
+    let mut reported = false;
+    loop {
+        let owned = address.to_owned();
+        let bound = tokio::task::spawn_blocking(move || bind(&owned)).await;
+        let error = match bound {
+            Ok(Ok(listener)) => return listener,
+            Ok(Err(error)) => error,
+            Err(_) => Error::new(ErrorCode::Panic, "a bug ended a task; please report it"),
+        };
+        if !reported && began.elapsed() >= BIND_PATIENCE {
+            log!(Warn, "node", "{error}; the node tries again");
+            store.report(error);
+            reported = true;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_BIND_PAUSE);
+    }
 }
 
 fn io_error(error: &io::Error) -> Error {

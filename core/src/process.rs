@@ -24,6 +24,8 @@ pub(crate) struct Process {
     /// The wallet and DDS of each running node. A `BTreeSet`, because memory checkers of the host take the
     /// pointer that a `HashSet` keeps into its table for a leak.
     pub(crate) running: Mutex<BTreeSet<(String, String)>>,
+    /// The state directories in use, by device and inode.
+    pub(crate) state_dirs: Mutex<BTreeSet<(u64, u64)>>,
     /// Where the host wants its log records.
     pub(crate) log: LogSlot,
     /// What the free functions of `state` act on.

@@ -2,7 +2,7 @@
 //! after the last stop.
 //!
 //! A current-thread scheduler, because a registrar and a rare callback use half the CPU there that they use
-//! on the multi-thread one. A second thread exists only while a host name is being resolved.
+//! on the multi-thread one. Others exist only while a host name is being resolved or a file written.
 
 use std::cell::Cell;
 use std::io;
@@ -19,8 +19,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::gate::gate;
 use crate::process::{self, Generation};
 
-/// How long the end of the runtime waits for a name look-up that the system does not give back.
-const LOOKUP_GRACE: Duration = Duration::from_millis(100);
+/// How long the end of the runtime waits for a name look-up or a file that the system does not give back.
+const IO_GRACE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Runtime {
     handle: Handle,
@@ -58,8 +58,8 @@ impl Runtime {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
-                .max_blocking_threads(1)
-                .thread_name("posemesh-dns")
+                .max_blocking_threads(2)
+                .thread_name("posemesh-io")
                 .thread_keep_alive(Duration::from_secs(1))
                 .build();
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
@@ -67,7 +67,7 @@ impl Runtime {
             drop(opener);
             if let Ok(runtime) = runtime {
                 let _ = runtime.block_on(asked_to_shut_down);
-                runtime.shutdown_timeout(LOOKUP_GRACE);
+                runtime.shutdown_timeout(IO_GRACE);
             }
         })
         .map_err(|error| failed(&error))?;

@@ -1,10 +1,12 @@
-//! The in-memory state of a registration: status, last health check, secret.
+//! The state of a registration: status, last health check, secret; in memory, and in a directory that
+//! outlives the process.
 //!
 //! A `Store` is the state of one node. The free functions act on the process-wide default store, for
 //! programs that run [`run_registration_loop`](crate::register::run_registration_loop) and
 //! [`router_dds`](crate::http::router_dds) themselves; both share this one implementation.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,8 +22,21 @@ use crate::event::{EventChannel, EventKind};
 use crate::log::log;
 use crate::process;
 use crate::secret::Secret;
-use crate::status::{State, Status, StatusCell};
+use crate::status::{Role, State, Status, StatusCell};
 use crate::token::{Held, TokenState};
+
+#[cfg(target_os = "linux")]
+mod directory;
+#[cfg(target_os = "linux")]
+mod kept;
+#[cfg(target_os = "linux")]
+mod news;
+#[cfg(target_os = "linux")]
+mod record;
+#[cfg_attr(not(target_os = "linux"), path = "state/elsewhere.rs")]
+mod shared;
+
+pub(crate) use shared::Shared;
 
 /// The status text of a node that tries to register.
 pub const STATUS_REGISTERING: &str = State::Registering.name();
@@ -92,6 +107,10 @@ pub(crate) struct Store {
     changed: Condvar,
     signal: watch::Sender<Signal>,
     events: EventChannel,
+    /// Counts changes of what outlives the process.
+    revision: watch::Sender<u64>,
+    /// The newest revision that was kept, or could not be; whatever it is where nothing is kept.
+    settled: watch::Sender<u64>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -113,6 +132,12 @@ pub(crate) struct Inner {
     secret_registration: Option<u64>,
     pub(crate) token: TokenState,
     pub(crate) stopped: bool,
+    /// The state before the stop.
+    state_at_stop: Option<State>,
+    /// A follower's re-arm that its leader has not followed yet: the registration it was for.
+    asked_after: Option<u64>,
+    callback_address: Option<SocketAddr>,
+    persistence_error: Option<Error>,
     waiters: Vec<(u64, Waiter)>,
     last_waiter: u64,
 }
@@ -134,6 +159,8 @@ impl Store {
             changed: Condvar::new(),
             signal: watch::Sender::default(),
             events,
+            revision: watch::Sender::default(),
+            settled: watch::Sender::new(u64::MAX),
         }
     }
 
@@ -190,6 +217,9 @@ impl Store {
             probed: inner.probed,
         };
         let woke = self.signal.send_if_modified(|former| std::mem::replace(former, signal) != signal);
+        if woke || now.kept() != before.kept() {
+            self.revision.send_modify(|revision| *revision += 1);
+        }
         if woke {
             for done in inner.take_finished_waiters() {
                 self.events.call(done);
@@ -208,6 +238,46 @@ impl Store {
 
     pub(crate) fn last_error(&self) -> Option<Error> {
         self.lock().last_error.clone()
+    }
+
+    pub(crate) fn persistence_error(&self) -> Option<Error> {
+        self.lock().persistence_error.clone()
+    }
+
+    pub(crate) fn callback_address(&self) -> Option<SocketAddr> {
+        self.lock().callback_address
+    }
+
+    pub(crate) fn set_callback_address(&self, address: SocketAddr) {
+        self.update(|inner| inner.callback_address = Some(address));
+        // No status shows it, but followers do.
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    pub(crate) fn set_role(&self, role: Role) {
+        self.update(|inner| {
+            inner.status.role = role;
+            if role == Role::Leader {
+                // Nobody else is left to ask: the registration that was asked for is this node's to make.
+                inner.asked_after = None;
+            }
+        });
+    }
+
+    /// Shows an error that is nobody else's, such as that the callback port is taken.
+    pub(crate) fn report(&self, error: Error) {
+        self.update(|inner| {
+            inner.status.last_error = Some(error.code());
+            inner.last_error = Some(error);
+        });
+    }
+
+    /// Waits until all that has changed so far outlives the process, or could not be made to.
+    pub(crate) async fn settled(&self) {
+        let now = *self.revision.borrow();
+        let mut settled = self.settled.subscribe();
+        // The sender is this store's.
+        let _ = settled.wait_for(|settled| *settled >= now).await;
     }
 
     pub(crate) fn secret(&self) -> arc_swap::Guard<Option<Arc<Secret>>> {
@@ -360,6 +430,7 @@ impl Store {
     /// Wakes every waiter with *stopped*; nothing changes the state after this.
     pub(crate) fn stop(&self, error: Option<Error>) {
         self.update(|inner| {
+            inner.state_at_stop.get_or_insert(inner.status.state);
             inner.stopped = true;
             inner.status.running = false;
             inner.status.state = State::Disconnected;
@@ -483,6 +554,12 @@ impl Inner {
     }
 
     fn rearm(&mut self) {
+        if self.status.role == Role::Follower {
+            if self.asked_after.is_some() {
+                return;
+            }
+            self.asked_after = Some(self.registration);
+        }
         self.registration += 1;
         self.status.state = State::Disconnected;
         self.status.set_next_attempt(None);

@@ -121,6 +121,19 @@ impl Status {
         Some(Duration::from_millis(at.saturating_sub(uptime_ms(Instant::now()))))
     }
 
+    /// This status, but for what ends with the process or is not the same in all that share its state.
+    pub(crate) fn kept(self) -> Self {
+        Self {
+            running: false,
+            role: Role::Leader,
+            persistence_error: None,
+            token_expires_at: None,
+            sign_in_failures: 0,
+            clock_skew_ms: 0,
+            ..self
+        }
+    }
+
     pub(crate) fn set_next_attempt(&mut self, at: Option<Instant>) {
         self.next_attempt_at = at.map(uptime_ms);
     }

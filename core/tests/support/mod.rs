@@ -130,7 +130,7 @@ pub(crate) fn child_case() -> Option<String> {
     std::env::var(CHILD_CASE).ok()
 }
 
-const CHILD_CASE: &str = "POSEMESH_TEST_CHILD_CASE";
+pub(crate) const CHILD_CASE: &str = "POSEMESH_TEST_CHILD_CASE";
 
 /// Runs a test's body in a process of its own, for what is shared within a process.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {

@@ -61,7 +61,7 @@ static inline pmn_node *start(int wallet)
     return node;
 }
 
-// The library's threads in this process: posemesh-rt, posemesh-events, posemesh-dns.
+// The library's threads in this process: posemesh-rt, posemesh-events, posemesh-io.
 static inline int library_threads(void)
 {
     int count = 0;

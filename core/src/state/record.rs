@@ -1,0 +1,256 @@
+//! The form in which a node's state is kept in a file: one line with magic, format version and checksum, then
+//! JSON.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorCode};
+use crate::secret::Secret;
+use crate::status::State;
+
+const MAGIC: &str = "posemesh-node-state";
+/// Grows when an older version of the library would misread what a newer one wrote. Fields that it can do
+/// without are added without that.
+const VERSION: u32 = 1;
+
+/// Whose state it is. The state of one is never taken for that of another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) wallet: String,
+    pub(crate) dds: String,
+    /// The node that the registration credentials name; not all name one.
+    pub(crate) node_id: Option<String>,
+}
+
+impl Owner {
+    pub(crate) fn is(&self, other: &Owner) -> bool {
+        let same_node = match (&self.node_id, &other.node_id) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.wallet == other.wallet && self.dds == other.dds && same_node
+    }
+}
+
+/// What outlives a process, and what its followers see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Counts re-arms.
+    pub(crate) registration: u64,
+    pub(crate) state: State,
+    pub(crate) registered_at: Option<u64>,
+    pub(crate) last_healthcheck: Option<DateTime<Utc>>,
+    pub(crate) attempts: u64,
+    pub(crate) consecutive_failures: u32,
+    pub(crate) last_error: Option<Error>,
+    /// In milliseconds since 1970, for the monotonic clock is not the same everywhere.
+    pub(crate) next_attempt_at: Option<u64>,
+    pub(crate) callback_address: Option<SocketAddr>,
+    pub(crate) secret: Option<Arc<Secret>>,
+    pub(crate) secret_version: u64,
+    /// The registration in which the secret was accepted.
+    pub(crate) secret_registration: Option<u64>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It is not what was written, for this reason.
+    Damaged(&'static str),
+    /// A newer version of this library has written it, in this format.
+    Newer(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    wallet: Cow<'a, str>,
+    #[serde(borrow)]
+    dds: Cow<'a, str>,
+    #[serde(borrow)]
+    node_id: Option<Cow<'a, str>>,
+    registration: u64,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    registered_at: Option<u64>,
+    last_healthcheck: Option<DateTime<Utc>>,
+    attempts: u64,
+    consecutive_failures: u32,
+    last_error_code: Option<i32>,
+    #[serde(borrow)]
+    last_error: Option<Cow<'a, str>>,
+    next_attempt_at_ms: Option<u64>,
+    callback_address: Option<SocketAddr>,
+    /// In hex: text with escapes would leave copies in the parser's memory, which nobody wipes.
+    secret_hex: Option<&'a str>,
+    secret_version: u64,
+    secret_registration: Option<u64>,
+}
+
+/// The bytes of the file. They hold the secret.
+pub(crate) fn encode(owner: &Owner, record: &Record) -> Zeroizing<Vec<u8>> {
+    let secret = record.secret.as_ref().map(|secret| Zeroizing::new(hex::encode(secret.expose())));
+    let error = record.last_error.as_ref();
+    let fields = Fields {
+        wallet: Cow::Borrowed(&owner.wallet),
+        dds: Cow::Borrowed(&owner.dds),
+        node_id: owner.node_id.as_deref().map(Cow::Borrowed),
+        registration: record.registration,
+        status: Cow::Borrowed(record.state.name()),
+        registered_at: record.registered_at,
+        last_healthcheck: record.last_healthcheck,
+        attempts: record.attempts,
+        consecutive_failures: record.consecutive_failures,
+        last_error_code: error.map(|error| error.code().number()),
+        last_error: error.map(|error| Cow::Borrowed(error.message())),
+        next_attempt_at_ms: record.next_attempt_at,
+        callback_address: record.callback_address,
+        secret_hex: secret.as_deref().map(String::as_str),
+        secret_version: record.secret_version,
+        secret_registration: record.secret_registration,
+    };
+    // Room for all of it at once: a buffer that grows leaves its former self behind, unwiped.
+    let room = 4096 + secret.as_ref().map_or(0, |secret| secret.len());
+    let texts = owner.dds.len() + error.map_or(0, |error| error.message().len());
+    let mut body = Zeroizing::new(Vec::with_capacity(room + 6 * texts));
+    serde_json::to_writer(&mut *body, &fields).expect("plain fields, written to memory");
+    body.push(b'\n');
+    let head = format!("{MAGIC} {VERSION} {}\n", checksum(&body));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(head.len() + body.len()));
+    bytes.extend_from_slice(head.as_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Reads what [`encode`] made.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Owner, Record), Unusable> {
+    let end_of_head =
+        bytes.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Damaged("it is cut off"))?;
+    let (head, body) = (&bytes[..end_of_head], &bytes[end_of_head + 1..]);
+    let head = std::str::from_utf8(head).map_err(|_| Unusable::Damaged("it is no state file"))?;
+    let mut words = head.split(' ');
+    if words.next() != Some(MAGIC) {
+        return Err(Unusable::Damaged("it is no state file"));
+    }
+    match words.next().and_then(|version| version.parse().ok()) {
+        Some(VERSION) => {}
+        Some(version) if version > VERSION => return Err(Unusable::Newer(version)),
+        _ => return Err(Unusable::Damaged("it has no format version")),
+    }
+    if words.next() != Some(&checksum(body)) {
+        return Err(Unusable::Damaged("its checksum is wrong"));
+    }
+    parse(body).ok_or(Unusable::Damaged("its fields are not those of this format"))
+}
+
+fn parse(body: &[u8]) -> Option<(Owner, Record)> {
+    let fields: Fields<'_> = serde_json::from_slice(body).ok()?;
+    let secret = fields.secret_hex.map(parse_secret);
+    let owner = Owner {
+        wallet: fields.wallet.into_owned(),
+        dds: fields.dds.into_owned(),
+        node_id: fields.node_id.map(Cow::into_owned),
+    };
+    let code = fields.last_error_code.map(|code| ErrorCode::from_number(code).unwrap_or(ErrorCode::Internal));
+    let record = Record {
+        registration: fields.registration,
+        state: State::from_name(&fields.status)?,
+        registered_at: fields.registered_at,
+        last_healthcheck: fields.last_healthcheck,
+        attempts: fields.attempts,
+        consecutive_failures: fields.consecutive_failures,
+        last_error: code.map(|code| Error::new(code, fields.last_error.unwrap_or_default())),
+        next_attempt_at: fields.next_attempt_at_ms,
+        callback_address: fields.callback_address,
+        secret: match secret {
+            Some(secret) => Some(Arc::new(secret?)),
+            None => None,
+        },
+        secret_version: fields.secret_version,
+        secret_registration: fields.secret_registration,
+    };
+    Some((owner, record))
+}
+
+fn parse_secret(text: &str) -> Option<Secret> {
+    let bytes = Zeroizing::new(hex::decode(text).ok()?);
+    Some(Secret::new(std::str::from_utf8(&bytes).ok()?))
+}
+
+fn checksum(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone as _;
+
+    fn sample() -> (Owner, Record) {
+        let owner = Owner {
+            wallet: "0xfdbb6caf01414300c16ea14859fec7736d95355f".into(),
+            dds: "https://dds.example/base".into(),
+            node_id: Some("6a5be4e3-8ab1-4b38-a2ac-0d2a8f0a4ef0".into()),
+        };
+        let record = Record {
+            registration: 3,
+            state: State::Registered,
+            registered_at: Some(1_800_000_000),
+            last_healthcheck: Utc.timestamp_opt(1_800_000_001, 5).single(),
+            attempts: 7,
+            consecutive_failures: 2,
+            last_error: Some(Error::new(ErrorCode::Rejected, "DDS said \"no\"\u{1b}")),
+            next_attempt_at: Some(1_800_000_002_003),
+            callback_address: Some(([127, 0, 0, 1], 8080).into()),
+            secret: Some(Arc::new(Secret::new("é\u{1f511}\0\" secret"))),
+            secret_version: 4,
+            secret_registration: Some(3),
+        };
+        (owner, record)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (owner, record) in [sample(), Default::default()] {
+            let bytes = encode(&owner, &record);
+            assert_eq!(decode(&bytes), Ok((owner, record)));
+        }
+    }
+
+    #[test]
+    fn no_part_and_no_flipped_bit_is_taken_for_the_whole() {
+        let (owner, record) = sample();
+        let bytes = encode(&owner, &record);
+        for length in 0..bytes.len() {
+            assert!(matches!(decode(&bytes[..length]), Err(Unusable::Damaged(_))), "{length} bytes");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+        assert!(decode(&[&bytes[..], b" "].concat()).is_err(), "a byte more");
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        assert_eq!(decode(b"posemesh-node-state 2 whatever comes\n\0\xff"), Err(Unusable::Newer(2)));
+        assert_eq!(decode(b"{\"status\":\"registered\"}\n"), Err(Unusable::Damaged("it is no state file")));
+    }
+
+    #[test]
+    fn an_owner_is_wallet_dds_and_node() {
+        let (owner, _) = sample();
+        assert!(owner.is(&owner));
+        assert!(owner.is(&Owner { node_id: None, ..owner.clone() }));
+        assert!(!owner.is(&Owner { node_id: Some("another".into()), ..owner.clone() }));
+        assert!(!owner.is(&Owner { dds: "https://other.example".into(), ..owner.clone() }));
+        assert!(!owner.is(&Owner { wallet: "0x00".into(), ..owner.clone() }));
+    }
+}

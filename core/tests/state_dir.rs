@@ -1,0 +1,779 @@
+//! State that outlives a process, and processes that share it. Real processes, killed for real.
+//!
+//! Environment variables make the long ones long:
+//! - `POSEMESH_KILL_ROUNDS` (default 30): how often the writer of new secrets is killed.
+//! - `POSEMESH_CHAOS_SECONDS` (default 5): how long eight processes are killed and started on one directory.
+#![cfg(target_os = "linux")]
+
+mod support;
+#[path = "support/worker.rs"]
+mod worker;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use posemesh_dev_dds::{Callback, DevDds, Endpoint, Fault};
+use posemesh_node_registration::error::{Error, ErrorCode};
+use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::status::{Role, State};
+use rand::Rng as _;
+use support::{Events, GUARD, config, logged};
+use worker::Worker;
+
+/// Not a test: what a process does that was started as a worker.
+#[test]
+fn worker() {
+    if support::child_case().is_some() {
+        worker::work();
+    }
+}
+
+/// A directory that goes when the test is over.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static LAST: AtomicUsize = AtomicUsize::new(0);
+        let nth = LAST.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("posemesh-state-{}-{nth}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("a directory for the test");
+        Self(path)
+    }
+
+    /// The path of a state directory in it that is not there yet.
+    fn state(&self) -> String {
+        self.0.join("state").to_str().expect("UTF-8").to_owned()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string()
+}
+
+fn names(directory: &str) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+}
+
+/// A wallet of its own for each node of this process.
+fn start(dds: &DevDds, state: &str, key: &str) -> Result<Node, Error> {
+    Node::start(&config(
+        &dds.url(),
+        &[("state_dir", state), ("secp256k1_privhex", key), ("callback_bind", "127.0.0.1:0")],
+    ))
+}
+
+fn key() -> String {
+    static LAST: AtomicUsize = AtomicUsize::new(0x5000);
+    format!("{:064x}", LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+fn node_url(dds: &DevDds, node: &Node) {
+    let address = node.callback_address().expect("ours").expect("a server");
+    dds.set_node_url(Some(format!("http://{address}"))).expect("loopback");
+}
+
+fn secret(node: &Node) -> Option<String> {
+    node.read_secret().expect("ours").map(|secret| secret.expose().to_owned())
+}
+
+/// Registers and gets a secret, and is stopped.
+fn leave_a_record(dds: &DevDds, state: &str, key: &str) -> String {
+    let node = start(dds, state, key).expect("it starts");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    node_url(dds, &node);
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    let secret = secret(&node).expect("a secret");
+    node.stop(GUARD).expect("stopped");
+    secret
+}
+
+fn dds_that_calls_when_told() -> DevDds {
+    DevDds::builder().callback(Callback::Never).start().expect("a DDS")
+}
+
+#[test]
+fn a_secret_is_there_at_once_after_a_restart_and_the_node_registers_again() {
+    let (dds, place, key) = (dds_that_calls_when_told(), Place::new(), key());
+    let secret_before = leave_a_record(&dds, &place.state(), &key);
+    assert_eq!(mode(place.state()), 0o700);
+    assert_eq!(names(&place.state()), ["lock", "state"]);
+    for name in ["lock", "state"] {
+        assert_eq!(mode(Path::new(&place.state()).join(name)), 0o600, "{name}");
+    }
+    let record = fs::read_to_string(Path::new(&place.state()).join("state")).expect("a record");
+    assert!(record.starts_with("posemesh-node-state 1 ") && record.contains("\"status\":\"registered\""));
+    assert!(!record.contains(&secret_before) && !record.contains(&key), "{record}");
+
+    // DDS is out of reach, and the secret is there nevertheless.
+    dds.inject(Endpoint::Challenge, Fault::Hang, 1);
+    let node = start(&dds, &place.state(), &key).expect("it starts");
+    let status = node.status().expect("ours");
+    assert_eq!(secret(&node), Some(secret_before.clone()));
+    assert!(status.has_secret && status.registered_at.is_some());
+    assert_eq!((status.secret_version, status.role), (1, Role::Leader));
+    assert_eq!(status.persistence_error, None);
+    assert_ne!(status.state, State::Registered);
+    node.rearm().expect("it runs");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    assert_eq!(dds.nodes()[0].registrations, 2);
+
+    // The next registration may bring another secret.
+    node_url(&dds, &node);
+    dds.set_secret(Some("another secret".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    assert_eq!(node.status().expect("ours").secret_version, 2);
+    drop(node);
+    let node = start(&dds, &place.state(), &key).expect("it starts");
+    assert_eq!(secret(&node).as_deref(), Some("another secret"));
+}
+
+#[test]
+fn a_restored_secret_is_no_event() {
+    let (dds, place, key) = (dds_that_calls_when_told(), Place::new(), key());
+    leave_a_record(&dds, &place.state(), &key);
+    let node = start(&dds, &place.state(), &key).expect("it starts");
+    let events = Events::of(&node);
+    node.rearm().expect("it runs");
+    events.until_state(State::Registered);
+    node.stop(GUARD).expect("stopped");
+    let secrets = events.rest().into_iter().filter(|event| format!("{event:?}").contains("SecretChanged"));
+    assert_eq!(secrets.count(), 0);
+}
+
+#[test]
+fn what_others_could_read_is_refused_with_the_remedy() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let refused = |state: &str, code: ErrorCode, parts: &[&str]| {
+        let error = start(&dds, state, &key()).expect_err("refused");
+        assert_eq!(error.code(), code, "{error}");
+        for part in parts {
+            assert!(error.message().contains(part), "{part} in {error}");
+        }
+    };
+    let state = place.state();
+    refused(&format!("{state}/below"), ErrorCode::InvalidConfig, &["the directory above it"]);
+
+    fs::write(&state, "").expect("a file");
+    refused(&state, ErrorCode::InvalidConfig, &["is not a directory"]);
+    fs::remove_file(&state).expect("ours");
+
+    fs::create_dir(&state).expect("ours");
+    for open in [0o755, 0o750, 0o701, 0o777] {
+        set_mode(&state, open);
+        let octal = format!("mode {open:o}");
+        refused(&state, ErrorCode::InvalidConfig, &[&octal, "chmod 700", "subdirectory that does not exist"]);
+    }
+    set_mode(&state, 0o700);
+
+    for name in ["lock", "state"] {
+        let file = Path::new(&state).join(name);
+        fs::write(&file, "").expect("ours");
+        set_mode(&file, 0o640);
+        refused(&state, ErrorCode::InvalidConfig, &[name, "mode 640", "chmod 600"]);
+        fs::remove_file(&file).expect("ours");
+        symlink("/etc/passwd", &file).expect("ours");
+        refused(&state, ErrorCode::InvalidConfig, &[name, "not a regular file"]);
+        fs::remove_file(&file).expect("ours");
+        let fifo = Command::new("mkfifo").arg("-m600").arg(&file).status().expect("mkfifo");
+        assert!(fifo.success());
+        refused(&state, ErrorCode::InvalidConfig, &[name, "not a regular file"]);
+        fs::remove_file(&file).expect("ours");
+    }
+
+    if fs::metadata("/proc/self").expect("Linux").uid() == 0 {
+        std::os::unix::fs::chown(&state, Some(12_345), None).expect("root");
+        refused(&state, ErrorCode::InvalidConfig, &["belongs to user 12345", "runs as user 0"]);
+        std::os::unix::fs::chown(&state, Some(0), None).expect("root");
+    } else {
+        println!("SKIPPED: only root can give a directory to somebody else");
+    }
+    // Nothing was left behind by all that.
+    start(&dds, &state, &key()).expect("it starts now");
+}
+
+#[test]
+fn a_directory_serves_one_node_of_a_process() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let node = start(&dds, &place.state(), &key()).expect("it starts");
+    let other_way = format!("{}/../state", place.state());
+    for state in [place.state(), other_way] {
+        let error = start(&dds, &state, &key()).expect_err("in use");
+        assert_eq!(error.code(), ErrorCode::AlreadyRunning);
+        assert!(error.message().contains("directory of its own"), "{error}");
+    }
+    assert_eq!(node.status().expect("ours").role, Role::Leader);
+    node.stop(GUARD).expect("stopped");
+    start(&dds, &place.state(), &key()).expect("free again");
+}
+
+#[test]
+fn what_cannot_be_used_is_set_aside_and_said_once() {
+    logged();
+    let dds = dds_that_calls_when_told();
+    let whole = {
+        let place = Place::new();
+        leave_a_record(&dds, &place.state(), &key());
+        fs::read(Path::new(&place.state()).join("state")).expect("a record")
+    };
+    let flipped = {
+        let mut bytes = whole.clone();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        bytes
+    };
+    let newer = b"posemesh-node-state 7 what comes then\n".to_vec();
+    for (kind, why, bytes) in [
+        ("damaged", "checksum", whole[..whole.len() - 1].to_vec()),
+        ("damaged", "checksum", flipped),
+        ("damaged", "cut off", Vec::new()),
+        ("damaged", "no state file", b"something else\n".to_vec()),
+        ("damaged", "no state file", vec![0; 2 * 1024 * 1024]),
+        ("newer", "format 7", newer),
+        ("foreign", "that of wallet 0x", whole.clone()),
+    ] {
+        let (place, key) = (Place::new(), key());
+        let state = place.state();
+        fs::create_dir(&state).expect("ours");
+        set_mode(&state, 0o700);
+        let file = Path::new(&state).join("state");
+        fs::write(&file, &bytes).expect("ours");
+        set_mode(&file, 0o600);
+        let node = start(&dds, &state, &key).expect("it runs all the same");
+        assert_eq!(secret(&node), None);
+        assert_eq!(node.status().expect("ours").persistence_error, None);
+        node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+        node.stop(GUARD).expect("stopped");
+        let aside: Vec<_> =
+            names(&state).into_iter().filter(|name| name.starts_with(&format!("state.{kind}-"))).collect();
+        assert_eq!(aside.len(), 1, "{:?}", names(&state));
+        assert_eq!(fs::read(Path::new(&state).join(&aside[0])).expect("ours"), bytes);
+        let said = logged().into_iter().filter(|record| record.message.contains(&aside[0]));
+        let said: Vec<_> = said.filter(|record| record.message.contains(&place.state())).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].message.contains(why), "{said:?}");
+        // The new record is in its place.
+        let node = start(&dds, &state, &key).expect("it starts");
+        assert!(node.status().expect("ours").registered_at.is_some());
+    }
+}
+
+#[test]
+fn a_running_leader_with_another_wallet_keeps_others_out() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let _leader = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+    for options in [[("SECP256K1_PRIVHEX", key().as_str())], [("DDS_BASE_URL", "http://127.0.0.1:9")]] {
+        let mut all = vec![("STATE_DIR", place.state())];
+        all.extend(options.map(|(name, value)| (name, value.to_owned())));
+        let all: Vec<_> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let refused = Worker::spawn(&dds.url(), &all).until("refused");
+        assert!(refused.starts_with("ERR_INVALID_CONFIG"), "{refused}");
+        assert!(refused.contains("give each node a directory of its own"), "{refused}");
+        assert!(refused.contains(support::WALLET), "{refused}");
+    }
+}
+
+/// Three processes of one node, the leader first.
+fn three(dds: &DevDds, state: &str, bind: &str) -> [Worker; 3] {
+    let options = [("STATE_DIR", state), ("CALLBACK_BIND", bind)];
+    let mut workers = std::array::from_fn(|_| Worker::start(&dds.url(), &options));
+    for (worker, role) in workers.iter_mut().zip(["leader", "follower", "follower"]) {
+        assert_eq!(worker.ask("registered"), "Ok(())");
+        assert!(worker.ask("status").starts_with(&format!("{role} registered")));
+    }
+    workers
+}
+
+#[test]
+fn followers_show_what_the_leader_does() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let mut workers = three(&dds, &place.state(), &bind);
+    assert_eq!(dds.nodes()[0].registrations, 1, "one registrar");
+
+    dds.set_secret(Some("the secret".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    assert_eq!(dds.probe_health().expect("an answer"), 200);
+    for worker in &mut workers {
+        assert_eq!(worker.ask("has-secret"), "Ok(())");
+        assert_eq!(worker.ask("secret"), "the secret");
+        assert_eq!(worker.ask("address"), format!("Some({bind})"));
+        let status = worker.until_answer("status", |status| !status.contains("healthcheck=0"));
+        assert!(status.contains("version=1 attempts=1 failures=0"), "{status}");
+        assert!(status.ends_with("persistence=fine"), "{status}");
+    }
+
+    // A refusal, and what follows it.
+    dds.inject(Endpoint::Register, Fault::status(403), 1);
+    assert!(workers[2].ask("rearm").starts_with("Ok(())"));
+    for worker in &mut workers {
+        worker.until("event failed ERR_REJECTED");
+        assert!(worker.ask("error").contains("403"));
+    }
+    // A re-arm of a follower, again and again; each leads to one registration.
+    for round in 2..=6 {
+        let worker = &mut workers[round % 3];
+        assert!(worker.ask("rearm").starts_with("Ok(())"));
+        assert_eq!(worker.ask("registered"), "Ok(())");
+        assert_eq!(dds.nodes()[0].registrations, round as u64);
+        for worker in &mut workers {
+            worker.until_answer("status", |status| {
+                status.contains(" registered ") && status.contains(&format!("attempts={} ", round + 1))
+            });
+        }
+    }
+    for (worker, told) in workers.map(|worker| (worker.id(), worker.end())) {
+        let count = |what: &str| told.iter().filter(|line| line.as_str() == what).count();
+        assert_eq!(count("event secret 1"), 1, "{worker}: {told:?}");
+        assert!(count("event healthcheck") >= 1, "{worker}: {told:?}");
+        let warned = told.iter().any(|line| line.starts_with("log warn") && !line.contains("403"));
+        assert!(!warned, "{worker}: {told:?}");
+    }
+    // The record says where a next leader would go on.
+    let record = fs::read_to_string(Path::new(&place.state()).join("state")).expect("a record");
+    assert!(record.contains("\"status\":\"registered\""));
+}
+
+fn leader_of(workers: &mut [Worker]) -> usize {
+    let deadline = Instant::now() + GUARD;
+    loop {
+        let leaders: Vec<_> = (0..workers.len()).filter(|nth| workers[*nth].is_leader()).collect();
+        match leaders[..] {
+            [leader] => return leader,
+            [] => assert!(Instant::now() < deadline, "nobody takes over"),
+            _ => panic!("two leaders: {leaders:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_follower_takes_over_from_a_leader_that_is_killed_or_stops() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let options = [("STATE_DIR", place.state()), ("CALLBACK_BIND", bind.clone())];
+    let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut workers = Vec::from(three(&dds, &place.state(), &bind));
+    dds.set_secret(Some("first".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    let mut took = Vec::new();
+    for round in 0..6 {
+        let leader = leader_of(&mut workers);
+        let mut leader = workers.remove(leader);
+        let began = Instant::now();
+        if round % 2 == 0 {
+            leader.kill();
+        } else {
+            leader.end();
+        }
+        // It takes over with the port, and without a new registration.
+        while dds.probe_health().ok() != Some(200) {
+            assert!(began.elapsed() < GUARD, "nobody takes over");
+        }
+        took.push(began.elapsed().as_millis());
+        let heir = leader_of(&mut workers);
+        let status = workers[heir].ask("status");
+        assert!(status.starts_with("leader registered version=1"), "{status}");
+        assert_eq!(dds.nodes()[0].registrations, 1);
+        // Still the registration of the first secret.
+        dds.set_secret(Some("second".into()));
+        assert_eq!(dds.call_back().expect("an answer").status, 403);
+        dds.set_secret(Some("first".into()));
+        assert_eq!(dds.call_back().expect("an answer").status, 200);
+        for worker in &mut workers {
+            assert_eq!(worker.ask("secret"), "first");
+        }
+        workers.push(Worker::start(&dds.url(), &options));
+    }
+    println!("milliseconds from the end of a leader to an answer of its heir: {took:?}");
+}
+
+#[test]
+fn a_follower_registers_for_a_leader_that_died_before_it_had() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    dds.inject(Endpoint::Challenge, Fault::Hang, 1);
+    let mut leader = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+    assert!(dds.wait_for_requests(Endpoint::Challenge, 1, GUARD));
+    let mut follower = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+    leader.kill();
+    assert_eq!(follower.ask("registered"), "Ok(())");
+    assert!(follower.is_leader());
+    assert_eq!(dds.nodes()[0].registrations, 1);
+
+    // And one that was asked to and died over it.
+    let mut second = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+    dds.inject(Endpoint::Challenge, Fault::Hang, 1);
+    assert_eq!(second.ask("rearm"), "Ok(()) disconnected", "as long as the leader has not registered");
+    assert!(dds.wait_for_requests(Endpoint::Challenge, 3, GUARD));
+    follower.kill();
+    assert_eq!(second.ask("registered"), "Ok(())");
+    assert_eq!(dds.nodes()[0].registrations, 2);
+}
+
+#[test]
+fn a_forked_child_of_the_dead_leader_keeps_nobody_out() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let options = [("STATE_DIR", place.state())];
+    let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
+    for stops in [false, true] {
+        let mut leader = Worker::start(&dds.url(), &options);
+        assert_eq!(leader.ask("registered"), "Ok(())");
+        let child: i32 = leader.ask("fork").parse().expect("a process id");
+        let mut follower = Worker::start(&dds.url(), &options);
+        assert!(follower.ask("status").starts_with("follower"));
+        if stops {
+            assert_eq!(leader.ask("stop"), "Ok(())");
+        } else {
+            leader.kill();
+        }
+        follower.until_answer("status", |status| status.starts_with("leader registered"));
+        assert!(Path::new(&format!("/proc/{child}")).exists(), "it still holds what it has inherited");
+        Command::new("kill").arg("-9").arg(child.to_string()).status().expect("kill");
+    }
+}
+
+#[test]
+fn a_lock_that_the_host_has_dropped_by_mistake_is_taken_again() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let options = [("STATE_DIR", place.state())];
+    let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut leader = Worker::start(&dds.url(), &options);
+    let mut follower = Worker::start(&dds.url(), &options);
+    for _ in 0..20 {
+        // Reading the file in the process that holds the lock drops it.
+        leader.ask("touch-lock");
+        follower.ask("touch-lock");
+        // Either has it in the end, and only one.
+        let deadline = Instant::now() + GUARD;
+        while leader.is_leader() == follower.is_leader() {
+            assert!(Instant::now() < deadline, "both lead, or none");
+        }
+    }
+    assert_eq!(dds.nodes()[0].registrations, 1);
+}
+
+#[test]
+fn a_removed_lock_file_is_made_again() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let options = [("STATE_DIR", place.state())];
+    let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut workers = [Worker::start(&dds.url(), &options), Worker::start(&dds.url(), &options)];
+    let lock = Path::new(&place.state()).join("lock");
+    fs::remove_file(&lock).expect("ours");
+    let deadline = Instant::now() + GUARD;
+    while !lock.exists() {
+        assert!(Instant::now() < deadline, "not made again");
+        thread::yield_now();
+    }
+    // Whoever was first; and the other one takes over from it.
+    let leader = leader_of(&mut workers);
+    workers[leader].kill();
+    workers[1 - leader].until_answer("status", |status| status.starts_with("leader"));
+}
+
+/// A stream of new secrets, and SIGKILL at some moment: what DDS was told is kept is kept, and whole.
+#[test]
+fn no_kill_leaves_half_a_record() {
+    let rounds = number("POSEMESH_KILL_ROUNDS", 30);
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let state = place.state();
+    let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", &bind), ("CALLBACK_POLICY", "open")];
+    let mut random = rand::thread_rng();
+    let (mut last, mut kept, mut lost_answers) = (0_u64, 0_u64, 0);
+    let mut worker = Worker::start(&dds.url(), &options);
+    for round in 0..rounds {
+        let after = Duration::from_micros(random.gen_range(0..30_000));
+        thread::scope(|scope| {
+            let killed = scope.spawn(|| {
+                thread::sleep(after);
+                worker.kill();
+            });
+            while !killed.is_finished() {
+                last += 1;
+                // Long, so that a write takes its time.
+                dds.set_secret(Some(format!("{last}-{}", "x".repeat(3000))));
+                match dds.call_back() {
+                    Ok(answer) if answer.status == 200 => kept = last,
+                    _ => {
+                        lost_answers += 1;
+                        break;
+                    }
+                }
+            }
+        });
+        worker = Worker::start(&dds.url(), &options);
+        let secret = worker.ask("secret");
+        let found: u64 = secret.split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        assert!(kept <= found && found <= last, "round {round}: {found}, not {kept} to {last}");
+        assert!(
+            found == 0 || secret == format!("{found}-{}", "x".repeat(3000)),
+            "round {round}: half a secret"
+        );
+        (kept, last) = (found, last.max(found));
+        let told = worker.told();
+        assert!(!told.iter().any(|line| line.starts_with("log warn")), "round {round}: {told:?}");
+    }
+    println!("{rounds} kills, {last} secrets, {lost_answers} callbacks without an answer");
+    drop(worker);
+    assert_eq!(names(&state).iter().filter(|name| name.contains("damaged")).count(), 0);
+}
+
+/// Eight processes on one directory, killed, stopped and started at random, and re-armed all the time. What
+/// DDS has heard shows who registered: a registrar that goes on beside its successor would be heard again.
+#[test]
+fn there_is_one_registrar_whoever_is_killed() {
+    let seconds = number("POSEMESH_CHAOS_SECONDS", 5);
+    let (dds, place, bind) = (DevDds::start().expect("a DDS"), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let state = place.state();
+    let mut random = rand::thread_rng();
+    let mut started = 0;
+    let mut start = || {
+        started += 1;
+        let version = format!("1.0.{started}");
+        let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", &bind), ("NODE_VERSION", &version)];
+        Worker::start(&dds.url(), &options)
+    };
+    let mut workers: Vec<_> = (0..8).map(|_| start()).collect();
+    let mut heard = Vec::new();
+    let (mut killed, mut slowest) = (0, Duration::ZERO);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        let victim = if random.gen_bool(0.7) { leader_of(&mut workers) } else { random.gen_range(0..8) };
+        let mut victim = workers.swap_remove(victim);
+        let led = victim.is_leader();
+        for _ in 0..random.gen_range(0..3) {
+            workers[random.gen_range(0..7)].ask("rearm");
+        }
+        if random.gen_bool(0.8) {
+            victim.kill();
+        } else {
+            victim.end();
+        }
+        killed += 1;
+        if led {
+            let began = Instant::now();
+            leader_of(&mut workers);
+            slowest = slowest.max(began.elapsed());
+        }
+        workers.push(start());
+        let mut secrets = Vec::new();
+        for worker in &mut workers {
+            // None is stuck, and none has lost what was known.
+            assert_eq!(worker.ask("registered"), "Ok(())");
+            assert_eq!(worker.ask("has-secret"), "Ok(())");
+            secrets.push(worker.ask("secret"));
+        }
+        assert!(secrets.iter().all(|secret| secret.len() > 8), "{} secrets", secrets.len());
+        for request in dds.requests_to(Endpoint::Register) {
+            let body = request.json().expect("JSON");
+            heard.push(body["version"].as_str().expect("a version").to_owned());
+        }
+        dds.clear_requests();
+    }
+    heard.dedup();
+    let mut once = heard.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), heard.len(), "two registrars took turns: {heard:?}");
+    // In the end all hold the same.
+    let leader = leader_of(&mut workers);
+    workers[leader].ask("registered");
+    let secret = dds.last_secret().expect("there were many");
+    for worker in &mut workers {
+        worker.until_answer("secret", |held| held == secret);
+        let told = worker.told();
+        assert!(!told.iter().any(|line| line.starts_with("log warn")), "{told:?}");
+    }
+    println!(
+        "{killed} ends, {} registrars, slowest takeover {} ms, {seconds} s",
+        heard.len(),
+        slowest.as_millis()
+    );
+}
+
+/// A file system of this test's own. Gone with it.
+struct Mount(Place);
+
+impl Mount {
+    /// None, and says so, where the test may not mount.
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+    fn tmpfs(options: &str) -> Option<Self> {
+        let place = Place::new();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "posemesh-test"])
+            .arg(&place.0)
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(place)),
+            Ok(output) => {
+                println!("SKIPPED: cannot mount: {}", String::from_utf8_lossy(&output.stderr));
+                None
+            }
+            Err(error) => {
+                println!("SKIPPED: cannot mount: {error}");
+                None
+            }
+        }
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.0.0).status().expect("mount");
+        assert!(status.success(), "{options}");
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0.0).status();
+    }
+}
+
+fn warnings(state: &str, part: &str) -> usize {
+    let records = logged();
+    records.iter().filter(|record| record.message.contains(state) && record.message.contains(part)).count()
+}
+
+#[test]
+fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
+    let Some(mount) = Mount::tmpfs("size=64k,mode=700") else { return };
+    logged();
+    let (dds, key, state) = (dds_that_calls_when_told(), key(), mount.0.state());
+    let node = start(&dds, &state, &key).expect("it starts");
+    node_url(&dds, &node);
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    dds.set_secret(Some("before".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+
+    let filler = mount.0.0.join("filler");
+    let full = fs::write(&filler, vec![1; 128 * 1024]).expect_err("it is full");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    for round in 0..3 {
+        node.rearm().expect("it runs");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+        dds.set_secret(Some(format!("full {round}")));
+        assert_eq!(dds.call_back().expect("an answer").status, 200, "it is kept in memory");
+        assert_eq!(secret(&node), Some(format!("full {round}")));
+    }
+    assert_eq!(node.status().expect("ours").persistence_error, Some(ErrorCode::Io));
+    let error = node.persistence_error().expect("ours").expect("an error");
+    assert!(
+        error.message().contains("No space left on device") && error.message().contains(&state),
+        "{error}"
+    );
+
+    fs::remove_file(&filler).expect("ours");
+    node.rearm().expect("it runs");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    dds.set_secret(Some("after".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    assert_eq!(node.persistence_error(), Ok(None));
+    assert_eq!(node.status().expect("ours").persistence_error, None);
+    node.stop(GUARD).expect("stopped");
+    assert_eq!((warnings(&state, "No space left"), warnings(&state, "kept in")), (1, 1), "once an episode");
+    let node = start(&dds, &state, &key).expect("it starts");
+    assert_eq!(secret(&node).as_deref(), Some("after"));
+}
+
+#[test]
+fn space_that_returns_is_noticed_without_anything_else() {
+    let Some(mount) = Mount::tmpfs("size=64k,mode=700") else { return };
+    let (dds, key, state) = (dds_that_calls_when_told(), key(), mount.0.state());
+    let node = start(&dds, &state, &key).expect("it starts");
+    node_url(&dds, &node);
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    let filler = mount.0.0.join("filler");
+    fs::write(&filler, vec![1; 128 * 1024]).expect_err("it is full");
+    dds.set_secret(Some("full".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    assert_eq!(node.status().expect("ours").persistence_error, Some(ErrorCode::Io));
+    fs::remove_file(&filler).expect("ours");
+    let deadline = Instant::now() + GUARD;
+    while node.status().expect("ours").persistence_error.is_some() {
+        assert!(Instant::now() < deadline, "not noticed");
+        thread::yield_now();
+    }
+    let record = fs::read_to_string(Path::new(&state).join("state")).expect("a record");
+    assert!(record.contains("\"secret_version\":1"), "{record}");
+}
+
+#[test]
+fn a_read_only_directory_is_read_and_used_when_it_can_be_written() {
+    let Some(mount) = Mount::tmpfs("mode=700") else { return };
+    logged();
+    let (dds, key, state) = (dds_that_calls_when_told(), key(), mount.0.state());
+    let before = leave_a_record(&dds, &state, &key);
+    mount.remount("ro");
+    let node = start(&dds, &state, &key).expect("it runs all the same");
+    assert_eq!(secret(&node), Some(before), "what is there is used");
+    let status = node.status().expect("ours");
+    assert_eq!((status.role, status.persistence_error), (Role::Leader, Some(ErrorCode::Io)));
+    let error = node.persistence_error().expect("ours").expect("an error");
+    assert!(error.message().contains("Read-only file system"), "{error}");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    node_url(&dds, &node);
+    dds.set_secret(Some("new".into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+
+    mount.remount("rw");
+    node.rearm().expect("it runs");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registered");
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    assert_eq!(node.persistence_error(), Ok(None));
+    assert_eq!((warnings(&state, "Read-only"), warnings(&state, "kept in")), (1, 1));
+    node.stop(GUARD).expect("stopped");
+    let node = start(&dds, &state, &key).expect("it starts");
+    assert_eq!(secret(&node).as_deref(), Some("new"));
+}
+
+#[test]
+fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    let mut workers = three(&dds, &place.state(), &bind);
+    // Until the threads for files have gone.
+    let quiet = |worker: &mut Worker| {
+        let deadline = Instant::now() + GUARD;
+        loop {
+            let before = worker.ask("switches");
+            thread::sleep(Duration::from_secs(2));
+            let after = worker.ask("switches");
+            if before == after {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{before} and {after} context switches");
+        }
+    };
+    for worker in &mut workers {
+        quiet(worker);
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
+}

@@ -1,0 +1,252 @@
+//! A node in a process of its own, for what processes share: it does what it is told on its standard input,
+//! line by line, and can be killed at any moment.
+
+use std::cell::RefCell;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+
+use posemesh_node_registration::config::Config;
+use posemesh_node_registration::event::EventKind;
+use posemesh_node_registration::log::{self, Level};
+use posemesh_node_registration::node::{Node, Wait};
+
+use crate::support::{CHILD_CASE, CREDENTIALS, GUARD, KEY};
+
+/// What the worker prints for the test stands behind this, for the test harness prints too.
+const MARK: &str = "> ";
+
+/// The body of the test that is a worker in a process started for that.
+pub(crate) fn work() {
+    // The harness has begun a line of its own.
+    std::io::stdout().write_all(b"\n").expect("a reader");
+    let say = |line: String| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{MARK}{}", line.replace('\n', " ")).and_then(|()| out.flush()).expect("a reader");
+    };
+    log::set_callback(Level::Info, move |record| {
+        say(format!("log {} {}", record.level, record.message));
+    });
+    let mut config = Config::new();
+    config.load_env().expect("a good environment");
+    let started = Node::start_with_event_callback(&config, move |event| match &event.kind {
+        EventKind::StatusChanged { to, .. } => say(format!("event status {to}")),
+        EventKind::SecretChanged { version } => say(format!("event secret {version}")),
+        EventKind::AttemptFailed { code, .. } => say(format!("event failed {code}")),
+        EventKind::Healthcheck => say("event healthcheck".into()),
+        _ => {}
+    });
+    let node = match started {
+        Ok(node) => node,
+        Err(error) => return say(format!("refused {} {error}", error.code())),
+    };
+    say(format!("started {}", std::process::id()));
+    for command in std::io::stdin().lock().lines() {
+        let answer = match command.expect("text").as_str() {
+            "status" => {
+                let status = node.status().expect("not forked");
+                let error = node.persistence_error().expect("not forked");
+                format!(
+                    "{} {} version={} attempts={} failures={} healthcheck={} persistence={}",
+                    status.role,
+                    status.state,
+                    status.secret_version,
+                    status.attempts,
+                    status.consecutive_failures,
+                    status.last_healthcheck.unwrap_or_default(),
+                    error.map_or_else(|| "fine".into(), |error| error.to_string())
+                )
+            }
+            "secret" => {
+                let secret = node.read_secret().expect("not forked");
+                secret.map_or_else(|| "none".into(), |secret| secret.expose().to_owned())
+            }
+            "address" => format!("{:?}", node.callback_address().expect("not forked")),
+            "error" => format!("{:?}", node.last_error().expect("not forked")),
+            "registered" => format!("{:?}", node.wait(Wait::Registered, Some(GUARD))),
+            "has-secret" => format!("{:?}", node.wait(Wait::Secret, Some(GUARD))),
+            "rearm" => {
+                let result = node.rearm();
+                format!("{result:?} {}", node.status().expect("not forked").state)
+            }
+            "switches" => switches().to_string(),
+            "fork" => fork().to_string(),
+            "touch-lock" => {
+                let lock = std::env::var("STATE_DIR").expect("set") + "/lock";
+                format!("{}", std::fs::read(lock).expect("a file").len())
+            }
+            "stop" => format!("{:?}", node.stop(GUARD)),
+            other => panic!("unknown command {other}"),
+        };
+        say(format!("answer {answer}"));
+    }
+}
+
+/// How often the kernel has put one of the library's threads on a CPU.
+#[cfg(target_os = "linux")]
+fn switches() -> u64 {
+    std::fs::read_dir("/proc/self/task")
+        .expect("Linux")
+        .filter_map(|task| std::fs::read_to_string(task.expect("a task").path().join("status")).ok())
+        .filter(|status| status.lines().next().is_some_and(|name| name.contains("posemesh-")))
+        .flat_map(|status| status.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.contains("ctxt_switches:"))
+        .map(|line| line.rsplit('\t').next().expect("a value").parse::<u64>().expect("a number"))
+        .sum()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn switches() -> u64 {
+    0
+}
+
+/// A child that holds copies of all open files, does nothing, and ends with its standard input.
+#[expect(unsafe_code, reason = "a fork without exec is what is tested")]
+fn fork() -> i32 {
+    // SAFETY: the child calls nothing but pause and _exit, which are safe after a fork.
+    unsafe {
+        match libc::fork() {
+            0 => {
+                libc::alarm(60);
+                libc::pause();
+                libc::_exit(0)
+            }
+            pid => pid,
+        }
+    }
+}
+
+/// A worker, from outside. Killed when dropped.
+pub(crate) struct Worker {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    told: RefCell<Vec<String>>,
+}
+
+impl Worker {
+    /// Starts one with these variables beside those that a node needs. `test` is the name of the test that
+    /// calls [`work`].
+    pub(crate) fn spawn(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let required = [
+            ("DDS_BASE_URL", dds_base_url),
+            ("REG_SECRET", CREDENTIALS),
+            ("SECP256K1_PRIVHEX", KEY),
+            ("CAPABILITIES", "/example/v1"),
+            ("NODE_VERSION", "1.2.3"),
+        ];
+        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["worker", "--exact", "--nocapture", "--test-threads=1"])
+            .env_clear()
+            .env(CHILD_CASE, "worker")
+            .envs(required.iter().chain(options).copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child process");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines() {
+                let Ok(line) = line else { return };
+                if let Some(line) = line.strip_prefix(MARK)
+                    && sender.send(line.to_owned()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let input = child.stdin.take();
+        Self { child, input, lines, told: RefCell::default() }
+    }
+
+    /// Starts one, and waits until its node runs.
+    pub(crate) fn start(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let worker = Self::spawn(dds_base_url, options);
+        worker.until("started");
+        worker
+    }
+
+    /// Waits for the next line that begins like this, and returns the rest of it. Lines between are kept for
+    /// [`Worker::told`].
+    pub(crate) fn until(&self, beginning: &str) -> String {
+        let deadline = Instant::now() + GUARD;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .unwrap_or_else(|error| panic!("no {beginning}: {error}; {:?}", self.told.borrow()));
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return rest.trim_start().to_owned();
+            }
+            self.told.borrow_mut().push(line);
+        }
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) fn ask(&mut self, command: &str) -> String {
+        self.send(command).expect("it runs");
+        self.until("answer")
+    }
+
+    /// Sends a command to a worker that may have ended.
+    pub(crate) fn send(&mut self, command: &str) -> std::io::Result<()> {
+        let input = self.input.as_mut().expect("not closed");
+        input.write_all(format!("{command}\n").as_bytes())
+    }
+
+    /// Asks until the answer is as wanted.
+    pub(crate) fn until_answer(&mut self, command: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + GUARD;
+        loop {
+            let answer = self.ask(command);
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{command}: {answer}; {:?}", self.told.borrow());
+            thread::yield_now();
+        }
+    }
+
+    pub(crate) fn is_leader(&mut self) -> bool {
+        self.ask("status").starts_with("leader")
+    }
+
+    /// What it told beside answers, until now.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.borrow_mut().extend(self.lines.try_iter());
+        self.told.borrow().clone()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and its end.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Ends it as a well-behaved program ends: its node is stopped.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        drop(self.input.take());
+        let status = self.child.wait().expect("it is ours");
+        assert!(status.success(), "{status}: {:?}", self.told());
+        // Its output ends after it.
+        while let Ok(line) = self.lines.recv() {
+            self.told.borrow_mut().push(line);
+        }
+        self.told.borrow().clone()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
