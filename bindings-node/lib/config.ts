@@ -43,7 +43,7 @@ export interface CoreOptions {
   siweDomain?: string | undefined
   /** The form of the signed message: DDS's own, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */
   siweFormat?: 'posemesh' | 'eip4361' | undefined
-  /** A directory for state that outlives the process. `STATE_DIR`; not available in this version. */
+  /** A directory for state that outlives the process and is shared by the processes of a node. `STATE_DIR`. */
   stateDir?: string | URL | undefined
   /** A PEM file with certificate authorities to trust beside the system's. `CA_FILE`. */
   caFile?: string | URL | undefined

@@ -153,7 +153,7 @@ class Node(NodeBase):
         siwe_format: str = "posemesh"
             The form of the signed message: DDS's own, or strict EIP-4361.
         state_dir: str | os.PathLike[str]
-            A directory for state that outlives the process; not available in this version.
+            A directory for state that outlives the process and is shared by the processes of a node.
         ca_file: str | os.PathLike[str]
             Certificate authorities to trust beside the system's, such as a company proxy's.
         allow_insecure_http: bool = False

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     locked: bool,
     /// The revision that the record on the disk has.
     kept: Option<u64>,
+    /// The last revision that was to be kept.
+    tried: Option<u64>,
     /// A write under way, and its revision.
     writing: Option<(u64, JoinHandle<Result<()>>)>,
     /// Failures in a row, and when to try again.
@@ -66,6 +68,7 @@ impl Shared {
             store: Arc::clone(store),
             locked: false,
             kept: None,
+            tried: None,
             writing: None,
             failures: 0,
             retry_at: None,
@@ -249,8 +252,7 @@ impl Shared {
         if let Ok(Some(record)) = blocking(move || Ok(load(&directory, &owner))).await {
             self.store.follow(record);
         }
-        self.kept = None;
-        self.retry_at = None;
+        (self.kept, self.tried) = (None, None);
         self.store.set_role(Role::Leader);
         let goes_on = match self.store.state() {
             State::Registered => "it stays registered",
@@ -262,7 +264,6 @@ impl Shared {
     /// Keeps the state and hears the followers. Returns when another process leads after all.
     pub(crate) async fn lead(&mut self) {
         let mut revision = self.store.revision();
-        self.retry_at = None;
         self.take_requests().await;
         loop {
             if self.is_due() && !self.begin_write().await {
@@ -283,7 +284,7 @@ impl Shared {
                         self.take_requests().await;
                     }
                 }
-                _ = revision.changed() => self.retry_at = None,
+                _ = revision.changed() => {}
                 () = pause(self.retry_at) => self.retry_at = None,
                 (revision, result) = finished(&mut self.writing) => {
                     self.writing = None;
@@ -295,7 +296,8 @@ impl Shared {
 
     fn is_due(&self) -> bool {
         let current = *self.store.revision().borrow();
-        self.writing.is_none() && self.retry_at.is_none() && self.kept != Some(current)
+        let waits = self.retry_at.is_some() && self.tried == Some(current);
+        self.writing.is_none() && self.kept != Some(current) && !waits
     }
 
     /// False when it is not for this process to write.
@@ -307,8 +309,8 @@ impl Shared {
                 Ok(Lock::Ours) => {}
                 Ok(Lock::Theirs) => return false,
                 Err(LockError::Unusable(error) | LockError::Unwritable(error)) => {
-                    self.store.settle(*self.store.revision().borrow());
-                    self.fail(error);
+                    let current = *self.store.revision().borrow();
+                    self.finish_write(current, Err(error));
                     return true;
                 }
             }
@@ -331,6 +333,7 @@ impl Shared {
     }
 
     fn finish_write(&mut self, revision: u64, result: Result<()>) {
+        self.tried = Some(revision);
         match result {
             Ok(()) => {
                 self.kept = Some(revision);
