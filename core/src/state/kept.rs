@@ -83,7 +83,7 @@ impl Store {
                 }
                 inner.set_healthcheck(record.last_healthcheck);
                 // An heir goes on waiting for the next one.
-                inner.last_probe = Some(Instant::now());
+                inner.last_probe = Some(tokio::time::Instant::now());
                 inner.probed = true;
                 ((), Some(EventKind::Healthcheck))
             });
