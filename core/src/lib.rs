@@ -15,7 +15,7 @@
 //! | [`register`] | one registration, and the retry policy |
 //! | [`token`] | access tokens |
 //! | [`http`] | the callback server |
-//! | [`state`] | the in-memory state |
+//! | [`state`] | the state, in memory and in a directory that outlives the process |
 //! | [`crypto`] | keys, addresses, signatures |
 //! | [`error`] | the error codes |
 

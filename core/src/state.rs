@@ -35,8 +35,12 @@ mod news;
 mod record;
 #[cfg_attr(not(target_os = "linux"), path = "state/elsewhere.rs")]
 mod shared;
+#[cfg(target_os = "linux")]
+mod state_dir;
 
 pub(crate) use shared::Shared;
+#[cfg(target_os = "linux")]
+pub use state_dir::{StateDir, StateDirLock};
 
 /// The status text of a node that tries to register.
 pub const STATUS_REGISTERING: &str = State::Registering.name();

@@ -18,9 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::{TimeZone as _, Utc};
 use posemesh_dev_dds::{Callback, DevDds, Endpoint, Fault};
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::state::{
+    RegistrationState, STATUS_DISCONNECTED, STATUS_REGISTERED, STATUS_REGISTERING, StateDir,
+};
 use posemesh_node_registration::status::{Role, State};
 use rand::Rng as _;
 use support::{Events, GUARD, config, logged};
@@ -781,6 +785,61 @@ fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
     for worker in &mut workers {
         quiet(worker);
     }
+}
+
+#[test]
+fn the_state_functions_have_a_variant_that_is_kept() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let at = Utc.timestamp_opt(1_704_164_645, 6_007_008).single().expect("a valid time");
+    let state = StateDir::open(place.state()).expect("it is made");
+    assert_eq!(state.read_state().expect("empty").status, STATUS_DISCONNECTED);
+    assert_eq!(state.read_node_secret(), Ok(None));
+    state
+        .write_state(&RegistrationState { status: STATUS_REGISTERING.into(), last_healthcheck: Some(at) })
+        .expect("it is kept");
+    state.write_node_secret("é\u{1f511}\0").expect("it is kept");
+    state.set_status(STATUS_REGISTERED).expect("it is kept");
+    assert_eq!(
+        state.set_status("offline").expect_err("none of the three").code(),
+        ErrorCode::InvalidArgument
+    );
+    drop(state);
+
+    let state = StateDir::open(place.state()).expect("it is there");
+    let read = state.read_state().expect("it was kept");
+    assert_eq!((read.status.as_str(), read.last_healthcheck), (STATUS_REGISTERED, Some(at)));
+    assert_eq!(state.read_node_secret(), Ok(Some("é\u{1f511}\0".into())));
+    let lock = state.try_lock().expect("it works").expect("nobody has it");
+    assert!(state.try_lock().expect("it works").is_none());
+    state.touch_healthcheck_now().expect("its holder writes");
+    assert!(state.try_lock().expect("it works").is_none(), "still locked");
+    drop(lock);
+    state.clear_node_secret().expect("nobody is in the way");
+    assert_eq!(state.read_node_secret(), Ok(None));
+    assert!(state.read_state().expect("it was kept").last_healthcheck > Some(at));
+    assert!(state.try_lock().expect("it works").is_some());
+
+    let record = Path::new(&place.state()).join("state");
+    fs::write(&record, "posemesh-node-state 1").expect("ours");
+    let error = state.read_state().expect_err("damaged");
+    assert!(error.code() == ErrorCode::Io && error.message().contains("cut off"), "{error}");
+    state.write_node_secret("after").expect("the damaged one is put away");
+    assert_eq!(state.read_node_secret(), Ok(Some("after".into())));
+    assert_eq!(names(&place.state()).iter().filter(|name| name.contains("damaged")).count(), 1);
+    drop(state);
+
+    // Beside a node of another process it reads, and writes nothing.
+    let other = Place::new();
+    let mut worker = Worker::start(&dds.url(), &[("STATE_DIR", &other.state())]);
+    assert_eq!(worker.ask("registered"), "Ok(())");
+    until_record(&other.state(), "\"status\":\"registered\"");
+    let state = StateDir::open(other.state()).expect("it is there");
+    assert_eq!(state.read_state().expect("whole").status, STATUS_REGISTERED);
+    assert!(state.try_lock().expect("it works").is_none());
+    let error = state.write_node_secret("mine").expect_err("not the registrar");
+    assert_eq!(error.code(), ErrorCode::AlreadyRunning);
+    worker.kill();
+    assert!(state.try_lock().expect("it works").is_some(), "the kernel has dropped the lock");
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -2,6 +2,7 @@
 //! JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -65,6 +66,27 @@ pub(crate) enum Unusable {
     Damaged(&'static str),
     /// A newer version of this library has written it, in this format.
     Newer(u32),
+}
+
+impl Unusable {
+    /// The word for its file when it is set aside.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Damaged(_) => "damaged",
+            Self::Newer(_) => "newer",
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(why) => f.write_str(why),
+            Self::Newer(format) => {
+                write!(f, "a newer version of this library has written it, in format {format}")
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Store;
 use super::directory::{Directory, Found, Holder, Lock, LockError};
 use super::news::{News, Watch, ended};
-use super::record::{self, Owner, Record, Unusable};
+use super::record::{self, Owner, Record};
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
 use crate::log::log;
@@ -238,8 +238,7 @@ impl Shared {
             }
             Ok(Found::Nothing) => return,
             Ok(Found::Foreign(other)) => return self.fail(self.refused(&other)),
-            Ok(Found::Unusable(Unusable::Damaged(why))) => why.to_owned(),
-            Ok(Found::Unusable(Unusable::Newer(format))) => newer(format),
+            Ok(Found::Unusable(unusable)) => unusable.to_string(),
             Ok(Found::Unreadable(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
@@ -416,8 +415,7 @@ fn load(directory: &Directory, owner: &Owner) -> Option<Record> {
         Found::Foreign(other) => {
             ("foreign", format!("it is that of wallet {} and DDS {}", other.wallet, other.dds))
         }
-        Found::Unusable(Unusable::Damaged(why)) => ("damaged", why.to_owned()),
-        Found::Unusable(Unusable::Newer(format)) => ("newer", newer(format)),
+        Found::Unusable(unusable) => (unusable.kind(), unusable.to_string()),
         Found::Unreadable(error) => ("damaged", error.to_string()),
     };
     let path = directory.path().display();
@@ -435,10 +433,6 @@ fn load(directory: &Directory, owner: &Owner) -> Option<Record> {
         ),
     }
     None
-}
-
-fn newer(format: u32) -> String {
-    format!("a newer version of this library has written it, in format {format}")
 }
 
 /// Runs what may wait for a disk off the runtime's thread.
