@@ -1,23 +1,35 @@
-// One node for each worker of a cluster, each with a wallet of its own: DDS knows a node by its wallet, and two
-// processes with the same one would take the registration from each other.
+// Four workers that are one node. STATE_DIR, a directory of this machine, is what they share: one of them leads,
+// registers and is called back, and all of them have the secret. When the leader ends, however it ends, another one
+// takes over.
 import cluster from 'node:cluster'
 import process from 'node:process'
 
 import { PosemeshNode } from 'posemesh-node'
 
 if (cluster.isPrimary) {
-  const keys = (process.env.WALLET_KEYS ?? '').split(',')
-  for (const key of keys) cluster.fork({ SECP256K1_PRIVHEX: key })
-  cluster.on('exit', (worker, code) => console.log(`worker ${worker.id} ended with ${code}`))
+  let stopping = false
+  for (let i = 0; i < 4; i++) cluster.fork()
+  cluster.on('exit', (worker, code, signal) => {
+    console.log(`worker ${worker.id} ended with ${signal ?? code}`)
+    if (!stopping) cluster.fork()
+  })
   process.once('SIGTERM', () => {
+    stopping = true
     for (const worker of Object.values(cluster.workers ?? {})) worker?.send('stop')
   })
 } else {
+  const name = `worker ${cluster.worker?.id}`
   const node = await PosemeshNode.fromEnv({ nodeVersion: '1.0.0' })
   process.once('message', async () => {
     await node.stop()
     process.disconnect()
   })
-  await node.waitRegistered()
-  console.log(`worker ${cluster.worker?.id}: ${node.walletAddress} is registered`)
+  try {
+    await node.waitRegistered()
+    console.log(`${name}, a ${node.status().role}, is registered; callbacks go to ${node.callbackAddress}`)
+    const secret = await node.waitSecret()
+    console.log(`${name} has the secret, ${secret.length} characters`)
+  } catch (error) {
+    if (error.code !== 'ERR_STOPPED') throw error
+  }
 }

@@ -43,7 +43,11 @@ export interface CoreOptions {
   siweDomain?: string | undefined
   /** The form of the signed message: DDS's own, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */
   siweFormat?: 'posemesh' | 'eip4361' | undefined
-  /** A directory for state that outlives the process and is shared by the processes of a node. `STATE_DIR`. */
+  /**
+   * A directory, for this node alone and on a disk of this machine, for state that outlives the process and is shared by
+   * the processes of the node: one of them leads, the others follow. Made if it does not exist. Linux only. `STATE_DIR`,
+   * by default the state is in memory.
+   */
   stateDir?: string | URL | undefined
   /** A PEM file with certificate authorities to trust beside the system's. `CA_FILE`. */
   caFile?: string | URL | undefined
@@ -139,7 +143,7 @@ export function environment(env: NodeJS.ProcessEnv, given: Record<string, string
   return Object.fromEntries(set)
 }
 
-/** Puts the names that options have in JavaScript into a message of core. */
+/** Puts the names that options have in JavaScript into a message of core. Parts of a path stay as they are. */
 export function inCamelCase(message: string): string {
-  return message.replace(/\b[a-z0-9]+(?:_[a-z0-9]+)+\b/g, (name) => camelNames.get(name) ?? name)
+  return message.replace(/(?<!\/)\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?!\/)/g, (name) => camelNames.get(name) ?? name)
 }

@@ -264,6 +264,8 @@ export interface Status {
   nextAttemptInMs?: number
   /** Which part the node has among those that share its `state_dir`. */
   role: import('./status.js').Role
+  /** Why the state cannot be kept in `state_dir` at present. */
+  persistenceError?: Failure
   /** When the access token that is held expires. */
   tokenExpiresAt?: number
   /** Sign-ins for an access token that failed since the last one that succeeded. */

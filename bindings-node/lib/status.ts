@@ -1,5 +1,6 @@
 /** What a node is doing. */
 
+import { inCamelCase } from './config.js'
 import { PosemeshError } from './error.js'
 import type { Status as NativeStatus } from './native.js'
 
@@ -36,6 +37,8 @@ export interface Status {
   readonly nextAttemptInMs: number | null
   /** Which part the node has among those that share its `stateDir`. */
   readonly role: Role
+  /** Why the state cannot be kept in `stateDir` at present; `null` when it can. The node goes on in memory meanwhile. */
+  readonly persistenceError: PosemeshError | null
   /** When the access token that is held expires; `null` before somebody asked for one. */
   readonly tokenExpiresAt: Date | null
   /** Sign-ins for an access token that failed since the last one that succeeded. */
@@ -50,7 +53,7 @@ export interface Status {
 /** @internal */
 export function toStatus(status: NativeStatus): Status {
   const date = (seconds: number | undefined) => (seconds === undefined ? null : new Date(seconds * 1000))
-  const { lastError } = status
+  const { lastError, persistenceError } = status
   return Object.freeze({
     state: status.state,
     running: status.running,
@@ -63,6 +66,9 @@ export function toStatus(status: NativeStatus): Status {
     lastError: lastError ? new PosemeshError(lastError.code, lastError.message) : null,
     nextAttemptInMs: status.nextAttemptInMs ?? null,
     role: status.role,
+    persistenceError: persistenceError
+      ? new PosemeshError(persistenceError.code, inCamelCase(persistenceError.message))
+      : null,
     tokenExpiresAt: date(status.tokenExpiresAt),
     signInFailures: status.signInFailures,
     clockSkewMs: status.clockSkewMs,

@@ -90,7 +90,12 @@ impl NativeNode {
     pub fn status(&self) -> Result<Status> {
         guard(|| {
             let node = self.inner.node();
-            Ok(Status::new(&node.status()?, node.last_error()?))
+            let status = node.status()?;
+            // Words are kept under a lock: asked for only if there are any.
+            let last_error = status.last_error.map_or(Ok(None), |_| node.last_error())?;
+            let persistence_error =
+                status.persistence_error.map_or(Ok(None), |_| node.persistence_error())?;
+            Ok(Status::new(&status, last_error, persistence_error))
         })
     }
 

@@ -33,6 +33,8 @@ pub struct Status {
     /// Which part the node has among those that share its `state_dir`.
     #[napi(ts_type = "import('./status.js').Role")]
     pub role: &'static str,
+    /// Why the state cannot be kept in `state_dir` at present.
+    pub persistence_error: Option<Failure>,
     /// When the access token that is held expires.
     pub token_expires_at: Option<i64>,
     /// Sign-ins for an access token that failed since the last one that succeeded.
@@ -42,7 +44,11 @@ pub struct Status {
 }
 
 impl Status {
-    pub(crate) fn new(status: &status::Status, last_error: Option<core::Error>) -> Self {
+    pub(crate) fn new(
+        status: &status::Status,
+        last_error: Option<core::Error>,
+        persistence_error: Option<core::Error>,
+    ) -> Self {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         Self {
             state: status.state.name(),
@@ -56,6 +62,7 @@ impl Status {
             last_error: last_error.map(Failure::from),
             next_attempt_in_ms: status.next_attempt_in().map(|wait| wait.as_secs_f64() * 1000.0),
             role: status.role.name(),
+            persistence_error: persistence_error.map(Failure::from),
             token_expires_at: status.token_expires_at.map(number),
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,

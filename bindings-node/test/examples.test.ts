@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, describe, it } from 'node:test'
@@ -72,14 +73,23 @@ describe('the examples', () => {
 
   it('cluster.mjs, with four workers', async (t) => {
     const dds = await localDds(t)
-    const keys = Array.from({ length: 4 }, newKey)
-    const { until, terminate } = example(t, 'cluster.mjs', { ...environment(dds), WALLET_KEYS: keys.join(',') })
-    const wallets = new Set<string | undefined>()
-    for (const _ of keys) wallets.add((await until(/(0x[0-9a-f]{40}) is registered/))[1])
-    assert.equal(wallets.size, 4)
-    assert.equal((await dds.nodes()).length, 4)
+    const parent = await mkdtemp(join(tmpdir(), 'posemesh-node-state-'))
+    t.after(() => rm(parent, { recursive: true }))
+    const env = { ...environment(dds), CALLBACK_BIND: '127.0.0.1:0', STATE_DIR: join(parent, 'state') }
+    const { until, terminate } = example(t, 'cluster.mjs', env)
+    const roles: (string | undefined)[] = []
+    for (let i = 0; i < 4; i++) {
+      const [, role, address] = await until(/^worker \d, a (\w+), is registered; callbacks go to (127\.0\.0\.1:\d+)$/)
+      roles.push(role)
+      await dds.setNodeUrl(`http://${address}`)
+    }
+    assert.deepEqual(roles.sort(), ['follower', 'follower', 'follower', 'leader'])
+    assert.equal((await dds.requests('register')).length, 1)
+    await dds.setSecret('a secret')
+    assert.equal((await dds.callBack()).status, 200)
+    for (let i = 0; i < 4; i++) await until(/^worker \d has the secret, 8 characters$/)
     await terminate()
-    for (const _ of keys) await until(/worker \d ended with 0/)
+    for (let i = 0; i < 4; i++) await until(/^worker \d ended with 0$/)
   })
 })
 
@@ -110,7 +120,8 @@ describe('README.md', () => {
     await once(service, 'listening')
     const { port } = service.address() as { port: number }
     for (const file of files) {
-      const env = { ...environment(dds), SERVICE_URL: `http://127.0.0.1:${port}` }
+      const stateDir = join(directory, `${file}-state`)
+      const env = { ...environment(dds), SERVICE_URL: `http://127.0.0.1:${port}`, STATE_DIR: stateDir }
       assertEnded(await runNode(['--import', 'tsx', join(directory, file)], { cwd: PACKAGE, env }), 0)
     }
   })

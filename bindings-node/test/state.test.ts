@@ -1,0 +1,223 @@
+// State that outlives a process, and that the workers of a cluster share.
+import assert from 'node:assert/strict'
+import cluster, { type Worker } from 'node:cluster'
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { type TestContext, after, before, describe, it } from 'node:test'
+
+import { PosemeshError, PosemeshNode, type Status } from 'posemesh-node'
+import type { LocalDds } from 'posemesh-node/testing'
+import { FIXTURES, HANG_MS, REG_SECRET, localDds, newKey, optionsFor, startNode, until } from './support.js'
+
+const wait = { timeoutMs: HANG_MS }
+// Locks that can be relied on are known there only.
+const options = { skip: process.platform !== 'linux' && 'state is kept on Linux only' }
+
+let root: string
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'posemesh-node-state-'))
+})
+// When every node has ended: they would write on.
+after(() => rm(root, { recursive: true }))
+
+/** A directory that does not exist yet. */
+async function newStateDir(): Promise<string> {
+  return join(await mkdtemp(join(root, 'of-')), 'state_dir')
+}
+
+/** The node in a worker of a cluster. */
+class Shared {
+  #calls = 0
+
+  private constructor(readonly worker: Worker) {}
+
+  static async start(t: TestContext, environment: NodeJS.ProcessEnv): Promise<Shared> {
+    cluster.setupPrimary({ exec: join(FIXTURES, 'shared.mjs'), execArgv: [], serialization: 'advanced' })
+    const worker = cluster.fork(environment)
+    const exit = once(worker, 'exit')
+    t.after(async () => {
+      worker.process.kill('SIGKILL')
+      await exit
+    })
+    const ended = exit.then(([code, signal]) => `ended with ${code ?? signal}`)
+    const started = once(worker, 'message').then(([text]) => text)
+    assert.equal(await Promise.race([started, ended]), 'started')
+    return new Shared(worker)
+  }
+
+  async call<T = void>(name: string, ...args: unknown[]): Promise<T> {
+    const call = ++this.#calls
+    return new Promise((resolve, reject) => {
+      const answered = ([to, answer]: [number, T]) => {
+        if (to !== call) return
+        this.worker.off('message', answered).off('exit', ended)
+        resolve(answer)
+      }
+      const ended = () => reject(new Error(`the worker ended during ${name}`))
+      this.worker.on('message', answered).on('exit', ended)
+      this.worker.send([call, name, ...args])
+    })
+  }
+
+  status(): Promise<Status> {
+    return this.call<Status>('status')
+  }
+
+  async kill(): Promise<void> {
+    const exit = once(this.worker, 'exit')
+    this.worker.process.kill('SIGKILL')
+    assert.deepEqual(await exit, [null, 'SIGKILL'])
+  }
+
+  async stop(): Promise<void> {
+    const exit = once(this.worker, 'exit')
+    await this.call('stop')
+    this.worker.disconnect()
+    assert.deepEqual(await exit, [0, null])
+  }
+}
+
+const environment = (dds: LocalDds, stateDir: string) => ({
+  DDS_BASE_URL: dds.url,
+  REG_SECRET,
+  SECP256K1_PRIVHEX: newKey(),
+  CAPABILITIES: '/test/v1',
+  NODE_VERSION: '1.0.0',
+  CALLBACK_BIND: '127.0.0.1:0',
+  STATE_DIR: stateDir,
+})
+
+async function split(nodes: readonly Shared[]): Promise<{ leaders: Shared[]; followers: Shared[] }> {
+  const roles = await Promise.all(nodes.map((node) => node.status()))
+  const having = (role: string) => nodes.filter((_, index) => roles[index]?.role === role)
+  return { leaders: having('leader'), followers: having('follower') }
+}
+
+describe('a cluster of four workers with one state directory', options, () => {
+  it('registers once, and all four have the secret', async (t) => {
+    const dds = await localDds(t)
+    const env = environment(dds, await newStateDir())
+    const nodes = await Promise.all(Array.from({ length: 4 }, () => Shared.start(t, env)))
+    await Promise.all(nodes.map((node) => node.call('waitRegistered', wait)))
+    const { leaders, followers } = await split(nodes)
+    assert.deepEqual([leaders.length, followers.length], [1, 3])
+    assert.equal((await dds.requests('challenge')).length, 1)
+    assert.equal((await dds.requests('register')).length, 1)
+
+    const [follower] = followers as [Shared]
+    await dds.setNodeUrl(`http://${await follower.call<string>('callbackAddress')}`)
+    await dds.setSecret('the secret of all four')
+    assert.equal((await dds.callBack()).status, 200)
+    for (const node of nodes) {
+      assert.equal(await node.call<string>('waitSecret', wait), 'the secret of all four')
+      const { state, secretVersion, persistenceError } = await node.status()
+      assert.deepEqual([state, secretVersion, persistenceError], ['registered', 1, null])
+    }
+
+    // A token each process gets for itself; what it sends elsewhere holds none.
+    for (const node of nodes) {
+      const token = await node.call<object>('accessToken', wait)
+      assert.deepEqual(Object.keys(token), ['expiresAt'])
+    }
+    assert.equal((await dds.requests('verify')).length, 4)
+
+    // What a follower asks for, the leader does.
+    await follower.call('rearm')
+    await follower.call('waitRegistered', wait)
+    assert.equal((await dds.requests('register')).length, 2)
+    await Promise.all(nodes.map((node) => node.stop()))
+    assert.equal((await dds.requests('register')).length, 2)
+  })
+
+  it('is led by another one when its leader is killed', async (t) => {
+    const dds = await localDds(t, { callback: 'never' })
+    const env = environment(dds, await newStateDir())
+    let nodes = await Promise.all(Array.from({ length: 4 }, () => Shared.start(t, env)))
+    await Promise.all(nodes.map((node) => node.call('waitRegistered', wait)))
+    for (let round = 1; round <= 3; round++) {
+      const { leaders, followers } = await split(nodes)
+      assert.equal(leaders.length, 1)
+      await leaders[0]?.kill()
+      nodes = followers
+      await until(async () => (await split(nodes)).leaders.length === 1)
+      const [heir] = (await split(nodes)).leaders as [Shared]
+      // It is registered as it was, and serves the callbacks.
+      assert.equal((await heir.status()).state, 'registered')
+      assert.equal((await dds.requests('register')).length, round)
+      const address = () => heir.call<string>('callbackAddress')
+      await until(async () => (await fetch(`http://${await address()}/health`).catch(() => null))?.status === 200)
+      await dds.setNodeUrl(`http://${await address()}`)
+
+      const [asking] = nodes as [Shared]
+      await asking.call('rearm')
+      await asking.call('waitRegistered', wait)
+      await dds.setSecret(`secret ${round}`)
+      assert.equal((await dds.callBack()).status, 200)
+      for (const node of nodes) {
+        await until(async () => (await node.call<string | null>('readSecret')) === `secret ${round}`)
+      }
+    }
+  })
+})
+
+describe('a state directory', options, () => {
+  it('gives the secret back after a restart, and the node registers again', async (t) => {
+    const dds = await localDds(t)
+    const stateDir = pathToFileURL(await newStateDir())
+    const same = { stateDir, secp256k1Privhex: newKey(), callbackBind: '127.0.0.1:0' }
+    const first = await startNode(t, dds, same)
+    await first.waitRegistered(wait)
+    await dds.setNodeUrl(`http://${first.callbackAddress}`)
+    await dds.callBack()
+    const secret = await first.waitSecret(wait)
+    await first.stop()
+
+    const second = await startNode(t, dds, same)
+    assert.equal(second.readSecret(), secret)
+    assert.ok(second.status().registeredAt instanceof Date)
+    await until(() => second.status().state === 'registered')
+    assert.equal((await dds.requests('register')).length, 2)
+  })
+
+  it('that cannot be written shows in the status, and that it can be again', async (t) => {
+    const dds = await localDds(t)
+    const stateDir = await newStateDir()
+    // Where the next record is written.
+    const obstacle = join(stateDir, 'state.new')
+    await mkdir(stateDir, { mode: 0o700 })
+    await mkdir(obstacle)
+    const node = await startNode(t, dds, { stateDir })
+    await node.waitRegistered(wait)
+    await until(() => node.status().persistenceError !== null)
+    const { persistenceError } = node.status()
+    assert.ok(persistenceError instanceof PosemeshError)
+    assert.equal(persistenceError.code, 'ERR_IO')
+    assert.match(persistenceError.message, /^stateDir: .*\/state_dir\//)
+
+    await rmdir(obstacle)
+    node.rearm()
+    await until(() => node.status().persistenceError === null)
+  })
+
+  it('is refused when others can read it, with the remedy', async (t) => {
+    const dds = await localDds(t)
+    const stateDir = await newStateDir()
+    await mkdir(stateDir)
+    await chmod(stateDir, 0o755)
+    await assert.rejects(PosemeshNode.start(optionsFor(dds, { stateDir })), {
+      name: 'PosemeshError',
+      code: 'ERR_INVALID_CONFIG',
+      message: /^stateDir .*\/state_dir: .*chmod 700/,
+    })
+  })
+
+  it('is for one node of a process', async (t) => {
+    const dds = await localDds(t)
+    const stateDir = await newStateDir()
+    await startNode(t, dds, { stateDir })
+    await assert.rejects(startNode(t, dds, { stateDir }), { code: 'ERR_ALREADY_RUNNING', message: /directory of its own/ })
+  })
+})
