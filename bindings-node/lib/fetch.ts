@@ -58,8 +58,8 @@ export function authorizedFetch(
     if (answer.status !== 401 || !hadToken(answer, request?.url ?? String(input))) return answer
     node.invalidateToken(first)
     if (!canBeSentTwice(init?.body ?? request?.body)) return answer
-    // Else the connection stays in use until it is collected.
-    await answer.body?.cancel()
+    // Else the connection stays in use until the answer is collected. One that has broken meanwhile is no matter.
+    await answer.body?.cancel().catch(() => {})
     return send(await token())
   }
 }

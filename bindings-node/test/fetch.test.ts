@@ -193,6 +193,33 @@ describe('an authorized fetch', () => {
     await abort((signal) => authorizedFetch(other)(hangs, { signal }), () => until(() => received.length > 0))
   })
 
+  it('goes on when DDS has forgotten the node, and with it every token', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const { url } = await service(t, async ({ headers }, response) => {
+      const token = headers.authorization?.replace(/^Bearer /, '') ?? ''
+      response.writeHead((await dds.acceptsToken(token)) ? 200 : 401).end()
+    })
+    const fetch = authorizedFetch(node, wait)
+    for (let round = 1; round <= 3; round++) {
+      const answers = Array.from({ length: 50 }, () => fetch(url, { method: 'POST', body: 'a job' }))
+      assert.ok((await Promise.all(answers)).every(({ status }) => status === 200))
+      assert.equal((await dds.requests('register')).length, round)
+      await dds.forget()
+    }
+  })
+
+  it('takes no notice of an answer that breaks after a 401', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const broken = () => {
+      throw new Error('the connection was reset')
+    }
+    const answers = [new Response(new ReadableStream({ cancel: broken }), { status: 401 }), new Response('fine')]
+    const answer = await authorizedFetch(node, { ...wait, fetch: async () => answers.shift() as Response })('http://a.invalid')
+    assert.equal(await answer.text(), 'fine')
+  })
+
   it('sends with another fetch, and with the global one of the moment', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
