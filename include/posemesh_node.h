@@ -9,6 +9,8 @@
  *     pmn_node      a running node                pmn_node_start  _stop  _free  _wait  _rearm  _status
  *                                                 _last_error  _read_secret  _callback_address
  *                                                 _wallet_address  _sign
+ *                   its access tokens             pmn_node_access_token  _invalidate_token
+ *                                                 _invalidate_token_if  _token_error
  *     pmn_event     what happens to it            pmn_node_set_event_callback
  *     pmn_log_...   the library's log records     pmn_set_log_callback
  *     pmn_error     why a call failed             pmn_error_code  _message  _free, pmn_result_name
@@ -105,6 +107,9 @@
 /// A timeout that never ends.
 #define PMN_NO_TIMEOUT UINT32_MAX
 
+/// The capacity of a buffer that every token fits in, with its NUL.
+#define PMN_TOKEN_CAPACITY 8193
+
 /// The version of the ABI in this header.
 ///
 /// It changes only when a program built with an older header would break; additions do not change it.
@@ -141,6 +146,9 @@ typedef int32_t pmn_wait;
 /// Where a node stands with DDS: PMN_STATE_...
 typedef int32_t pmn_state;
 
+/// Which part a node has among the processes that share its `state_dir`: PMN_ROLE_...
+typedef int32_t pmn_role;
+
 /// A consistent picture of a node at one moment.
 ///
 /// Later versions may add fields at the end; `size` tells the library which ones your header has.
@@ -167,6 +175,18 @@ typedef struct pmn_status {
     pmn_result last_error;
     /// Milliseconds until the next attempt; 0 = none is scheduled.
     uint64_t next_attempt_in_ms;
+    /// PMN_ROLE_...
+    pmn_role role;
+    /// Why the state cannot be kept in `state_dir` at present; PMN_OK if it can, or need not be.
+    pmn_result persistence_error;
+    /// When the access token that is held expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is
+    /// held.
+    int64_t token_expires_at;
+    /// Sign-ins for an access token that failed since the last success.
+    uint32_t sign_in_failures;
+    /// How far DDS's clock is ahead of this machine's, in milliseconds; negative when it is behind. From the
+    /// whole seconds that DDS tells: 0 as long as they do not contradict that.
+    int64_t clock_skew_ms;
 } pmn_status;
 
 /// What a pmn_event tells: PMN_EVENT_...
@@ -192,10 +212,12 @@ typedef struct pmn_event {
     uint64_t secret_version;
     /// PMN_EVENT_ATTEMPT_FAILED: PMN_ERR_REJECTED or PMN_ERR_UNAVAILABLE.
     pmn_result code;
-    /// PMN_EVENT_ATTEMPT_FAILED: what happened, with DDS's own words. Never NULL.
+    /// PMN_EVENT_ATTEMPT_FAILED, PMN_EVENT_REGISTRATION_LOST: what happened, with DDS's own words. Never NULL.
     const char *message;
     /// PMN_EVENT_ATTEMPT_FAILED: the time until the next attempt.
     uint64_t retry_in_ms;
+    /// PMN_EVENT_TOKEN_REFRESHED: in seconds since 1970 (UTC), by DDS's clock.
+    int64_t token_expires_at;
 } pmn_event;
 
 /// A function that is told a node's events. The event and what it points to live until it returns.
@@ -289,6 +311,12 @@ typedef void (*pmn_log_fn)(const pmn_log_record *record, void *user_data);
 /// Registered. Nothing runs until DDS calls or the node is re-armed.
 #define PMN_STATE_REGISTERED 2
 
+/// It registers, and DDS calls it. Without a `state_dir` every node does.
+#define PMN_ROLE_LEADER 0
+
+/// Another process does that, and this node shows what that one does. It takes over when that one ends.
+#define PMN_ROLE_FOLLOWER 1
+
 /// The node went from `old_state` to `new_state`.
 #define PMN_EVENT_STATUS_CHANGED 1
 
@@ -300,6 +328,12 @@ typedef void (*pmn_log_fn)(const pmn_log_record *record, void *user_data);
 
 /// DDS probed /health.
 #define PMN_EVENT_HEALTHCHECK 4
+
+/// A new access token is held, until `token_expires_at`: pmn_node_access_token().
+#define PMN_EVENT_TOKEN_REFRESHED 5
+
+/// DDS does not know the node any more, as `message` tells, and the node registers again.
+#define PMN_EVENT_REGISTRATION_LOST 6
 
 /// A bug in this library.
 #define PMN_LOG_ERROR 1
@@ -447,6 +481,48 @@ pmn_result pmn_node_status(const pmn_node *node, pmn_status *status);
 /// library leaves no copy but the one in your buffer: wipe that when you are done with it. Of the pointers
 /// only `node` must not be NULL. PMN_ERR_NOT_FOUND while there is none.
 pmn_result pmn_node_read_secret(const pmn_node *node, char *buffer, size_t capacity, size_t *length);
+
+/// Writes an access token: 1 to 8192 bytes of visible ASCII, for an "Authorization: Bearer" header. Call this
+/// for each request, rather than keep the text.
+///
+/// The first call signs the node in to DDS, once it is registered. From then on a token is kept at hand and
+/// refreshed before it expires, and calls answer at once. Until there is one, this blocks, for at most
+/// `timeout_ms`: 0 only looks (but asks for a token), PMN_NO_TIMEOUT waits for ever. However many threads
+/// wait, there is one sign-in. Inside a callback it is as with pmn_node_wait(): meanwhile no other event or
+/// log record is delivered.
+///
+/// `expires_at_unix` may be NULL; on PMN_OK it gets when the token expires, in seconds since 1970 (UTC) by
+/// DDS's clock. `buffer`, `capacity`, `length`: see "Text" at the top; PMN_TOKEN_CAPACITY is always enough, and
+/// a token that did not fit is kept for the next call. The library leaves no copy but the one in your buffer:
+/// wipe that when you are done with it.
+///
+/// PMN_ERR_REJECTED when DDS refuses the sign-in: at once, and until the next one is due. PMN_ERR_TIMEOUT.
+/// For both pmn_node_token_error() tells why. PMN_ERR_STOPPED as soon as the node is stopped, and after that.
+pmn_result pmn_node_access_token(pmn_node *node,
+                                 uint32_t timeout_ms,
+                                 char *buffer,
+                                 size_t capacity,
+                                 size_t *length,
+                                 int64_t *expires_at_unix);
+
+/// Drops the access token that is held, and signs in anew, but at most once a second.
+///
+/// For a service that answered 401 to a token there is pmn_node_invalidate_token_if(). Does not block, and
+/// does nothing without a token. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+pmn_result pmn_node_invalidate_token(pmn_node *node);
+
+/// Drops the access token that is held if it is `token`, such as after a service has answered 401 to it: many
+/// threads with the same refused token cause one sign-in.
+///
+/// PMN_OK also when another token is held by now, or none. Does not block, and keeps no copy of the text,
+/// which it compares in constant time. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+pmn_result pmn_node_invalidate_token_if(pmn_node *node, const char *token);
+
+/// Gives what the last sign-in for an access token failed with: what happened, with DDS's own words.
+///
+/// On PMN_OK `*token_error` is yours: pmn_error_free(). Does not block; answers after a stop, too. NULL:
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when no sign-in has failed since the last success.
+pmn_result pmn_node_token_error(const pmn_node *node, pmn_error **token_error);
 
 /// Sends the node's events to `callback`, in place of the former one; NULL ends that (`user_data` and
 /// `destroy` are NULL then, too).

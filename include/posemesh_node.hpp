@@ -8,6 +8,7 @@
  *     node.on_event([](const posemesh::Event &event) { ... });
  *     node.wait_registered(std::chrono::seconds(60));
  *     std::optional<std::string> secret = node.read_secret();
+ *     posemesh::AccessToken token = node.access_token(std::chrono::seconds(60));
  *
  * Failures: every one is a posemesh::Error, a timeout as well. Its code() is a PMN_ERR_... This takes
  * exceptions (programs built with -fno-exceptions use the C header), and does without RTTI.
@@ -62,6 +63,14 @@ private:
     pmn_result code_;
 };
 
+/// Which part a node has among the processes that share its state_dir.
+enum class Role {
+    /// It registers, and DDS calls it. Without a state_dir every node does.
+    leader = PMN_ROLE_LEADER,
+    /// Another process does that, and this node shows what that one does. It takes over when that one ends.
+    follower = PMN_ROLE_FOLLOWER,
+};
+
 /// A consistent picture of a node at one moment: pmn_status.
 struct Status {
     /// PMN_STATE_...
@@ -83,6 +92,22 @@ struct Status {
     pmn_result last_error;
     /// None: no attempt is scheduled.
     std::optional<std::chrono::milliseconds> next_attempt_in;
+    Role role;
+    /// Why the state cannot be kept in state_dir at present; PMN_OK if it can, or need not be.
+    pmn_result persistence_error;
+    /// When the access token that is held expires, by DDS's clock; none: no token is held.
+    std::optional<Clock::time_point> token_expires_at;
+    /// Sign-ins for an access token that failed since the last success.
+    std::uint32_t sign_in_failures;
+    /// How far DDS's clock is ahead of this machine's; negative when it is behind.
+    std::chrono::milliseconds clock_skew;
+};
+
+/// An access token for the services behind DDS. The copy is yours to wipe().
+struct AccessToken {
+    std::string value;
+    /// By DDS's clock.
+    Clock::time_point expires_at;
 };
 
 /// Something that happened to a node: pmn_event. Its text lives until the callback returns.
@@ -99,8 +124,11 @@ struct Event {
     std::uint64_t secret_version;
     /// PMN_EVENT_ATTEMPT_FAILED: why, in a number and in words, and the time until the next attempt.
     pmn_result code;
+    /// PMN_EVENT_REGISTRATION_LOST: how that was noticed.
     std::string_view message;
     std::chrono::milliseconds retry_in;
+    /// PMN_EVENT_TOKEN_REFRESHED: when the new one expires, by DDS's clock.
+    std::optional<Clock::time_point> token_expires_at;
 };
 
 /// A log record: pmn_log_record. Its text lives until the callback returns.
@@ -223,9 +251,16 @@ inline std::optional<Clock::time_point> moment(std::int64_t unix_seconds) noexce
 
 inline Event convert(const pmn_event &event)
 {
-    return {event.type,          time(event.time_unix_ms), event.dropped,
-            event.old_state,     event.new_state,          event.secret_version,
-            event.code,          event.message,            milliseconds(event.retry_in_ms)};
+    return {event.type,
+            time(event.time_unix_ms),
+            event.dropped,
+            event.old_state,
+            event.new_state,
+            event.secret_version,
+            event.code,
+            event.message,
+            milliseconds(event.retry_in_ms),
+            moment(event.token_expires_at)};
 }
 
 inline LogRecord convert(const pmn_log_record &record)
@@ -327,7 +362,12 @@ public:
                 status.attempts,
                 status.consecutive_failures,
                 status.last_error,
-                next_attempt_in};
+                next_attempt_in,
+                static_cast<Role>(status.role),
+                status.persistence_error,
+                detail::moment(status.token_expires_at),
+                status.sign_in_failures,
+                std::chrono::milliseconds(status.clock_skew_ms)};
     }
 
     /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, or PMN_ERR_STOPPED.
@@ -343,6 +383,49 @@ public:
     std::optional<std::string> read_secret() const
     {
         return find("pmn_node_read_secret", pmn_node_read_secret);
+    }
+
+    /// What the last attempt to register failed with; none after a success.
+    std::optional<Error> last_error() const { return find_error("pmn_node_last_error", pmn_node_last_error); }
+
+    /// An access token for the services behind DDS: from memory, after the first one. Call again for each
+    /// request rather than keep it. Throws PMN_ERR_REJECTED when DDS refuses the sign-in, with its own words;
+    /// PMN_ERR_TIMEOUT, or PMN_ERR_STOPPED.
+    AccessToken access_token(std::chrono::milliseconds timeout = no_timeout) const
+    {
+        std::string value(PMN_TOKEN_CAPACITY - 1, '\0'); // past its end the string has a NUL of its own
+        std::size_t length = 0;
+        std::int64_t expires_at = 0;
+        const pmn_result result = pmn_node_access_token(node_.get(), detail::timeout_ms(timeout), value.data(),
+                                                        PMN_TOKEN_CAPACITY, &length, &expires_at);
+        if (result == PMN_ERR_REJECTED || result == PMN_ERR_TIMEOUT) {
+            if (const std::optional<Error> why = token_error()) {
+                throw Error(result, std::string("no access token: ") + why->what());
+            }
+        }
+        detail::check(result, "pmn_node_access_token");
+        value.resize(length);
+        return {std::move(value), Clock::time_point(std::chrono::seconds(expires_at))};
+    }
+
+    /// Drops the access token that is held, and signs in anew. Does not block.
+    void invalidate_token()
+    {
+        detail::check(pmn_node_invalidate_token(node_.get()), "pmn_node_invalidate_token");
+    }
+
+    /// Drops the access token that is held if it is this one, such as after a service has answered 401 to it.
+    /// Does not block.
+    void invalidate_token_if(std::string_view token)
+    {
+        const detail::CText text(token);
+        detail::check(pmn_node_invalidate_token_if(node_.get(), text.get()), "pmn_node_invalidate_token_if");
+    }
+
+    /// What the last sign-in for an access token failed with; none after a success.
+    std::optional<Error> token_error() const
+    {
+        return find_error("pmn_node_token_error", pmn_node_token_error);
     }
 
     /// Registers again. Does not block.
@@ -404,6 +487,20 @@ private:
         return detail::find_text(call, [&](char *buffer, std::size_t capacity, std::size_t *length) {
             return read(node_.get(), buffer, capacity, length);
         });
+    }
+
+    using ReadError = pmn_result(const pmn_node *, pmn_error **);
+
+    std::optional<Error> find_error(const char *call, ReadError *read) const
+    {
+        pmn_error *error = nullptr;
+        const pmn_result result = read(node_.get(), &error);
+        if (result == PMN_ERR_NOT_FOUND) {
+            return std::nullopt;
+        }
+        detail::check(result, call);
+        const std::unique_ptr<pmn_error, void (*)(pmn_error *)> owner(error, pmn_error_free);
+        return Error(pmn_error_code(error), pmn_error_message(error));
     }
 
     std::unique_ptr<pmn_node, void (*)(pmn_node *)> node_;

@@ -303,6 +303,14 @@ impl Node {
         self.inner()?.store.invalidate_token_if(value)
     }
 
+    /// What the last sign-in for an access token failed with, in DDS's own words; none after a success.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn token_error(&self) -> Result<Option<Error>> {
+        Ok(self.inner()?.store.token_error())
+    }
+
     /// Registers again. When this returns, the status is `disconnected` and the registrar awake. A follower
     /// asks its leader to, and stays `disconnected` until that one has begun.
     ///

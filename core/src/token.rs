@@ -211,6 +211,11 @@ impl Store {
         self.token.load().as_ref().and_then(|held| held.if_good())
     }
 
+    /// What the last sign-in failed with; none after a success.
+    pub(crate) fn token_error(&self) -> Option<Error> {
+        self.lock().token.last_failure.clone()
+    }
+
     /// Drops the token that is held, and distrusts what a sign-in under way will bring.
     pub(crate) fn invalidate_token(&self) -> Result<()> {
         self.invalidate(|inner| {

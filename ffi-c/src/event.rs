@@ -25,6 +25,10 @@ pub const PMN_EVENT_SECRET_CHANGED: pmn_event_type = 2;
 pub const PMN_EVENT_ATTEMPT_FAILED: pmn_event_type = 3;
 /// DDS probed /health.
 pub const PMN_EVENT_HEALTHCHECK: pmn_event_type = 4;
+/// A new access token is held, until `token_expires_at`: pmn_node_access_token().
+pub const PMN_EVENT_TOKEN_REFRESHED: pmn_event_type = 5;
+/// DDS does not know the node any more, as `message` tells, and the node registers again.
+pub const PMN_EVENT_REGISTRATION_LOST: pmn_event_type = 6;
 
 /// Something that happened to a node. Fields that the type does not speak of are 0, or "".
 #[repr(C)]
@@ -45,10 +49,12 @@ pub struct pmn_event {
     pub secret_version: u64,
     /// PMN_EVENT_ATTEMPT_FAILED: PMN_ERR_REJECTED or PMN_ERR_UNAVAILABLE.
     pub code: pmn_result,
-    /// PMN_EVENT_ATTEMPT_FAILED: what happened, with DDS's own words. Never NULL.
+    /// PMN_EVENT_ATTEMPT_FAILED, PMN_EVENT_REGISTRATION_LOST: what happened, with DDS's own words. Never NULL.
     pub message: *const c_char,
     /// PMN_EVENT_ATTEMPT_FAILED: the time until the next attempt.
     pub retry_in_ms: u64,
+    /// PMN_EVENT_TOKEN_REFRESHED: in seconds since 1970 (UTC), by DDS's clock.
+    pub token_expires_at: i64,
 }
 
 /// A function that is told a node's events. The event and what it points to live until it returns.
@@ -59,6 +65,10 @@ pub type pmn_destroy_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 pub(crate) fn unix_ms(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| milliseconds(since) as i64)
+}
+
+pub(crate) fn unix_seconds(time: SystemTime) -> i64 {
+    unix_ms(time) / 1000
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -78,6 +88,7 @@ impl Callback<pmn_event> {
             code: PMN_OK,
             message: c"".as_ptr(),
             retry_in_ms: 0,
+            token_expires_at: 0,
         };
         let text;
         match &event.kind {
@@ -98,6 +109,15 @@ impl Callback<pmn_event> {
                 told.retry_in_ms = milliseconds(*retry_in);
             }
             EventKind::Healthcheck => told.r#type = PMN_EVENT_HEALTHCHECK,
+            EventKind::TokenRefreshed { expires_at } => {
+                told.r#type = PMN_EVENT_TOKEN_REFRESHED;
+                told.token_expires_at = unix_seconds(*expires_at);
+            }
+            EventKind::RegistrationLost { reason } => {
+                text = readable(reason);
+                told.r#type = PMN_EVENT_REGISTRATION_LOST;
+                told.message = text.as_ptr();
+            }
             // An event of a newer core that this header has no number for.
             _ => return,
         }

@@ -19,6 +19,8 @@ pub mod status;
 
 pub mod secret;
 
+pub mod token;
+
 pub mod event;
 
 pub mod log;

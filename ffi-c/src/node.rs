@@ -29,7 +29,7 @@ pub const PMN_WAIT_SECRET: pmn_wait = 2;
 /// A timeout that never ends.
 pub const PMN_NO_TIMEOUT: u32 = u32::MAX;
 
-fn timeout(timeout_ms: u32) -> Option<Duration> {
+pub(crate) fn timeout(timeout_ms: u32) -> Option<Duration> {
     (timeout_ms != PMN_NO_TIMEOUT).then(|| Duration::from_millis(timeout_ms.into()))
 }
 

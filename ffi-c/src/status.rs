@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "exports by name")]
 
-use posemesh_node_registration::status::{State, Status};
+use posemesh_node_registration::status::{Role, State, Status};
 
 use crate::boundary::{borrow, guard, write_sized};
 use crate::error::{PMN_OK, number, pmn_result};
@@ -17,6 +17,21 @@ pub const PMN_STATE_DISCONNECTED: pmn_state = 0;
 pub const PMN_STATE_REGISTERING: pmn_state = 1;
 /// Registered. Nothing runs until DDS calls or the node is re-armed.
 pub const PMN_STATE_REGISTERED: pmn_state = 2;
+
+/// Which part a node has among the processes that share its `state_dir`: PMN_ROLE_...
+pub type pmn_role = i32;
+
+/// It registers, and DDS calls it. Without a `state_dir` every node does.
+pub const PMN_ROLE_LEADER: pmn_role = 0;
+/// Another process does that, and this node shows what that one does. It takes over when that one ends.
+pub const PMN_ROLE_FOLLOWER: pmn_role = 1;
+
+fn role(role: Role) -> pmn_role {
+    match role {
+        Role::Leader => PMN_ROLE_LEADER,
+        Role::Follower => PMN_ROLE_FOLLOWER,
+    }
+}
 
 pub(crate) fn state(state: State) -> pmn_state {
     match state {
@@ -54,6 +69,18 @@ pub struct pmn_status {
     pub last_error: pmn_result,
     /// Milliseconds until the next attempt; 0 = none is scheduled.
     pub next_attempt_in_ms: u64,
+    /// PMN_ROLE_...
+    pub role: pmn_role,
+    /// Why the state cannot be kept in `state_dir` at present; PMN_OK if it can, or need not be.
+    pub persistence_error: pmn_result,
+    /// When the access token that is held expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is
+    /// held.
+    pub token_expires_at: i64,
+    /// Sign-ins for an access token that failed since the last success.
+    pub sign_in_failures: u32,
+    /// How far DDS's clock is ahead of this machine's, in milliseconds; negative when it is behind. From the
+    /// whole seconds that DDS tells: 0 as long as they do not contradict that.
+    pub clock_skew_ms: i64,
 }
 
 /// The size of `pmn_status` in the first version of the ABI, which every caller has at least.
@@ -61,7 +88,7 @@ const FIRST_SIZE: usize = 64;
 
 const _: () = {
     assert!(std::mem::offset_of!(pmn_status, state) == size_of::<usize>());
-    assert!(cfg!(not(target_pointer_width = "64")) || size_of::<pmn_status>() == FIRST_SIZE);
+    assert!(cfg!(not(target_pointer_width = "64")) || std::mem::offset_of!(pmn_status, role) == FIRST_SIZE);
 };
 
 fn seconds(time: Option<u64>) -> i64 {
@@ -84,6 +111,11 @@ impl pmn_status {
             consecutive_failures: status.consecutive_failures,
             last_error: status.last_error.map_or(PMN_OK, number),
             next_attempt_in_ms: next_attempt.unwrap_or(0),
+            role: role(status.role),
+            persistence_error: status.persistence_error.map_or(PMN_OK, number),
+            token_expires_at: seconds(status.token_expires_at),
+            sign_in_failures: status.sign_in_failures,
+            clock_skew_ms: status.clock_skew_ms,
         }
     }
 }

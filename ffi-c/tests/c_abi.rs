@@ -116,6 +116,17 @@ fn the_words_of_dds_reach_the_program() {
 }
 
 #[test]
+fn a_refused_sign_in_and_a_lost_registration_reach_the_program() {
+    let dds = Dds::start();
+    let refusals = [("this wallet is blocked", Some("600".into())), ("node not found", None)];
+    for (body, retry_after) in refusals {
+        dds.dds.inject(Endpoint::Verify, Fault::Status { code: 403, retry_after, body: body.into() }, 1);
+    }
+    run(dds.environment(&mut Command::new(compile("tests/c/tokens.c", Link::Sanitized))));
+    assert_eq!(dds.dds.requests_to(Endpoint::Verify).len(), 3);
+}
+
+#[test]
 fn a_node_leaves_no_trace() {
     passes("tests/c/footprint.c", Link::Shared);
     passes("tests/c/footprint.c", Link::Static);

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use posemesh_dev_dds::{Endpoint, Fault};
 use support::{Dds, Link, WARNINGS, compilers, crate_root, include, output, run, stderr, stdout};
 
 /// A compiler that a project with high demands has set up.
@@ -25,7 +26,11 @@ fn wrapper(compiler: &str, link: Link, flags: &[&str]) {
     let source = crate_root().join("tests/cpp/wrapper.cpp");
     let mut compile = strict(compiler, "c++17");
     run(compile.args(flags).arg(source).arg("-o").arg(&program).args(link.arguments()));
-    let output = run(Dds::start().environment(&mut Command::new(program)));
+    let dds = Dds::start();
+    let retry_after = Some("600".into());
+    let no = Fault::Status { code: 403, retry_after, body: b"this wallet is blocked".to_vec() };
+    dds.dds.inject(Endpoint::Verify, no, 1);
+    let output = run(dds.environment(&mut Command::new(program)));
     assert_eq!(stdout(&output) + &stderr(&output), "", "{compiler} {link:?}");
 }
 

@@ -16,18 +16,26 @@ _Static_assert(PMN_STATE_DISCONNECTED == 0 && PMN_STATE_REGISTERING == 1 && PMN_
 _Static_assert(PMN_WAIT_REGISTERED == 1 && PMN_WAIT_SECRET == 2 && PMN_NO_TIMEOUT == UINT32_MAX, "waits");
 _Static_assert(PMN_LOG_ERROR == 1 && PMN_LOG_WARN == 2 && PMN_LOG_INFO == 3 && PMN_LOG_DEBUG == 4, "levels");
 _Static_assert(PMN_EVENT_STATUS_CHANGED == 1 && PMN_EVENT_SECRET_CHANGED == 2 &&
-                   PMN_EVENT_ATTEMPT_FAILED == 3 && PMN_EVENT_HEALTHCHECK == 4,
+                   PMN_EVENT_ATTEMPT_FAILED == 3 && PMN_EVENT_HEALTHCHECK == 4 &&
+                   PMN_EVENT_TOKEN_REFRESHED == 5 && PMN_EVENT_REGISTRATION_LOST == 6,
                "events");
+_Static_assert(PMN_ROLE_LEADER == 0 && PMN_ROLE_FOLLOWER == 1, "roles");
+_Static_assert(PMN_TOKEN_CAPACITY == 8193, "room for 8192 bytes and a NUL");
 _Static_assert(sizeof(pmn_result) == 4 && sizeof(pmn_state) == 4 && sizeof(bool) == 1, "widths");
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(pmn_status) == 64 && offsetof(pmn_status, state) == 8 &&
+_Static_assert(sizeof(pmn_status) == 96 && offsetof(pmn_status, state) == 8 &&
                    offsetof(pmn_status, running) == 12 && offsetof(pmn_status, has_secret) == 13 &&
                    offsetof(pmn_status, secret_version) == 16 && offsetof(pmn_status, last_healthcheck) == 24 &&
                    offsetof(pmn_status, registered_at) == 32 && offsetof(pmn_status, attempts) == 40 &&
                    offsetof(pmn_status, consecutive_failures) == 48 && offsetof(pmn_status, last_error) == 52 &&
-                   offsetof(pmn_status, next_attempt_in_ms) == 56,
+                   offsetof(pmn_status, next_attempt_in_ms) == 56 && offsetof(pmn_status, role) == 64 &&
+                   offsetof(pmn_status, persistence_error) == 68 &&
+                   offsetof(pmn_status, token_expires_at) == 72 &&
+                   offsetof(pmn_status, sign_in_failures) == 80 && offsetof(pmn_status, clock_skew_ms) == 88,
                "pmn_status");
-_Static_assert(sizeof(pmn_event) == 72 && offsetof(pmn_event, message) == 56, "pmn_event");
+_Static_assert(sizeof(pmn_event) == 80 && offsetof(pmn_event, message) == 56 &&
+                   offsetof(pmn_event, token_expires_at) == 72,
+               "pmn_event");
 _Static_assert(sizeof(pmn_log_record) == 48 && offsetof(pmn_log_record, message) == 40, "pmn_log_record");
 #endif
 
@@ -118,6 +126,11 @@ static pmn_result sign_with_key(const pmn_node *node, char *buffer, size_t capac
     return pmn_sign_eip191(KEY, HELLO, sizeof HELLO, buffer, capacity, length);
 }
 
+static pmn_result access_token(const pmn_node *node, char *buffer, size_t capacity, size_t *length)
+{
+    return pmn_node_access_token((pmn_node *)node, GUARD_MS, buffer, capacity, length, NULL);
+}
+
 // Gives a function that writes text every interesting buffer, and returns the length of the text.
 static size_t buffers(text_function write, const pmn_node *node)
 {
@@ -148,6 +161,50 @@ static size_t buffers(text_function write, const pmn_node *node)
     CHECK(again == 77);
     free(buffer);
     return length;
+}
+
+static void tokens(pmn_node *node)
+{
+    char token[PMN_TOKEN_CAPACITY] = "#", again[PMN_TOKEN_CAPACITY];
+    size_t length = 77;
+    int64_t expires_at = 77;
+    pmn_error *none = NULL;
+    pmn_status status = {.size = sizeof status};
+    EXPECT(PMN_OK, pmn_node_status(node, &status));
+    CHECK(status.token_expires_at == 0); // nobody has asked
+
+    // A buffer that is too small loses no token: this asks for the length.
+    EXPECT(PMN_ERR_BUFFER_TOO_SMALL, pmn_node_access_token(node, GUARD_MS, NULL, 0, &length, &expires_at));
+    CHECK(length > 0 && length < sizeof token && expires_at == 77);
+    EXPECT(PMN_OK, pmn_node_status(node, &status));
+    CHECK(status.token_expires_at > 1700000000 && status.sign_in_failures == 0);
+    EXPECT(PMN_OK, pmn_node_access_token(node, 0, token, sizeof token, &length, &expires_at));
+    CHECK(strlen(token) == length && expires_at == status.token_expires_at);
+    CHECK(buffers(access_token, node) == length);
+
+    expires_at = 77;
+    length = 77;
+    EXPECT(PMN_ERR_INVALID_ARGUMENT,
+           pmn_node_access_token(NULL, 0, again, sizeof again, &length, &expires_at));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_access_token(node, 0, NULL, 1, &length, &expires_at));
+    CHECK(expires_at == 77 && length == 77);
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_invalidate_token(NULL));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_invalidate_token_if(NULL, token));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_invalidate_token_if(node, NULL));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_invalidate_token_if(node, "\xff"));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_token_error(NULL, &none));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_token_error(node, NULL));
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_token_error(node, &none));
+    CHECK(none == NULL);
+
+    EXPECT(PMN_OK, pmn_node_invalidate_token_if(node, "another token"));
+    EXPECT(PMN_OK, pmn_node_access_token(node, 0, again, sizeof again, NULL, NULL));
+    CHECK(strcmp(again, token) == 0);
+    EXPECT(PMN_OK, pmn_node_invalidate_token_if(node, token));
+    EXPECT(PMN_OK, pmn_node_access_token(node, GUARD_MS, again, sizeof again, NULL, NULL));
+    CHECK(strcmp(again, token) != 0);
+    EXPECT(PMN_OK, pmn_node_invalidate_token(node));
+    EXPECT(PMN_ERR_TIMEOUT, pmn_node_access_token(node, 0, token, sizeof token, NULL, NULL));
 }
 
 static void node_functions(pmn_node *node)
@@ -200,13 +257,24 @@ static void status_sizes(const pmn_node *node)
     CHECK(large.known.registered_at > 1700000000 && large.known.last_healthcheck == 0);
     CHECK(large.known.attempts == 1 && large.known.consecutive_failures == 0);
     CHECK(large.known.last_error == PMN_OK && large.known.next_attempt_in_ms == 0);
+    CHECK(large.known.role == PMN_ROLE_LEADER && large.known.persistence_error == PMN_OK);
+    CHECK(large.known.sign_in_failures == 0 && large.known.clock_skew_ms == 0);
     for (size_t i = 0; i < sizeof large.newer; i++) {
         CHECK(large.newer[i] == '#');
     }
 
+    // A program that was built with the first version of the header gets what that one has.
+    enum { FIRST_SIZE = offsetof(pmn_status, role) };
     pmn_status small, before;
     memset(&small, '#', sizeof small);
-    const size_t sizes[] = {0, sizeof(size_t), sizeof small - 1};
+    memcpy(&before, &small, sizeof small);
+    small.size = FIRST_SIZE;
+    EXPECT(PMN_OK, pmn_node_status(node, &small));
+    CHECK(small.size == FIRST_SIZE && small.attempts == 1 && small.next_attempt_in_ms == 0);
+    CHECK(memcmp((char *)&before + FIRST_SIZE, (char *)&small + FIRST_SIZE, sizeof small - FIRST_SIZE) == 0);
+
+    memset(&small, '#', sizeof small);
+    const size_t sizes[] = {0, sizeof(size_t), FIRST_SIZE - 1};
     for (size_t i = 0; i < COUNT(sizes); i++) {
         small.size = sizes[i];
         memcpy(&before, &small, sizeof small);
@@ -250,11 +318,17 @@ static void after_stop(pmn_node *node)
     EXPECT(PMN_ERR_STOPPED, pmn_node_wait(node, PMN_WAIT_REGISTERED, PMN_NO_TIMEOUT));
     EXPECT(PMN_ERR_STOPPED, pmn_node_wait(node, PMN_WAIT_SECRET, 0));
     EXPECT(PMN_ERR_STOPPED, pmn_node_rearm(node));
+    char token[PMN_TOKEN_CAPACITY] = "#";
+    EXPECT(PMN_ERR_STOPPED, pmn_node_access_token(node, PMN_NO_TIMEOUT, token, sizeof token, NULL, NULL));
+    EXPECT(PMN_ERR_STOPPED, pmn_node_invalidate_token(node));
+    EXPECT(PMN_ERR_STOPPED, pmn_node_invalidate_token_if(node, token));
+    CHECK(token[0] == '#');
     EXPECT(PMN_ERR_STOPPED, pmn_node_set_event_callback(node, NULL, NULL, NULL));
     EXPECT(PMN_ERR_STOPPED, pmn_node_set_event_callback(node, ignore_event, &node, never_called));
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(node, &status));
     CHECK(!status.running && status.has_secret && status.state == PMN_STATE_DISCONNECTED);
+    CHECK(status.token_expires_at == 0);
     buffers(pmn_node_read_secret, node);
     buffers(pmn_node_callback_address, node);
     buffers(pmn_node_wallet_address, node);
@@ -309,6 +383,7 @@ int main(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
     node_functions(node);
     status_sizes(node);
+    tokens(node);
     after_stop(node);
     pmn_node_free(node);
     what_is_not_there();

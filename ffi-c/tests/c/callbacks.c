@@ -10,11 +10,12 @@ typedef struct {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     pmn_node *node;
-    unsigned events[PMN_EVENT_HEALTHCHECK + 1];
+    unsigned events[PMN_EVENT_REGISTRATION_LOST + 1];
     unsigned calls;
     unsigned destroyed;
     unsigned calls_after_destroy;
     uint64_t secret_version;
+    int64_t token_expires_at;
     bool gate_closed; // while it is, the callback does not return
     pmn_result answer;
 } witness;
@@ -74,7 +75,7 @@ static void on_event(const pmn_event *event, void *user_data)
 {
     witness *self = user_data;
     CHECK(event->size >= sizeof *event && event->time_unix_ms > 1700000000000 && event->dropped == 0);
-    CHECK(event->type >= PMN_EVENT_STATUS_CHANGED && event->type <= PMN_EVENT_HEALTHCHECK);
+    CHECK(event->type >= PMN_EVENT_STATUS_CHANGED && event->type <= PMN_EVENT_REGISTRATION_LOST);
     CHECK(event->message != NULL);
     CHECK(event->type == PMN_EVENT_ATTEMPT_FAILED || *event->message == '\0');
     CHECK(event->type != PMN_EVENT_STATUS_CHANGED || event->old_state != event->new_state);
@@ -84,6 +85,10 @@ static void on_event(const pmn_event *event, void *user_data)
     self->calls_after_destroy += self->destroyed;
     if (event->type == PMN_EVENT_SECRET_CHANGED) {
         self->secret_version = event->secret_version;
+    }
+    CHECK((event->type == PMN_EVENT_TOKEN_REFRESHED) == (event->token_expires_at != 0));
+    if (event->type == PMN_EVENT_TOKEN_REFRESHED) {
+        self->token_expires_at = event->token_expires_at;
     }
     pthread_cond_broadcast(&self->changed);
     while (self->gate_closed) {
@@ -153,6 +158,23 @@ static void on_event_without_destroy(const pmn_event *event, void *user_data)
     notify(user_data, &((witness *)user_data)->calls);
 }
 
+static void tokens_are_told(void)
+{
+    pmn_node *node = start(1);
+    witness *self = new_witness(node);
+    EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, self, on_destroy));
+    char token[PMN_TOKEN_CAPACITY];
+    int64_t expires_at = 0;
+    for (unsigned count = 1; count <= 2; count++) {
+        EXPECT(PMN_OK, pmn_node_access_token(node, GUARD_MS, token, sizeof token, NULL, &expires_at));
+        UNTIL(self, self->events[PMN_EVENT_TOKEN_REFRESHED] == count);
+        CHECK(self->token_expires_at == expires_at && expires_at > 1700000000);
+        EXPECT(PMN_OK, pmn_node_invalidate_token_if(node, token));
+    }
+    pmn_node_free(node);
+    free_witness(self);
+}
+
 static void no_destroy(void)
 {
     pmn_node *node = start(1);
@@ -172,9 +194,12 @@ static void on_event_calls_back(const pmn_event *event, void *user_data)
     if (event->type != PMN_EVENT_STATUS_CHANGED || event->new_state != PMN_STATE_REGISTERED) {
         return;
     }
-    char text[4097];
+    char text[PMN_TOKEN_CAPACITY];
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(self->node, &status));
+    // The sign-in needs nothing of this thread.
+    EXPECT(PMN_OK, pmn_node_access_token(self->node, GUARD_MS, text, sizeof text, NULL, NULL));
+    EXPECT(PMN_OK, pmn_node_invalidate_token_if(self->node, text));
     EXPECT(PMN_OK, pmn_node_wallet_address(self->node, text, sizeof text, NULL));
     EXPECT(PMN_OK, pmn_node_read_secret(self->node, text, sizeof text, NULL));
     EXPECT(PMN_OK, pmn_node_wait(self->node, PMN_WAIT_SECRET, 0));
@@ -232,16 +257,23 @@ static void free_inside_a_callback(void)
     free_witness(gate);
 }
 
-static void *wait_for_ever(void *node)
+static void *wait_for_a_secret(void *node)
 {
     return (void *)(intptr_t)pmn_node_wait(node, PMN_WAIT_SECRET, PMN_NO_TIMEOUT);
 }
 
-static void stop_ends_waits(void)
+static void *wait_for_a_token(void *node)
 {
-    // Without a callback server there is never a secret.
+    char token[PMN_TOKEN_CAPACITY];
+    return (void *)(intptr_t)pmn_node_access_token(node, PMN_NO_TIMEOUT, token, sizeof token, NULL, NULL);
+}
+
+// For a wait that never ends otherwise: without a callback server there is never a secret, and without a DDS
+// there is no token.
+static void stop_ends_waits(void *(*wait)(void *), const char *dds_base_url, bool registers)
+{
     pmn_config *config = pmn_config_new();
-    const char *const options[][2] = {{"dds_base_url", getenv("DDS_BASE_URL")},
+    const char *const options[][2] = {{"dds_base_url", dds_base_url},
                                       {"reg_secret", "credentials"},
                                       {"secp256k1_privhex", getenv("SECP256K1_PRIVHEX")},
                                       {"capabilities", "/example/v1"},
@@ -254,9 +286,11 @@ static void stop_ends_waits(void)
     pmn_config_free(config);
     pthread_t threads[4];
     for (size_t i = 0; i < COUNT(threads); i++) {
-        CHECK(pthread_create(&threads[i], NULL, wait_for_ever, node) == 0);
+        CHECK(pthread_create(&threads[i], NULL, wait, node) == 0);
     }
-    EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
+    if (registers) {
+        EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
+    }
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
     for (size_t i = 0; i < COUNT(threads); i++) {
         void *answer = NULL;
@@ -348,10 +382,12 @@ int main(void)
 {
     alarm(GUARD_SECONDS);
     set_replaced_cleared();
+    tokens_are_told();
     no_destroy();
     calls_inside_a_callback();
     free_inside_a_callback();
-    stop_ends_waits();
+    stop_ends_waits(wait_for_a_secret, getenv("DDS_BASE_URL"), true);
+    stop_ends_waits(wait_for_a_token, "http://127.0.0.1:1", false);
     stop_with_a_stuck_callback();
     calls_inside_destroy();
     log_callback();

@@ -157,6 +157,23 @@ static void free_shared(void)
     }
 }
 
+static void use_token(pmn_node *node, unsigned what)
+{
+    char token[PMN_TOKEN_CAPACITY];
+    size_t length = 0;
+    int64_t expires_at = 0;
+    pmn_result result = pmn_node_access_token(node, what % 4, token, sizeof token, &length, &expires_at);
+    if (result == PMN_ERR_REJECTED) { // by a fault
+        return;
+    }
+    if (one_of(PMN_OK, PMN_ERR_STOPPED, PMN_ERR_TIMEOUT, result) == PMN_OK) {
+        CHECK(length > 0 && strlen(token) == length && expires_at > 1700000000);
+        if (what / 4 % 4 == 0) {
+            one_of(PMN_OK, PMN_ERR_STOPPED, PMN_OK, pmn_node_invalidate_token_if(node, token));
+        }
+    }
+}
+
 static void use(pmn_node *node, unsigned what)
 {
     char text[4097];
@@ -220,6 +237,12 @@ static void use(pmn_node *node, unsigned what)
     case 12:
         CHECK(pmn_abi_version() == PMN_ABI_VERSION && strlen(pmn_version()) > 0);
         CHECK(strcmp(pmn_result_name(PMN_ERR_BIND), "PMN_ERR_BIND") == 0);
+        break;
+    case 13:
+        use_token(node, what / 16);
+        break;
+    case 14:
+        one_of(PMN_OK, PMN_ERR_STOPPED, PMN_OK, pmn_node_invalidate_token(node));
         break;
     default:
         EXPECT(PMN_OK, pmn_node_status(node, &status));
@@ -313,7 +336,7 @@ static void live(int owner, int cycle)
         break;
     case 3:
         EXPECT(PMN_OK, pmn_node_rearm(node));
-        one_of(PMN_OK, PMN_ERR_TIMEOUT, PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, 5));
+        use_token(node, 3);
         break;
     case 4:
         stop_beside(stop_too, node);

@@ -183,6 +183,9 @@ static void a_node()
     CHECK(status.state == PMN_STATE_REGISTERED && status.running && status.has_secret);
     CHECK(status.secret_version == 1 && status.attempts >= 1 && status.consecutive_failures == 0);
     CHECK(status.last_error == PMN_OK && !status.last_healthcheck && !status.next_attempt_in);
+    CHECK(status.role == posemesh::Role::leader && status.persistence_error == PMN_OK);
+    CHECK(!status.token_expires_at && status.sign_in_failures == 0 && status.clock_skew == 0ms);
+    CHECK(!node.last_error());
     CHECK(status.registered_at && *status.registered_at > begun - 2s && *status.registered_at < begun + guard);
 
     std::optional<std::string> secret = node.read_secret();
@@ -201,6 +204,66 @@ static void a_node()
     CHECK(!node.status().running && node.read_secret().has_value());
     THROWS(PMN_ERR_STOPPED, node.wait_registered(guard));
     THROWS(PMN_ERR_STOPPED, node.rearm());
+}
+
+static void tokens()
+{
+    posemesh::Node node(environment());
+    posemesh::AccessToken token = node.access_token(guard);
+    CHECK(token.value.size() > 15 && std::strlen(token.value.c_str()) == token.value.size());
+    CHECK(token.expires_at > posemesh::Clock::now());
+    CHECK(node.status().token_expires_at == token.expires_at);
+    CHECK(!node.token_error());
+
+    // What is not handed out is wiped.
+    const std::string text = token.value;
+    forbidden = text.c_str();
+    {
+        posemesh::AccessToken again = node.access_token(0ms);
+        CHECK(again.value == text && again.expires_at == token.expires_at);
+        posemesh::wipe(again.value);
+    }
+    node.invalidate_token_if("another");
+    node.invalidate_token_if(text);
+    CHECK(found == 0);
+    forbidden = nullptr;
+
+    CHECK(node.access_token().value != text);
+    node.invalidate_token();
+    THROWS(PMN_ERR_TIMEOUT, node.access_token(0ms));
+    THROWS(PMN_ERR_INVALID_ARGUMENT, node.invalidate_token_if(std::string_view("a\0b", 3)));
+    node.stop(guard);
+    THROWS(PMN_ERR_STOPPED, node.access_token());
+    THROWS(PMN_ERR_STOPPED, node.invalidate_token());
+    THROWS(PMN_ERR_STOPPED, node.invalidate_token_if(text));
+}
+
+// The test has DDS refuse one sign-in.
+static void a_refused_sign_in()
+{
+    posemesh::Node node(environment());
+    try {
+        node.access_token(guard);
+        CHECK(false);
+    } catch (const posemesh::Error &error) {
+        CHECK(error.code() == PMN_ERR_REJECTED && std::strstr(error.what(), "this wallet is blocked"));
+    }
+    CHECK(node.token_error()->code() == PMN_ERR_REJECTED && node.status().sign_in_failures == 1);
+}
+
+static void without_a_dds()
+{
+    const auto counts = std::make_shared<Counts>();
+    posemesh::Node node(environment().set("dds_base_url", "http://127.0.0.1:1"));
+    node.on_event([counts](const posemesh::Event &event) {
+        if (event.type == PMN_EVENT_ATTEMPT_FAILED) {
+            counts->add(false);
+        }
+    });
+    node.rearm();
+    counts->until([&] { return counts->calls >= 1; });
+    CHECK(node.last_error()->code() == PMN_ERR_UNAVAILABLE);
+    THROWS(PMN_ERR_TIMEOUT, node.access_token(0ms));
 }
 
 static void a_node_without_a_server()
@@ -243,6 +306,7 @@ static void events()
     node.on_event([counts, captured](const posemesh::Event &event) {
         CHECK(event.time > posemesh::Clock::time_point() && event.dropped == 0);
         CHECK(event.message.empty() == (event.type != PMN_EVENT_ATTEMPT_FAILED));
+        CHECK(event.token_expires_at.has_value() == (event.type == PMN_EVENT_TOKEN_REFRESHED));
         counts->add(event.type == PMN_EVENT_SECRET_CHANGED);
         throw std::bad_alloc();
     });
@@ -311,7 +375,10 @@ int main()
     crypto();
     timeouts();
     keys_are_wiped();
+    a_refused_sign_in();
     a_node();
+    tokens();
+    without_a_dds();
     a_node_without_a_server();
     moving();
     events();

@@ -207,7 +207,7 @@ impl Dds {
 pub(crate) fn failing_dds(rounds: u32) -> Dds {
     let dds = Dds::start();
     for round in 0..rounds {
-        for (endpoint, shift) in [(Endpoint::Challenge, 0), (Endpoint::Register, 3)] {
+        for (endpoint, shift) in [(Endpoint::Challenge, 0), (Endpoint::Register, 3), (Endpoint::Verify, 6)] {
             let fault = match (round + shift) % 10 {
                 0 => Fault::status(503),
                 1 => Fault::Reset,

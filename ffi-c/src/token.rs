@@ -1,0 +1,92 @@
+//! Access tokens, for the services behind DDS.
+
+#![expect(unsafe_code, reason = "exports by name")]
+
+use std::ffi::c_char;
+
+use posemesh_node_registration::error::{Error, ErrorCode};
+
+use crate::boundary::{borrow, give, guard, place, required_place, text, text_out};
+use crate::error::{pmn_error, pmn_result};
+use crate::event::unix_seconds;
+use crate::node::{pmn_node, timeout};
+
+/// The capacity of a buffer that every token fits in, with its NUL.
+pub const PMN_TOKEN_CAPACITY: usize = 8193;
+
+/// Writes an access token: 1 to 8192 bytes of visible ASCII, for an "Authorization: Bearer" header. Call this
+/// for each request, rather than keep the text.
+///
+/// The first call signs the node in to DDS, once it is registered. From then on a token is kept at hand and
+/// refreshed before it expires, and calls answer at once. Until there is one, this blocks, for at most
+/// `timeout_ms`: 0 only looks (but asks for a token), PMN_NO_TIMEOUT waits for ever. However many threads
+/// wait, there is one sign-in. Inside a callback it is as with pmn_node_wait(): meanwhile no other event or
+/// log record is delivered.
+///
+/// `expires_at_unix` may be NULL; on PMN_OK it gets when the token expires, in seconds since 1970 (UTC) by
+/// DDS's clock. `buffer`, `capacity`, `length`: see "Text" at the top; PMN_TOKEN_CAPACITY is always enough, and
+/// a token that did not fit is kept for the next call. The library leaves no copy but the one in your buffer:
+/// wipe that when you are done with it.
+///
+/// PMN_ERR_REJECTED when DDS refuses the sign-in: at once, and until the next one is due. PMN_ERR_TIMEOUT.
+/// For both pmn_node_token_error() tells why. PMN_ERR_STOPPED as soon as the node is stopped, and after that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_access_token(
+    node: *mut pmn_node,
+    timeout_ms: u32,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    expires_at_unix: *mut i64,
+) -> pmn_result {
+    guard(None, || {
+        let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
+        let token = node.0.access_token(timeout(timeout_ms))?;
+        out.write(token.value())?;
+        if let Some(expires_at) = place!(expires_at_unix) {
+            expires_at.write(unix_seconds(token.expires_at()));
+        }
+        Ok(())
+    })
+}
+
+/// Drops the access token that is held, and signs in anew, but at most once a second.
+///
+/// For a service that answered 401 to a token there is pmn_node_invalidate_token_if(). Does not block, and
+/// does nothing without a token. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_invalidate_token(node: *mut pmn_node) -> pmn_result {
+    guard(None, || borrow!(node)?.0.invalidate_token())
+}
+
+/// Drops the access token that is held if it is `token`, such as after a service has answered 401 to it: many
+/// threads with the same refused token cause one sign-in.
+///
+/// PMN_OK also when another token is held by now, or none. Does not block, and keeps no copy of the text,
+/// which it compares in constant time. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_invalidate_token_if(
+    node: *mut pmn_node,
+    token: *const c_char,
+) -> pmn_result {
+    guard(None, || borrow!(node)?.0.invalidate_token_if(text!(token)?))
+}
+
+/// Gives what the last sign-in for an access token failed with: what happened, with DDS's own words.
+///
+/// On PMN_OK `*token_error` is yours: pmn_error_free(). Does not block; answers after a stop, too. NULL:
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when no sign-in has failed since the last success.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_token_error(
+    node: *const pmn_node,
+    token_error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(None, || {
+        let (node, place) = (borrow!(node)?, required_place!(token_error)?);
+        let Some(error) = node.0.token_error()? else {
+            return Err(Error::new(ErrorCode::NotFound, "no sign-in has failed"));
+        };
+        place.write(give(pmn_error::new(&error)));
+        Ok(())
+    })
+}
