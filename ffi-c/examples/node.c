@@ -1,5 +1,5 @@
 // A node, in the shape to start your own from: it takes its configuration from the environment, registers
-// with DDS, waits for the node secret, registers once more, and stops.
+// with DDS, waits for the node secret, takes an access token, registers once more, and stops.
 //
 //     cc -std=c11 -I include ffi-c/examples/node.c -lposemesh_node -o node
 //     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
@@ -53,15 +53,30 @@ static pmn_node *start(void)
     return node;
 }
 
-static bool wait_registered(const pmn_node *node)
+// As ok(), for what DDS may refuse: tells with its own words why.
+static bool ok_with(pmn_result result, const char *what, const pmn_node *node,
+                    pmn_result (*why)(const pmn_node *, pmn_error **))
 {
-    pmn_result result = pmn_node_wait(node, PMN_WAIT_REGISTERED, PATIENCE_MS);
     pmn_error *error = NULL;
-    if (!ok(result, "waiting to be registered") && pmn_node_last_error(node, &error) == PMN_OK) {
-        fprintf(stderr, "the last attempt: %s\n", pmn_error_message(error));
+    if (!ok(result, what) && why(node, &error) == PMN_OK) {
+        fprintf(stderr, "%s\n", pmn_error_message(error));
         pmn_error_free(error);
     }
     return result == PMN_OK;
+}
+
+static bool wait_registered(const pmn_node *node)
+{
+    pmn_result result = pmn_node_wait(node, PMN_WAIT_REGISTERED, PATIENCE_MS);
+    return ok_with(result, "waiting to be registered", node, pmn_node_last_error);
+}
+
+// Through volatile, which no compiler leaves out.
+static void wipe(char *text, size_t size)
+{
+    for (volatile char *byte = text; byte < text + size; byte++) {
+        *byte = 0;
+    }
 }
 
 static bool use_secret(const pmn_node *node)
@@ -73,10 +88,24 @@ static bool use_secret(const pmn_node *node)
         return false;
     }
     printf("secret of %zu bytes\n", length); // never the secret itself
-    // Wiped through volatile, which no compiler leaves out.
-    for (volatile char *byte = secret; byte < secret + sizeof secret; byte++) {
-        *byte = 0;
+    wipe(secret, sizeof secret);
+    return true;
+}
+
+// For the services behind DDS. Ask for it again for each request: it comes from memory, and is refreshed.
+static bool use_token(pmn_node *node)
+{
+    char token[PMN_TOKEN_CAPACITY];
+    size_t length = 0;
+    pmn_result result = pmn_node_access_token(node, PATIENCE_MS, token, sizeof token, &length, NULL);
+    if (!ok_with(result, "access token", node, pmn_node_token_error)) {
+        return false;
     }
+    printf("token of %zu bytes\n", length);
+    // Your request goes here, with "Authorization: Bearer <token>". When the service answers 401:
+    //     pmn_node_invalidate_token_if(node, token);
+    // and once more from the top.
+    wipe(token, sizeof token);
     return true;
 }
 
@@ -92,7 +121,7 @@ static bool run(pmn_node *node)
         return false;
     }
     printf("registered\n");
-    if (!use_secret(node)) {
+    if (!use_secret(node) || !use_token(node)) {
         return false;
     }
 

@@ -1,5 +1,5 @@
 // A node in C++: its events and the library's log records go to the program's own logger, and the main
-// thread waits until it has the secret.
+// thread waits until it has the secret and an access token.
 //
 //     c++ -std=c++17 node.cpp $(pkg-config --cflags --libs posemesh_node) -o node
 //     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
@@ -56,6 +56,9 @@ void report(Logger &logger, const posemesh::Event &event)
     case PMN_EVENT_SECRET_CHANGED:
         logger.write("INFO", "node", "secret number " + std::to_string(event.secret_version));
         break;
+    case PMN_EVENT_REGISTRATION_LOST:
+        logger.write("WARN", "node", event.message);
+        break;
     case PMN_EVENT_ATTEMPT_FAILED:
         logger.write("WARN", "node", std::string(event.message) + "; next attempt in " +
                                          std::to_string(event.retry_in.count()) + " ms");
@@ -78,6 +81,11 @@ void run(const std::shared_ptr<Logger> &logger)
         std::cout << "secret of " << secret->size() << " bytes\n"; // never the secret itself
         posemesh::wipe(*secret);
     }
+    // For the services behind DDS. Ask for it again for each request: it comes from memory, and is refreshed.
+    posemesh::AccessToken token = node.access_token(60s);
+    std::cout << "token of " << token.value.size() << " bytes\n";
+    // Your request goes here. When the service answers 401: node.invalidate_token_if(token.value)
+    posemesh::wipe(token.value);
     node.stop(5s); // the destructor would do it, too, but could not tell a failure
 }
 

@@ -26,7 +26,11 @@ fn events_and_records_reach_the_logger_of_a_cpp_program() {
         dds.dds.inject(Endpoint::Challenge, Fault::status(503), 1);
         let output = run(dds.environment(&mut Command::new(compile("examples/node.cpp", link))));
         let wallet = "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f\n";
-        assert_eq!(stdout(&output), format!("{wallet}registered\nsecret of 43 bytes\n"), "{link:?}");
+        assert_eq!(
+            stdout(&output),
+            format!("{wallet}registered\nsecret of 43 bytes\ntoken of 48 bytes\n"),
+            "{link:?}"
+        );
         let log = stderr(&output);
         for line in [
             "WARN node: ",
