@@ -246,7 +246,7 @@ impl Node {
     /// first nine tenths of its life (and until 10 s before its end, if that is later), so that it still gets
     /// to where it is used; after that, calls wait for the next one.
     ///
-    /// A DDS that is out of reach is asked again, 2, 4, 8… and then every 60 seconds, while callers wait. A DDS
+    /// A DDS that is out of reach is asked again after 2, 4, 8… and at most 60 seconds, while callers wait. A DDS
     /// that does not know the node any more makes it register again, and callers get their token after that.
     ///
     /// # Errors
