@@ -375,6 +375,33 @@ fn leader_of(workers: &mut [Worker]) -> usize {
     }
 }
 
+/// Each has tokens of its own, for each signs in; and what one of them finds out about the registration is the
+/// leader's to mend.
+#[test]
+fn a_follower_whose_sign_in_finds_the_node_lost_has_it_registered_again() {
+    let (dds, place) = (DevDds::start().expect("a DDS"), Place::new());
+    let mut workers = three(&dds, &place.state(), &free_port());
+    let tokens = workers.each_mut().map(|worker| worker.ask("token"));
+    assert!(tokens.iter().all(|token| dds.token_is_good(token)), "{tokens:?}");
+    assert!(tokens[0] != tokens[1] && tokens[1] != tokens[2]);
+
+    dds.forget_all();
+    let leader = leader_of(&mut workers);
+    let [first, second] = [(leader + 1) % 3, (leader + 2) % 3];
+    for worker in [first, second, leader] {
+        assert_eq!(workers[worker].ask("token-refused"), "Ok(())");
+        let token = workers[worker].ask("token");
+        assert!(dds.token_is_good(&token), "{token}");
+    }
+    // Once, for the one that noticed it first.
+    assert_eq!(dds.requests_to(Endpoint::Register).len(), 2);
+    for (at, worker) in workers.into_iter().enumerate() {
+        let told = worker.end();
+        let lost = told.iter().filter(|line| line.contains("the registration is lost")).count();
+        assert_eq!(lost, usize::from(at == first), "{told:?}");
+    }
+}
+
 #[test]
 fn a_follower_takes_over_from_a_leader_that_is_killed_or_stops() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
@@ -769,6 +796,9 @@ fn a_read_only_directory_is_read_and_used_when_it_can_be_written() {
 fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     let mut workers = three(&dds, &place.state(), &bind);
+    // The next thing that one of them does for that is the refresh, in three quarters of an hour.
+    workers[0].ask("token");
+    workers[1].ask("token");
     // Until the threads for files have gone.
     let quiet = |worker: &mut Worker| {
         let deadline = Instant::now() + GUARD;

@@ -71,6 +71,8 @@ pub(crate) fn work() {
                 let result = node.rearm();
                 format!("{result:?} {}", node.status().expect("not forked").state)
             }
+            "token" => node.access_token(Some(GUARD)).expect("a token").value().to_owned(),
+            "token-refused" => format!("{:?}", node.invalidate_token()),
             "switches" => switches().to_string(),
             "fork" => fork().to_string(),
             "touch-lock" => {
