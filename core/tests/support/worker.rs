@@ -74,7 +74,20 @@ pub(crate) fn work() {
             "token" => node.access_token(Some(GUARD)).expect("a token").value().to_owned(),
             "token-refused" => format!("{:?}", node.invalidate_token()),
             "switches" => switches().to_string(),
-            "fork" => fork().to_string(),
+            "token" => match node.access_token(Some(GUARD)) {
+                Ok(token) => format!("a token of {} bytes", token.value().len()),
+                Err(error) => format!("{} {error}", error.code()),
+            },
+            "fork" => fork(|| std::thread::park_timeout(GUARD)).to_string(),
+            "fork-node" => fork(|| {
+                let inherited = node.status().expect_err("it is the parent's");
+                let own = Node::start(&config).expect("it starts");
+                own.wait(Wait::Registered, Some(GUARD)).expect("registered");
+                let role = own.status().expect("ours").role;
+                own.stop(GUARD).expect("stopped");
+                say(format!("child {} {role}", inherited.code()));
+            })
+            .to_string(),
             "touch-lock" => {
                 let lock = std::env::var("STATE_DIR").expect("set") + "/lock";
                 format!("{}", std::fs::read(lock).expect("a file").len())
@@ -104,19 +117,18 @@ fn switches() -> u64 {
     0
 }
 
-/// A child that holds copies of all open files, does nothing, and ends with its standard input.
+/// A child without exec, which holds copies of all open files and ends after this.
 #[expect(unsafe_code, reason = "a fork without exec is what is tested")]
-fn fork() -> i32 {
-    // SAFETY: the child calls nothing but pause and _exit, which are safe after a fork.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                libc::alarm(60);
-                libc::pause();
-                libc::_exit(0)
-            }
-            pid => pid,
+fn fork(child: impl FnOnce()) -> i32 {
+    // SAFETY: no other thread of this process holds a lock that the child needs: the library's are replaced
+    // in the child, and the test's own threads do nothing at this time.
+    match unsafe { libc::fork() } {
+        0 => {
+            child();
+            // SAFETY: it ends the process, and runs nothing that belongs to the parent.
+            unsafe { libc::_exit(0) }
         }
+        pid => pid,
     }
 }
 
@@ -132,6 +144,20 @@ impl Worker {
     /// Starts one with these variables beside those that a node needs. `test` is the name of the test that
     /// calls [`work`].
     pub(crate) fn spawn(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let program = std::env::current_exe().expect("this binary");
+        Self::spawn_as(Command::new(program), dds_base_url, options)
+    }
+
+    /// Starts one that sees no process but its own, as in a container.
+    pub(crate) fn start_apart(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let mut program = Command::new("unshare");
+        program.args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().expect("this binary"));
+        let worker = Self::spawn_as(program, dds_base_url, options);
+        worker.until("started");
+        worker
+    }
+
+    fn spawn_as(mut program: Command, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let required = [
             ("DDS_BASE_URL", dds_base_url),
             ("REG_SECRET", CREDENTIALS),
@@ -139,7 +165,7 @@ impl Worker {
             ("CAPABILITIES", "/example/v1"),
             ("NODE_VERSION", "1.2.3"),
         ];
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        let mut child = program
             .args(["worker", "--exact", "--nocapture", "--test-threads=1"])
             .env_clear()
             .env(CHILD_CASE, "worker")
