@@ -141,22 +141,18 @@ async fn receive(callback: &Callback, request: Request) -> Result<(), (StatusCod
         return Err((StatusCode::FORBIDDEN, "id is not the node that the registration credentials name"));
     }
     let length = call.secret.len();
-    let acceptance = callback.store.accept_secret(callback.policy, Secret::new(call.secret));
-    if !matches!(acceptance, Acceptance::Refused(_)) {
-        // DDS does not send it again after the answer.
-        callback.store.settled().await;
-    }
-    match acceptance {
+    match callback.store.accept_secret(callback.policy, Secret::new(call.secret)) {
         Acceptance::New(version) => {
             log!(Info, "http", "node secret received from DDS ({length} bytes, version {version})");
-            Ok(())
         }
         Acceptance::Same => {
             log!(Debug, "http", "the node secret was received from DDS once more");
-            Ok(())
         }
-        Acceptance::Refused(why) => Err((StatusCode::FORBIDDEN, why)),
+        Acceptance::Refused(why) => return Err((StatusCode::FORBIDDEN, why)),
     }
+    // After the answer DDS does not send it again.
+    callback.store.settled().await;
+    Ok(())
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -25,6 +25,7 @@ pub(crate) struct Process {
     /// pointer that a `HashSet` keeps into its table for a leak.
     pub(crate) running: Mutex<BTreeSet<(String, String)>>,
     /// The state directories in use, by device and inode.
+    #[cfg(target_os = "linux")]
     pub(crate) state_dirs: Mutex<BTreeSet<(u64, u64)>>,
     /// Where the host wants its log records.
     pub(crate) log: LogSlot,

@@ -22,6 +22,9 @@ use crate::process::{self, Generation};
 /// How long the end of the runtime waits for a name look-up or a file that the system does not give back.
 const IO_GRACE: Duration = Duration::from_millis(100);
 
+/// More than one, so that a name server that does not answer holds up no file.
+const MAX_IO_THREADS: usize = 4;
+
 pub(crate) struct Runtime {
     handle: Handle,
     dispatcher: Arc<Dispatcher>,
@@ -58,7 +61,7 @@ impl Runtime {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
-                .max_blocking_threads(2)
+                .max_blocking_threads(MAX_IO_THREADS)
                 .thread_name("posemesh-io")
                 .thread_keep_alive(Duration::from_secs(1))
                 .build();

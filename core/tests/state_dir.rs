@@ -518,12 +518,14 @@ fn containers_share_a_directory() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let options = [("STATE_DIR", place.state())];
     let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let start: [fn(&str, &[(&str, &str)]) -> Worker; 2] = [Worker::start_apart, Worker::start];
-    let mut leader = start[0](&dds.url(), &options);
+    let start = |apart| {
+        if apart { Worker::start_apart(&dds.url(), &options) } else { Worker::start(&dds.url(), &options) }
+    };
+    let mut leader = start(true);
     assert_eq!(leader.ask("registered"), "Ok(())");
-    // Each is another's: the leader in a namespace of its own and the follower not, or each in one.
-    for next in [1, 0, 0, 1] {
-        let mut follower = start[next](&dds.url(), &options);
+    // The leader sees its follower or not, and the other way round.
+    for apart in [false, true, true, false] {
+        let mut follower = start(apart);
         assert_eq!(follower.ask("registered"), "Ok(())");
         assert!(follower.ask("status").starts_with("follower"));
         leader.kill();

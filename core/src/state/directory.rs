@@ -401,13 +401,14 @@ fn remote_kind(directory: &File, metadata: &fs::Metadata) -> Option<String> {
     // The numbers of the kernel's magic.h, all of 32 bits.
     let kind = rustix::fs::fstatfs(directory).ok()?.f_type as u32;
     if kind == FUSE {
-        return remote_fuse(metadata.dev());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        return remote_fuse(&mounts, metadata.dev());
     }
     KINDS.iter().find(|(number, _)| *number == kind).map(|(_, name)| (*name).to_owned())
 }
 
 /// FUSE may be anything; the list of mounts says what it is. Local ones, such as an overlay, are fine.
-fn remote_fuse(device: u64) -> Option<String> {
+fn remote_fuse(mounts: &str, device: u64) -> Option<String> {
     const REMOTE: &[&str] = &[
         "sshfs",
         "s3",
@@ -432,7 +433,6 @@ fn remote_fuse(device: u64) -> Option<String> {
         "grpc",
     ];
     let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     // "36 35 98:0 /root /where options optional… - type source options"
     let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
     let kind = mount.split_once(" - ")?.1.split(' ').next()?;
@@ -461,5 +461,30 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         process::current().state_dirs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuse_is_refused_where_it_is_a_network() {
+        let mounts = "\
+            24 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+            36 24 0:45 / /mnt/a rw,nosuid shared:2 master:1 - fuse.sshfs user@host:/ rw\n\
+            37 24 0:46 / /mnt/b rw - fuse.fuse-overlayfs fuse-overlayfs rw\n\
+            38 24 0:47 / /mnt/c rw - virtiofs share rw\n";
+        let on = |minor| remote_fuse(mounts, rustix::fs::makedev(0, minor));
+        assert_eq!(on(45).as_deref(), Some("fuse.sshfs"));
+        assert_eq!([on(46), on(47), on(48)], [None, None, None]);
+    }
+
+    #[test]
+    fn a_disk_of_this_machine_is_not_remote() {
+        let place = std::env::temp_dir();
+        let directory = File::open(&place).expect("it is there");
+        let metadata = directory.metadata().expect("it is there");
+        assert_eq!(remote_kind(&directory, &metadata), None);
     }
 }

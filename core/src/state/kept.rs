@@ -119,6 +119,15 @@ impl Store {
         failed.then_some(EventKind::AttemptFailed { code, message, retry_in })
     }
 
+    /// Takes the secret of somebody who led meanwhile.
+    pub(super) fn adopt(&self, record: &Record) {
+        self.update(|inner| {
+            if !inner.stopped && record.secret_version > inner.status.secret_version {
+                self.take_secret(inner, record);
+            }
+        });
+    }
+
     fn take_secret(&self, inner: &mut Inner, record: &Record) {
         // A leader that has none may have lost its record; what followers hold is still the last one known.
         let Some(secret) = &record.secret else { return };

@@ -284,7 +284,10 @@ impl Shared {
                     }
                 }
                 _ = revision.changed() => {}
-                () = pause(self.retry_at) => self.retry_at = None,
+                () = pause(self.retry_at) => {
+                    self.retry_at = None;
+                    self.take_requests().await;
+                }
                 (revision, result) = finished(&mut self.writing) => {
                     self.writing = None;
                     self.finish_write(revision, result);
@@ -303,7 +306,7 @@ impl Shared {
     async fn begin_write(&mut self) -> bool {
         let (directory, owner) = (Arc::clone(&self.directory), self.owner.clone());
         if !self.locked {
-            // Nothing could be written here when the node started.
+            // The lock file could not be made, or not again.
             match self.try_lock() {
                 Ok(Lock::Ours) => {}
                 Ok(Lock::Theirs) => return false,
@@ -314,8 +317,9 @@ impl Shared {
                 }
             }
             let (directory, owner) = (Arc::clone(&directory), owner.clone());
-            // The node goes on with what it has, and what is there is put away if it is another's.
-            let _ = blocking(move || Ok(load(&directory, &owner))).await;
+            if let Ok(Some(record)) = blocking(move || Ok(load(&directory, &owner))).await {
+                self.store.adopt(&record);
+            }
         }
         let (revision, record) = self.store.record();
         let write = move || directory.write(revision, &record::encode(&owner, &record));
@@ -332,13 +336,15 @@ impl Shared {
     }
 
     fn finish_write(&mut self, revision: u64, result: Result<()>) {
-        self.tried = Some(revision);
         match result {
             Ok(()) => {
                 self.kept = Some(revision);
                 self.succeed();
             }
-            Err(error) => self.fail(error),
+            Err(error) => {
+                self.fail(error);
+                self.tried = Some(revision);
+            }
         }
         self.store.settle(revision);
     }
@@ -353,6 +359,9 @@ impl Shared {
 
     fn fail(&mut self, error: Error) {
         let message = error.message().to_owned();
+        // What is on the disk is in doubt until the next write.
+        self.kept = None;
+        self.tried = Some(*self.store.revision().borrow());
         self.failures = self.failures.saturating_add(1);
         let backoff = Duration::from_secs(1 << self.failures.min(6)).min(MAX_PAUSE);
         self.retry_at = Some(Instant::now() + backoff);

@@ -11,6 +11,7 @@ use super::directory::{Directory, Lock, LockError};
 use super::record::{self, Owner, Record, Unusable};
 use super::{RegistrationState, parse_status};
 use crate::error::{Error, ErrorCode, Result};
+use crate::process::Generation;
 use crate::secret::Secret;
 use crate::status::State;
 
@@ -40,8 +41,11 @@ use crate::status::State;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// After a `fork`, every method answers [`ErrorCode::Forked`] in the child, which may open the directory itself.
 pub struct StateDir {
     directory: Directory,
+    generation: Generation,
     /// Whether a [`StateDirLock`] is out. Held while the record is read and replaced.
     locked: Mutex<bool>,
 }
@@ -73,7 +77,11 @@ impl StateDir {
     /// network file system; [`ErrorCode::AlreadyRunning`] when this process uses it already;
     /// [`ErrorCode::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self { directory: Directory::open(path.as_ref())?, locked: Mutex::new(false) })
+        Ok(Self {
+            directory: Directory::open(path.as_ref())?,
+            generation: Generation::current(),
+            locked: Mutex::new(false),
+        })
     }
 
     /// Takes the lock, if no process has it. `None` when another registrar is at work, in this process or
@@ -82,6 +90,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorCode::InvalidConfig`] where locks do not work, [`ErrorCode::Io`].
     pub fn try_lock(&self) -> Result<Option<StateDirLock<'_>>> {
+        self.check_generation()?;
         let mut locked = self.locked();
         if *locked || self.take_lock()? == Lock::Theirs {
             return Ok(None);
@@ -160,6 +169,10 @@ impl StateDir {
         self.change(|record| record.secret = None)
     }
 
+    fn check_generation(&self) -> Result<()> {
+        if self.generation.is_foreign() { Err(Error::forked()) } else { Ok(()) }
+    }
+
     fn locked(&self) -> MutexGuard<'_, bool> {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -169,6 +182,7 @@ impl StateDir {
     }
 
     fn read(&self) -> Result<Record> {
+        self.check_generation()?;
         match self.directory.read_any() {
             Ok(None) => Ok(Record::default()),
             Ok(Some(Ok((_, record)))) => Ok(record),
@@ -178,6 +192,7 @@ impl StateDir {
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> Result<()> {
+        self.check_generation()?;
         let locked = self.locked();
         if !*locked && self.take_lock()? == Lock::Theirs {
             return Err(Error::new(
@@ -232,6 +247,9 @@ impl Record {
 
 impl Drop for StateDirLock<'_> {
     fn drop(&mut self) {
+        if self.state_dir.generation.is_foreign() {
+            return;
+        }
         let mut locked = self.state_dir.locked();
         self.state_dir.directory.unlock();
         *locked = false;
