@@ -54,7 +54,10 @@ export function authorizedFetch(
     }
 
     const first = await token()
-    const answer = await send(first)
+    const answer = await send(first).catch((error: unknown) => {
+      if (hides401(error)) node.invalidateToken(first)
+      throw error
+    })
     if (answer.status !== 401 || !hadToken(answer, request?.url ?? String(input))) return answer
     node.invalidateToken(first)
     if (!canBeSentTwice(init?.body ?? request?.body)) return answer
@@ -62,6 +65,11 @@ export function authorizedFetch(
     await answer.body?.cancel().catch(() => {})
     return send(await token())
   }
+}
+
+/** What the fetch of Node.js 24.14 rejects with when a stream is answered with 401; later ones return the answer. */
+function hides401(error: unknown): boolean {
+  return error instanceof TypeError && (error.cause as Error | undefined)?.message === 'expected non-null body source'
 }
 
 /** A redirect to another origin drops the token. What is answered there says nothing about it. */
