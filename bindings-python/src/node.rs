@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use posemesh_node_registration::error::Error;
 use posemesh_node_registration::node::Node as CoreNode;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -40,11 +39,11 @@ impl Node {
 impl Node {
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let node = self.core();
-        let (now, last_error) = run(py, || Ok((node.status()?, node.last_error()?)))?;
-        // The two are not read at once; the status decides whether there is an error.
+        let read = || Ok((node.status()?, node.last_error()?, node.persistence_error()?));
+        let (now, last_error, persistence_error) = run(py, read)?;
+        // They are not read at once; the status decides whether there is an error.
         let last_error = now.last_error.and(last_error);
-        let persistence_error =
-            now.persistence_error.map(|code| Error::new(code, "the state cannot be kept in state_dir"));
+        let persistence_error = now.persistence_error.and(persistence_error);
         status::to_python(py, &now, last_error.as_ref(), persistence_error.as_ref())
     }
 

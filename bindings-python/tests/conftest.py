@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -134,3 +135,27 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)
+
+
+def reaches_the_node(dds: LocalDds) -> bool:
+    """Whether a callback server answers where the DDS expects the node's."""
+    try:
+        return dds.probe_health() == 200
+    except OSError:
+        return False
+
+
+def in_a_fork(work: Callable[[], None]) -> None:
+    """Run `work` in a forked child; its exit code says how it went."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

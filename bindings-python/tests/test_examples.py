@@ -52,7 +52,7 @@ BLOCKS = [
 
 
 def test_the_readme_has_code() -> None:
-    assert len(BLOCKS) >= 9
+    assert len(BLOCKS) >= 10
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))

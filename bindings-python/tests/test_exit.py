@@ -92,6 +92,13 @@ from posemesh_node import Node
 node = Node.from_env()
 token = node.access_token()
 """,
+    "a state directory": """
+import tempfile
+from posemesh_node import Node
+directory = tempfile.TemporaryDirectory()
+node = Node.from_env(state_dir=f"{directory.name}/node")
+node.wait_registered()
+""",
     "a logging handler": """
 import io, logging
 from posemesh_node import Node

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext
 
 import pytest
 
-from conftest import GUARD, Program
+from conftest import GUARD, Program, in_a_fork
 from posemesh_node import ForkedError, Node, Options
 from posemesh_node.testing import LocalDds
-
-
-def in_a_fork(work: Callable[[], None]) -> None:
-    """Run `work` in a forked child; its exit code says how it went."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_childs_calls_on_its_parents_node(node: Node) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import GUARD, environment, eventually
+from conftest import GUARD, environment, eventually, free_address, reaches_the_node
 from posemesh_node.testing import LocalDds
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -29,11 +31,11 @@ def serve(dds: LocalDds, tmp_path: Path) -> Serve:
     """Run a server that is told to listen on port 0; it must end well when it is asked to."""
 
     @contextmanager
-    def serving(*command: str, cwd: Path) -> Generator[str, None, None]:
+    def serving(*command: str, cwd: Path, **more: str) -> Generator[str, None, None]:
         log = tmp_path / "log"
         with log.open("w") as out:
             server = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=cwd, env=environment(dds), stdout=out, stderr=out
+                [sys.executable, "-m", *command], cwd=cwd, env=environment(dds, **more), stdout=out, stderr=out
             )
         try:
             eventually(lambda: address(log) or server.poll() is not None)
@@ -72,19 +74,56 @@ def test_fastapi_under_uvicorn(serve: Serve, dds: LocalDds) -> None:
         assert len(dds.nodes()) == 1
 
 
+class Workers:
+    """What gunicorn's workers say, each of them for itself."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: dict[object, dict[str, object]] = {}
+
+    def ask(self) -> None:
+        answer = get(self.url)
+        self.answers[answer["pid"]] = answer
+
+    def four_have(self, secret: str | None) -> bool:
+        self.ask()
+        hashed = hashlib.sha256((secret or "").encode()).hexdigest()
+        return len(self.answers) == 4 and all(answer["secret"] == hashed for answer in self.answers.values())
+
+    def roles(self) -> list[str]:
+        return sorted(str(answer["role"]) for answer in self.answers.values())
+
+    def leader(self) -> int:
+        (pid,) = (pid for pid, answer in self.answers.items() if answer["role"] == "leader")
+        assert isinstance(pid, int)
+        return pid
+
+
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["fork first", "preload"])
-def test_gunicorn_with_four_workers(serve: Serve, dds: LocalDds, preload: list[str]) -> None:
-    """One worker registers, whichever has the lock; none hangs."""
-    with serve(*GUNICORN, "-c", "gunicorn.conf.py", "wsgi_node:app", *preload, cwd=EXAMPLES) as url:
-        seen: set[object] = set()
+def test_gunicorn_with_four_workers(serve: Serve, dds: LocalDds, tmp_path: Path, preload: list[str]) -> None:
+    """They are one node: it registers once, and all of them have its secret."""
+    bind = free_address()
+    dds.set_node_url(f"http://{bind}")
+    directory = str(tmp_path / "node")
+    command = (*GUNICORN, "-c", "gunicorn.conf.py", "wsgi_node:app", *preload)
+    with serve(*command, cwd=EXAMPLES, STATE_DIR=directory, CALLBACK_BIND=bind) as url:
+        workers = Workers(url)
+        eventually(lambda: workers.four_have(dds.last_secret))
+        assert workers.roles() == ["follower", "follower", "follower", "leader"]
+        assert {answer["state"] for answer in workers.answers.values()} == {"registered"}
 
-        def all_have_answered() -> bool:
-            seen.add(get(url)["pid"])
-            return len(seen) == 4
-
-        eventually(all_have_answered)
-        eventually(dds.nodes)
-    assert dds.nodes()[0].registrations == 1
+        # The leader dies. gunicorn starts another worker, and one of the old ones takes over.
+        killed = workers.leader()
+        os.kill(killed, signal.SIGKILL)
+        del workers.answers[killed]
+        eventually(lambda: workers.four_have(dds.last_secret) and "leader" in workers.roles())
+        assert workers.roles() == ["follower", "follower", "follower", "leader"]
+        assert workers.leader() != killed
+        # It has the callback server now.
+        eventually(lambda: reaches_the_node(dds))
+        dds.set_secret(dds.last_secret)
+        assert dds.call_back().status == 200
+    assert len(dds.requests("register")) == 1
 
 
 def test_a_node_that_a_preloaded_application_started(serve: Serve) -> None:
