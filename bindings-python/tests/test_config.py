@@ -84,7 +84,6 @@ def test_a_wrong_type_names_the_option(name: str, value: object, expected: str) 
         ("capabilities", []),
         ("capabilities", ["/a", ""]),
         ("callback_policy", "closed"),
-        ("state_dir", "/nowhere/at/all"),
         ("secp256k1_privhex", SECRET),
     ],
 )

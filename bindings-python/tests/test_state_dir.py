@@ -57,6 +57,12 @@ def test_a_directory_that_others_can_read_is_refused(shared: Options, directory:
         Node.start(**shared)
 
 
+def test_only_the_last_part_of_the_path_is_made(shared: Options, directory: Path) -> None:
+    shared["state_dir"] = directory / "more"
+    with pytest.raises(ConfigError, match=r"state_dir.*does not exist"):
+        Node.start(**shared)
+
+
 def test_a_directory_is_for_one_node(dds: LocalDds, shared: Options, directory: Path) -> None:
     other = dds.options(state_dir=directory, secp256k1_privhex="01" * 32)
     with Node.start(**shared), pytest.raises(AlreadyRunningError, match="directory of its own"):
