@@ -8,7 +8,7 @@
  *     pmn_config    the options of a node         pmn_config_new  _set  _load_env  _free
  *     pmn_node      a running node                pmn_node_start  _stop  _free  _wait  _rearm  _status
  *                                                 _last_error  _read_secret  _callback_address
- *                                                 _wallet_address  _sign
+ *                                                 _wallet_address  _sign  _persistence_error
  *                   its access tokens             pmn_node_access_token  _invalidate_token
  *                                                 _invalidate_token_if  _token_error
  *     pmn_event     what happens to it            pmn_node_set_event_callback
@@ -55,6 +55,18 @@
  *     ca_file                 CA_FILE                 -
  *     allow_insecure_http     ALLOW_INSECURE_HTTP     false
  *
+ * State that outlives the process (`state_dir`, on Linux)
+ *
+ *     The node keeps its secret and its status in that directory, which it makes for itself and nobody else
+ *     may read. After a restart the secret is there at once, and the node registers again.
+ *
+ *     Processes that name the same directory are one node. One of them leads: it registers, and DDS calls
+ *     it. The others follow (pmn_status.role): their status, waits, events and secret are those of the
+ *     leader, and pmn_node_rearm() reaches it. When the leader ends, in whatever way, another one takes over.
+ *     Access tokens each of them gets for itself.
+ *
+ *     A full disk stops nothing: the node goes on in memory, and pmn_node_persistence_error() tells why.
+ *
  * Threads
  *
  *     Every function may be called from any thread. A pmn_node may be used by several at the same time; a
@@ -67,9 +79,9 @@
  *     callback delays other callbacks and nothing else: what does not fit its queue is dropped, and
  *     counted in the next record. No exception and no longjmp() may leave a callback.
  *
- *     The library has two threads while nodes run (posemesh-rt, posemesh-events), a third while a host name
- *     is looked up, and none after the last node has stopped. It installs no signal handler and no atexit
- *     handler, sets no locale and no environment variable, and writes nothing to stdout or stderr.
+ *     The library has two threads while nodes run (posemesh-rt, posemesh-events), one or two more while a
+ *     host name is looked up or a file written, and none after the last node has stopped. It installs no
+ *     signal handler and no atexit handler, sets no locale and no environment variable, and writes nothing to stdout or stderr.
  *
  *     After fork(), a node of the parent answers PMN_ERR_FORKED in the child at once; freeing it there is
  *     fine and touches nothing of the parent. The child may start nodes of its own, and sets callbacks of
@@ -177,7 +189,8 @@ typedef struct pmn_status {
     uint64_t next_attempt_in_ms;
     /// PMN_ROLE_...
     pmn_role role;
-    /// Why the state cannot be kept in `state_dir` at present; PMN_OK if it can, or need not be.
+    /// Why the state cannot be kept in `state_dir` at present, or the leader there not be followed; PMN_OK if
+    /// it can, or need not be.
     pmn_result persistence_error;
     /// When the access token that is held expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is
     /// held.
@@ -396,8 +409,8 @@ pmn_result pmn_config_load_env(pmn_config *config, pmn_error **error);
 /// On PMN_OK `*node` is yours: pmn_node_stop(), then pmn_node_free(). `error` may be NULL. May block for a
 /// moment: it reads certificates, and looks up the host name in `callback_bind`.
 ///
-/// PMN_ERR_INVALID_CONFIG, PMN_ERR_ALREADY_RUNNING (this process has a node with this wallet and DDS),
-/// PMN_ERR_BIND (the port is taken), PMN_ERR_IO.
+/// PMN_ERR_INVALID_CONFIG, PMN_ERR_ALREADY_RUNNING (this process has a node with this wallet and DDS, or with
+/// this `state_dir`), PMN_ERR_BIND (the port is taken), PMN_ERR_IO.
 pmn_result pmn_node_start(const pmn_config *config, pmn_node **node, pmn_error **error);
 
 /// Stops a node: cancels what is in flight, ends every wait with PMN_ERR_STOPPED, delivers the last events
@@ -437,14 +450,23 @@ pmn_result pmn_node_wait(const pmn_node *node,
 /// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when no attempt has failed since the last success.
 pmn_result pmn_node_last_error(const pmn_node *node, pmn_error **last_error);
 
+/// Gives why the state cannot be kept in `state_dir` at present, or the leader there not be followed. The node
+/// goes on in memory meanwhile.
+///
+/// On PMN_OK `*persistence_error` is yours: pmn_error_free(). Does not block; answers after a stop, too. NULL:
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when all is well, and without a `state_dir`.
+pmn_result pmn_node_persistence_error(const pmn_node *node,
+                                      pmn_error **persistence_error);
+
 /// Registers again, such as after the node has lost its secret.
 ///
-/// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
-/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+/// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake; a follower
+/// asks its leader to, and stays in that state until that one has begun. The secret stays readable until DDS
+/// sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_rearm(pmn_node *node);
 
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
-/// was given.
+/// was given. For a follower: where that of its leader does.
 ///
 /// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
 /// pointers only `node` must not be NULL. PMN_ERR_NOT_FOUND when the node has no callback server.

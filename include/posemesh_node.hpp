@@ -93,7 +93,8 @@ struct Status {
     /// None: no attempt is scheduled.
     std::optional<std::chrono::milliseconds> next_attempt_in;
     Role role;
-    /// Why the state cannot be kept in state_dir at present; PMN_OK if it can, or need not be.
+    /// Why the state cannot be kept in state_dir at present, or the leader there not be followed; PMN_OK if it
+    /// can, or need not be.
     pmn_result persistence_error;
     /// When the access token that is held expires, by DDS's clock; none: no token is held.
     std::optional<Clock::time_point> token_expires_at;
@@ -387,6 +388,12 @@ public:
 
     /// What the last attempt to register failed with; none after a success.
     std::optional<Error> last_error() const { return find_error("pmn_node_last_error", pmn_node_last_error); }
+
+    /// Why the state cannot be kept in state_dir at present, or the leader there not be followed.
+    std::optional<Error> persistence_error() const
+    {
+        return find_error("pmn_node_persistence_error", pmn_node_persistence_error);
+    }
 
     /// An access token for the services behind DDS: from memory, after the first one. Call again for each
     /// request rather than keep it. Throws PMN_ERR_REJECTED when DDS refuses the sign-in, with its own words;

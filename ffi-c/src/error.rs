@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "exports by name")]
 
 use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
 
-use posemesh_node_registration::error::{Error, ErrorCode};
+use posemesh_node_registration::error::{Error, ErrorCode, Result};
 
-use crate::boundary::{borrow, free, readable};
+use crate::boundary::{borrow, free, give, readable};
 
 /// The outcome of a call: PMN_OK, or one of PMN_ERR_...
 ///
@@ -89,6 +90,17 @@ pub struct pmn_error {
 impl pmn_error {
     pub(crate) fn new(error: &Error) -> Self {
         Self { code: number(error.code()), message: readable(error.message()) }
+    }
+
+    /// Gives the caller what went wrong earlier; `none` says that nothing has.
+    pub(crate) fn hand_out(
+        error: Option<Error>,
+        none: &str,
+        place: &mut MaybeUninit<*mut pmn_error>,
+    ) -> Result<()> {
+        let error = error.ok_or_else(|| Error::new(ErrorCode::NotFound, none))?;
+        place.write(give(Self::new(&error)));
+        Ok(())
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) fn timeout(timeout_ms: u32) -> Option<Duration> {
 /// On PMN_OK `*node` is yours: pmn_node_stop(), then pmn_node_free(). `error` may be NULL. May block for a
 /// moment: it reads certificates, and looks up the host name in `callback_bind`.
 ///
-/// PMN_ERR_INVALID_CONFIG, PMN_ERR_ALREADY_RUNNING (this process has a node with this wallet and DDS),
-/// PMN_ERR_BIND (the port is taken), PMN_ERR_IO.
+/// PMN_ERR_INVALID_CONFIG, PMN_ERR_ALREADY_RUNNING (this process has a node with this wallet and DDS, or with
+/// this `state_dir`), PMN_ERR_BIND (the port is taken), PMN_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_start(
     config: *const pmn_config,
@@ -110,25 +110,38 @@ pub unsafe extern "C" fn pmn_node_last_error(
 ) -> pmn_result {
     guard(None, || {
         let (node, place) = (borrow!(node)?, required_place!(last_error)?);
-        let Some(error) = node.0.last_error()? else {
-            return Err(Error::new(ErrorCode::NotFound, "no attempt has failed"));
-        };
-        place.write(give(pmn_error::new(&error)));
-        Ok(())
+        pmn_error::hand_out(node.0.last_error()?, "no attempt has failed", place)
+    })
+}
+
+/// Gives why the state cannot be kept in `state_dir` at present, or the leader there not be followed. The node
+/// goes on in memory meanwhile.
+///
+/// On PMN_OK `*persistence_error` is yours: pmn_error_free(). Does not block; answers after a stop, too. NULL:
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND when all is well, and without a `state_dir`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_persistence_error(
+    node: *const pmn_node,
+    persistence_error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(None, || {
+        let (node, place) = (borrow!(node)?, required_place!(persistence_error)?);
+        pmn_error::hand_out(node.0.persistence_error()?, "nothing keeps the state from being kept", place)
     })
 }
 
 /// Registers again, such as after the node has lost its secret.
 ///
-/// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake. The secret
-/// stays readable until DDS sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+/// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake; a follower
+/// asks its leader to, and stays in that state until that one has begun. The secret stays readable until DDS
+/// sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
     guard(None, || borrow!(node)?.0.rearm())
 }
 
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
-/// was given.
+/// was given. For a follower: where that of its leader does.
 ///
 /// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top; of the
 /// pointers only `node` must not be NULL. PMN_ERR_NOT_FOUND when the node has no callback server.

@@ -71,7 +71,8 @@ pub struct pmn_status {
     pub next_attempt_in_ms: u64,
     /// PMN_ROLE_...
     pub role: pmn_role,
-    /// Why the state cannot be kept in `state_dir` at present; PMN_OK if it can, or need not be.
+    /// Why the state cannot be kept in `state_dir` at present, or the leader there not be followed; PMN_OK if
+    /// it can, or need not be.
     pub persistence_error: pmn_result,
     /// When the access token that is held expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is
     /// held.

@@ -4,9 +4,7 @@
 
 use std::ffi::c_char;
 
-use posemesh_node_registration::error::{Error, ErrorCode};
-
-use crate::boundary::{borrow, give, guard, place, required_place, text, text_out};
+use crate::boundary::{borrow, guard, place, required_place, text, text_out};
 use crate::error::{pmn_error, pmn_result};
 use crate::event::unix_seconds;
 use crate::node::{pmn_node, timeout};
@@ -83,10 +81,6 @@ pub unsafe extern "C" fn pmn_node_token_error(
 ) -> pmn_result {
     guard(None, || {
         let (node, place) = (borrow!(node)?, required_place!(token_error)?);
-        let Some(error) = node.0.token_error()? else {
-            return Err(Error::new(ErrorCode::NotFound, "no sign-in has failed"));
-        };
-        place.write(give(pmn_error::new(&error)));
-        Ok(())
+        pmn_error::hand_out(node.0.token_error()?, "no sign-in has failed", place)
     })
 }

@@ -100,6 +100,12 @@ fn fork() {
 }
 
 #[test]
+fn processes_share_a_node() {
+    passes("tests/c/shared.c", Link::Shared);
+    passes("tests/c/shared.c", Link::Sanitized);
+}
+
+#[test]
 fn sigpipe() {
     let dds = Dds::start();
     dds.dds.inject(Endpoint::Challenge, Fault::Reset, 1);

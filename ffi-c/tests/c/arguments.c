@@ -229,6 +229,9 @@ static void node_functions(pmn_node *node)
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_last_error(node, &none));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_last_error(NULL, &none));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_last_error(node, NULL));
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_persistence_error(node, &none));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_persistence_error(NULL, &none));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_persistence_error(node, NULL));
     CHECK(none == NULL);
 
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_status(NULL, &status));

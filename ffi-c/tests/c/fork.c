@@ -19,6 +19,15 @@ static void child(pmn_node *inherited)
     EXPECT(PMN_ERR_FORKED, pmn_node_status(inherited, &status));
     EXPECT(PMN_ERR_FORKED, pmn_node_wait(inherited, PMN_WAIT_REGISTERED, PMN_NO_TIMEOUT));
     EXPECT(PMN_ERR_FORKED, pmn_node_rearm(inherited));
+    EXPECT(PMN_ERR_FORKED,
+           pmn_node_access_token(inherited, PMN_NO_TIMEOUT, text, sizeof text, NULL, NULL));
+    EXPECT(PMN_ERR_FORKED, pmn_node_invalidate_token(inherited));
+    EXPECT(PMN_ERR_FORKED, pmn_node_invalidate_token_if(inherited, "token"));
+    pmn_error *none = NULL;
+    EXPECT(PMN_ERR_FORKED, pmn_node_last_error(inherited, &none));
+    EXPECT(PMN_ERR_FORKED, pmn_node_token_error(inherited, &none));
+    EXPECT(PMN_ERR_FORKED, pmn_node_persistence_error(inherited, &none));
+    CHECK(none == NULL);
     EXPECT(PMN_ERR_FORKED, pmn_node_read_secret(inherited, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_callback_address(inherited, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_wallet_address(inherited, text, sizeof text, NULL));
@@ -45,6 +54,8 @@ int main(void)
     pmn_node *node = start(1);
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, &parent, NULL));
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
+    char token[PMN_TOKEN_CAPACITY]; // which the child must not be given
+    EXPECT(PMN_OK, pmn_node_access_token(node, GUARD_MS, token, sizeof token, NULL, NULL));
 
     pid_t pid = fork();
     CHECK(pid >= 0);

@@ -185,7 +185,7 @@ static void a_node()
     CHECK(status.last_error == PMN_OK && !status.last_healthcheck && !status.next_attempt_in);
     CHECK(status.role == posemesh::Role::leader && status.persistence_error == PMN_OK);
     CHECK(!status.token_expires_at && status.sign_in_failures == 0 && status.clock_skew == 0ms);
-    CHECK(!node.last_error());
+    CHECK(!node.last_error() && !node.persistence_error());
     CHECK(status.registered_at && *status.registered_at > begun - 2s && *status.registered_at < begun + guard);
 
     std::optional<std::string> secret = node.read_secret();
