@@ -1,0 +1,147 @@
+//! Measures this library beside what one could use instead, and beside the floors of the stack it stands on.
+//!
+//! `tests/bench/run` builds and installs everything and then runs this.
+
+mod cpu;
+mod dds;
+mod goals;
+mod load;
+mod machine;
+mod measure;
+mod peer;
+mod plot;
+mod program;
+mod report;
+mod results;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::dds::Dds;
+use crate::goals::THINGS;
+use crate::machine::Machine;
+use crate::measure::{Effort, Round};
+use crate::program::Programs;
+use crate::results::Results;
+
+/// Measures the posemesh node registration library beside what one could use instead.
+#[derive(Parser)]
+struct Arguments {
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Measure these alone.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// One tiny round of the Rust programs: proves that everything works, and measures nothing worth reading.
+    #[arg(long)]
+    smoke: bool,
+    /// Measure only the programs that cargo builds.
+    #[arg(long)]
+    rust_only: bool,
+    /// The folder for results.md and results.svg; not written with --only, unless it is given.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// One of the things that can be measured alone.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Register,
+    Start,
+    Serve,
+    Parked,
+    Read,
+    Cold,
+    Many,
+    Artefacts,
+}
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let bench = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in a folder");
+    let target = bench.join("target");
+    let programs = Programs {
+        built: target.join(if arguments.smoke { "debug" } else { "release" }),
+        installed: target.join("installed"),
+        peers: bench.join("peers"),
+    };
+    let rounds = if arguments.smoke { 1 } else { arguments.rounds };
+    let effort = if arguments.smoke { smoke() } else { full(arguments.rust_only) };
+    let parts = if arguments.only.is_empty() { Part::value_variants() } else { &arguments.only };
+
+    let dds = Dds::start()?;
+    let machine = Machine::look(rounds)?;
+    let mut results = Results::default();
+    for number in 0..rounds {
+        for part in parts {
+            let name = part.to_possible_value().expect("none is hidden");
+            eprintln!("round {} of {rounds}: {}", number + 1, name.get_name());
+            let mut round =
+                Round { number, programs: &programs, dds: &dds, results: &mut results, effort: &effort };
+            part.measure(&mut round)?;
+        }
+    }
+
+    let markdown = report::markdown(&results, &machine);
+    print!("{markdown}");
+    if arguments.smoke {
+        check(&results)?;
+    }
+    let out = arguments.out.or_else(|| arguments.only.is_empty().then(|| bench.to_owned()));
+    if let Some(out) = out {
+        std::fs::create_dir_all(&out)?;
+        std::fs::write(out.join("results.md"), markdown)?;
+        std::fs::write(out.join("results.svg"), plot::svg(&results))?;
+    }
+    Ok(())
+}
+
+impl Part {
+    fn measure(self, round: &mut Round) -> io::Result<()> {
+        match self {
+            Part::Register => measure::register::measure(round),
+            Part::Start => measure::start::measure(round),
+            Part::Serve => measure::serve::measure(round),
+            Part::Parked => measure::parked::measure(round),
+            Part::Read => measure::read::measure(round),
+            Part::Cold => measure::cold::measure(round),
+            Part::Many => measure::many::measure(round),
+            Part::Artefacts => measure::artefacts::measure(round),
+        }
+    }
+}
+
+fn full(rust_only: bool) -> Effort {
+    Effort {
+        time: Duration::from_millis(700),
+        watch: Duration::from_secs(2),
+        nodes: 10_000,
+        trials: 40,
+        rust_only,
+    }
+}
+
+fn smoke() -> Effort {
+    Effort {
+        time: Duration::from_millis(20),
+        watch: Duration::from_millis(100),
+        nodes: 20,
+        trials: 2,
+        rust_only: true,
+    }
+}
+
+/// Whether each thing that Rust programs alone can show was measured.
+fn check(results: &Results) -> io::Result<()> {
+    let others = [&measure::cold::PYTHON, &measure::cold::NODE, &measure::artefacts::SIZE];
+    for (thing, _) in THINGS.iter().filter(|(thing, _)| !others.contains(thing)) {
+        if !results.of(thing).any(|row| row.peer == measure::OURS && row.median().is_finite()) {
+            return Err(io::Error::other(format!("not measured: {}", thing.title)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+/** This library, as a Node.js program uses it; with the argument `cold`, from start to end of one registration. */
+
+import { PosemeshNode } from 'posemesh-node'
+
+const node = await PosemeshNode.fromEnv()
+await node.waitRegistered()
+
+if (process.argv[2] !== 'cold') {
+  const { answer } = await import('./commands.mjs')
+  await answer({
+    async register(times) {
+      for (let n = 0; n < Number(times); n++) {
+        node.rearm()
+        await node.waitRegistered()
+      }
+    },
+    status(times) {
+      for (let n = 0; n < Number(times); n++) node.status()
+    },
+    /** The same loop around a function of an addon that does nothing. */
+    async empty(times) {
+      const { createRequire } = await import('node:module')
+      const { nothing } = createRequire(import.meta.url)('./floor.node')
+      for (let n = 0; n < Number(times); n++) nothing()
+    },
+  })
+}
+await node.stop()

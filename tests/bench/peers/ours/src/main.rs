@@ -1,0 +1,152 @@
+//! This library, as a Rust program uses it.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ours::config::Config;
+use ours::crypto::{SecretKey, load_secp256k1_privhex};
+use ours::node::{Node, Wait};
+use ours::register::{RegistrationAttemptKind, register_once};
+use peer_commands::{answer, microseconds, number, on_threads, setting};
+
+const GUARD: Option<Duration> = Some(Duration::from_secs(300));
+
+fn main() {
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut once = None;
+    answer(|words| match *words {
+        ["once", times] => {
+            once.get_or_insert_with(Once::new).register(number(times));
+            String::new()
+        }
+        ["register", times] => {
+            let node = only(&mut nodes, &[]);
+            for _ in 0..number(times) {
+                register_again(node);
+            }
+            String::new()
+        }
+        ["start", times] => microseconds(number(times), || start(&[])),
+        ["rearm", times] => {
+            let node = only(&mut nodes, &[]);
+            microseconds(number(times), || register_again(node))
+        }
+        ["handshake", times] => {
+            let once = once.get_or_insert_with(Once::new);
+            microseconds(number(times), || once.register(1))
+        }
+        ["park"] => {
+            only(&mut nodes, &[]);
+            String::new()
+        }
+        ["serve"] => {
+            let node = only(&mut nodes, &[("callback_bind", "127.0.0.1:0"), ("callback_policy", "open")]);
+            let address = node.callback_address().expect("not forked");
+            address.expect("it serves").to_string()
+        }
+        ["status", threads, times] => {
+            let node = &nodes[0];
+            on_threads(number(threads), number(times), || drop(black_box(node.status())));
+            String::new()
+        }
+        ["secret", threads, times] => {
+            let node = &nodes[0];
+            let length = || node.with_secret(|secret| secret.map(|secret| secret.expose().len()));
+            assert!(matches!(length(), Ok(Some(1..))), "there is a secret");
+            on_threads(number(threads), number(times), || drop(black_box(length())));
+            String::new()
+        }
+        ["many", count] => {
+            nodes = (0..number(count)).map(|n| begin(&[("secp256k1_privhex", &key(n))])).collect();
+            for node in &nodes {
+                node.wait(Wait::Registered, GUARD).expect("it registers");
+            }
+            String::new()
+        }
+        ["stop"] => {
+            let began = Instant::now();
+            for node in nodes.drain(..) {
+                node.stop(Duration::from_secs(60)).expect("it stops");
+            }
+            format!("{:.1}", began.elapsed().as_secs_f64() * 1e3)
+        }
+        _ => panic!("unknown command {words:?}"),
+    });
+}
+
+/// A node that has begun to register.
+fn begin(options: &[(&str, &str)]) -> Node {
+    let mut config = Config::new();
+    config.load_env().expect("a good environment");
+    for (name, value) in options {
+        config.set(name, value).expect("a good option");
+    }
+    Node::start(&config).expect("it starts")
+}
+
+fn start(options: &[(&str, &str)]) -> Node {
+    let node = begin(options);
+    node.wait(Wait::Registered, GUARD).expect("it registers");
+    node
+}
+
+/// The one registered node, started on first use.
+fn only<'a>(nodes: &'a mut Vec<Node>, options: &[(&str, &str)]) -> &'a Node {
+    if nodes.is_empty() {
+        nodes.push(start(options));
+    }
+    &nodes[0]
+}
+
+fn register_again(node: &Node) {
+    node.rearm().expect("it runs");
+    node.wait(Wait::Registered, GUARD).expect("it registers");
+}
+
+/// The private key of one of many nodes.
+fn key(number: usize) -> String {
+    format!("{:064x}", number + 1)
+}
+
+/// `register_once`, with a client and a runtime as a program of its own has them.
+struct Once {
+    runtime: tokio::runtime::Runtime,
+    client: reqwest::Client,
+    key: SecretKey,
+    capabilities: Vec<String>,
+}
+
+impl Once {
+    fn new() -> Self {
+        let tls =
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("ring knows TLS 1.2 and 1.3")
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(Duration::from_secs(10))
+            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Self {
+            runtime: runtime.expect("a runtime"),
+            client: client.expect("a client"),
+            key: load_secp256k1_privhex(&setting("SECP256K1_PRIVHEX")).expect("a good key"),
+            capabilities: setting("CAPABILITIES").split(',').map(str::to_owned).collect(),
+        }
+    }
+
+    fn register(&self, times: usize) {
+        let (url, version, secret) =
+            (setting("DDS_BASE_URL"), setting("NODE_VERSION"), setting("REG_SECRET"));
+        self.runtime.block_on(async {
+            for _ in 0..times {
+                let attempt =
+                    register_once(&url, &version, &secret, &self.key, &self.client, &self.capabilities).await;
+                assert_eq!(attempt.kind(), RegistrationAttemptKind::Registered, "{:?}", attempt.error_text());
+            }
+        });
+    }
+}
