@@ -101,6 +101,17 @@ pub(crate) struct Signal {
     pub(crate) probed: bool,
 }
 
+impl Signal {
+    /// Whether what has changed since `former` can end a wait. An attempt that begins cannot, and to wake the
+    /// host's thread for it would cost a tenth of a registration.
+    fn ends_waits(self, former: Self) -> bool {
+        self.stopped != former.stopped
+            || self.state != former.state && self.state == State::Registered
+            || self.has_secret != former.has_secret
+            || self.token_outcomes != former.token_outcomes
+    }
+}
+
 /// The state of one node. Status and secret are read without a lock; writers take turns.
 pub(crate) struct Store {
     status: StatusCell,
@@ -179,9 +190,9 @@ impl Store {
     /// As [`Store::update`], with an event that `change` adds: the cause of what it changed.
     pub(crate) fn update_and_tell<R>(&self, change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>)) -> R {
         let mut inner = self.lock();
-        let (result, woke) = self.change(&mut inner, change);
+        let (result, wakes) = self.change(&mut inner, change);
         drop(inner);
-        if woke {
+        if wakes {
             self.changed.notify_all();
         }
         result
@@ -220,16 +231,21 @@ impl Store {
             token_outcomes: inner.token.outcomes,
             probed: inner.probed,
         };
-        let woke = self.signal.send_if_modified(|former| std::mem::replace(former, signal) != signal);
-        if woke || now.kept() != before.kept() {
+        let mut wakes = false;
+        let signalled = self.signal.send_if_modified(|shown| {
+            let former = std::mem::replace(shown, signal);
+            wakes = signal.ends_waits(former);
+            signal != former
+        });
+        if signalled || now.kept() != before.kept() {
             self.revision.send_modify(|revision| *revision += 1);
         }
-        if woke {
+        if wakes {
             for done in inner.take_finished_waiters() {
                 self.events.call(done);
             }
         }
-        (result, woke)
+        (result, wakes)
     }
 
     pub(crate) fn events(&self) -> &EventChannel {
@@ -475,8 +491,8 @@ impl Store {
     ) -> Result<T> {
         let mut inner = self.lock();
         loop {
-            let (found, woke) = self.change(&mut inner, |inner| (outcome(inner), None));
-            if woke {
+            let (found, wakes) = self.change(&mut inner, |inner| (outcome(inner), None));
+            if wakes {
                 self.changed.notify_all();
             }
             if let Some(result) = found {
