@@ -128,7 +128,7 @@ impl Failure {
 
 /// One DDS, spoken to through one HTTP client.
 pub(crate) struct Dds<'a> {
-    pub(crate) base_url: &'a str,
+    pub(crate) base_url: &'a Url,
     pub(crate) client: &'a Client,
     /// For one request, body included; none leaves it to the client.
     pub(crate) timeout: Option<Duration>,
@@ -185,13 +185,13 @@ impl Dds<'_> {
         path: &str,
         body: &impl Serialize,
     ) -> std::result::Result<Response, Failure> {
-        let endpoint = format!("{}{path}", self.base_url.trim_end_matches('/'));
+        let endpoint = self.endpoint(path);
         let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
         // A body that is wrapped cannot be sent twice, so even a host's own client, which may follow
         // redirects, cannot carry the credentials elsewhere.
         let mut request = self
             .client
-            .post(&endpoint)
+            .post(endpoint.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(Body::wrap(Full::<Bytes>::from(body)));
         if let Some(timeout) = self.timeout {
@@ -204,7 +204,7 @@ impl Dds<'_> {
         if let Some(date) = parse_date(response.headers()) {
             self.clock.observe(date, sent, SystemTime::now());
         }
-        if Url::parse(&endpoint).is_ok_and(|asked| asked != *response.url()) {
+        if endpoint != *response.url() {
             return Err(Failure::refused(format!(
                 "DDS answered {what} at {endpoint} with a redirect, which the client followed to {}; give the \
                  client redirect::Policy::none()",
@@ -217,7 +217,14 @@ impl Dds<'_> {
         Err(self.refusal(what, &endpoint, response).await)
     }
 
-    async fn refusal(&self, what: &str, endpoint: &str, response: Response) -> Failure {
+    /// Made of the parsed URL: to parse one anew for each request costs as much as to send it.
+    fn endpoint(&self, path: &str) -> Url {
+        let mut endpoint = self.base_url.clone();
+        endpoint.set_path(&format!("{}{path}", self.base_url.path().trim_end_matches('/')));
+        endpoint
+    }
+
+    async fn refusal(&self, what: &str, endpoint: &Url, response: Response) -> Failure {
         let status = response.status();
         let retry_after = parse_retry_after(response.headers(), self.clock.now());
         let mut text = format!("DDS answered {what} at {endpoint} with {status}");
@@ -235,7 +242,7 @@ impl Dds<'_> {
             text += ": ";
             text += &words;
         }
-        let class = if endpoint.ends_with(VERIFY_PATH) && is_unknown_node(status, &words) {
+        let class = if endpoint.path().ends_with(VERIFY_PATH) && is_unknown_node(status, &words) {
             FailureClass::UnknownNode
         } else {
             classify(status)
@@ -467,11 +474,29 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_put_after_that_of_the_base_url() {
+        let client = build_client(RootCertStore::empty(), true).expect("a client");
+        let endpoint = |base_url: &str| {
+            let base_url = &base_url.parse().expect("a URL");
+            let clock = &DdsClock::default();
+            Dds { base_url, client: &client, timeout: None, secrets: &[], clock }
+                .endpoint("/v1/x")
+                .to_string()
+        };
+        for base_url in ["http://dds.example:81", "http://dds.example:81/"] {
+            assert_eq!(endpoint(base_url), "http://dds.example:81/v1/x");
+        }
+        for base_url in ["http://dds.example/a%20b", "http://dds.example/a%20b/"] {
+            assert_eq!(endpoint(base_url), "http://dds.example/a%20b/v1/x");
+        }
+    }
+
+    #[test]
     fn words_of_dds_are_cut_escaped_and_freed_of_secrets() {
         let client = build_client(RootCertStore::empty(), true).expect("a client");
         let clock = DdsClock::default();
-        let dds =
-            Dds { base_url: "", client: &client, timeout: None, secrets: &["s3cr3t", ""], clock: &clock };
+        let base_url = &"http://dds.example".parse().expect("a URL");
+        let dds = Dds { base_url, client: &client, timeout: None, secrets: &["s3cr3t", ""], clock: &clock };
         assert_eq!(dds.presentable(" no s3cr3t\r\nX: \u{1b}[0m "), "no [redacted]\\r\\nX: \\u{1b}[0m");
         // A three-byte character lies across the 512th byte.
         let long = format!("{}€ and more", "a".repeat(511));

@@ -120,7 +120,7 @@ pub async fn register_once(
         }
     };
     let registration = Registration {
-        dds_base_url,
+        dds_base_url: &dds,
         node_version,
         reg_secret,
         key: sk,
@@ -128,7 +128,7 @@ pub async fn register_once(
         capabilities,
         max_concurrency: None,
         timeout: None,
-        expected: &Expectation { domain: SiweDomain::OfDds, dds, format: SiweFormat::Posemesh },
+        expected: &Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh },
         clock: &DdsClock::default(),
     };
     registration.attempt(|| {}).await.into()
@@ -136,7 +136,7 @@ pub async fn register_once(
 
 /// Everything one attempt needs.
 struct Registration<'a> {
-    dds_base_url: &'a str,
+    dds_base_url: &'a Url,
     node_version: &'a str,
     reg_secret: &'a str,
     key: &'a SecretKey,
@@ -159,7 +159,7 @@ impl Registration<'_> {
             "register",
             "registering wallet {} with {} (version {}, capabilities {})",
             crypto::derive_eth_address(self.key),
-            self.dds_base_url.trim_end_matches('/'),
+            self.dds_base_url.as_str().trim_end_matches('/'),
             self.node_version,
             self.capabilities.join(", ")
         );
@@ -255,7 +255,7 @@ pub(crate) async fn run_registrar(store: &Arc<Store>, settings: Arc<Settings>, c
         let store = Arc::clone(store);
         async move {
             let registration = Registration {
-                dds_base_url: settings.dds_base_url.as_str(),
+                dds_base_url: &settings.dds_base_url,
                 node_version: &settings.node_version,
                 reg_secret: settings.reg_secret.expose(),
                 key: &settings.key,

@@ -40,7 +40,7 @@ async fn sign_in(
         None => (None, ""),
     };
     let dds = Dds {
-        base_url: settings.dds_base_url.as_str(),
+        base_url: &settings.dds_base_url,
         client,
         timeout: Some(settings.request_timeout),
         secrets: &[settings.reg_secret.expose(), secret],
