@@ -1,22 +1,26 @@
 //! The callback server: where DDS sends the node secret and probes the node's health.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, USER_AGENT};
-use axum::response::{IntoResponse, Response};
+use axum::Router;
+use axum::extract::State;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -24,6 +28,9 @@ use crate::config::CallbackPolicy;
 use crate::log::log;
 use crate::secret::Secret;
 use crate::state::{self, Acceptance, Store};
+
+const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
+const HEALTH_PATH: &str = "/health";
 
 /// A longer secret is refused.
 const MAX_SECRET: usize = 4096;
@@ -86,47 +93,88 @@ pub(crate) struct Callback {
     pub(crate) node_id: Option<String>,
 }
 
-pub(crate) fn callback_router(callback: Callback) -> Router {
+type Response = hyper::Response<Full<Bytes>>;
+
+fn callback_router(callback: Callback) -> Router {
+    let post_registration = |State(callback): State<Arc<Callback>>, request: axum::extract::Request| async move {
+        registration(&callback, request).await.map(axum::body::Body::new)
+    };
+    let get_health = |State(callback): State<Arc<Callback>>, headers: HeaderMap| async move {
+        health(&callback, &headers).map(axum::body::Body::new)
+    };
     Router::new()
-        .route("/internal/v1/registrations", post(registration))
-        .route("/health", get(health))
+        .route(REGISTRATIONS_PATH, post(post_registration))
+        .route(HEALTH_PATH, get(get_health))
         .with_state(Arc::new(callback))
 }
 
-async fn health(State(callback): State<Arc<Callback>>, request: Request) -> StatusCode {
-    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+/// The same routes for a node's own server, which has no others: a router's clones, boxes and layers would
+/// cost more than all that is done here.
+async fn route<B>(callback: &Callback, request: Request<B>) -> Response
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    match (request.uri().path(), request.method()) {
+        (REGISTRATIONS_PATH, &Method::POST) => registration(callback, request).await,
+        (HEALTH_PATH, &Method::GET | &Method::HEAD) => health(callback, request.headers()),
+        (REGISTRATIONS_PATH, _) => respond(StatusCode::METHOD_NOT_ALLOWED, "", ALLOW, "POST"),
+        (HEALTH_PATH, _) => respond(StatusCode::METHOD_NOT_ALLOWED, "", ALLOW, "GET,HEAD"),
+        _ => status(StatusCode::NOT_FOUND),
+    }
+}
+
+fn status(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+fn respond(code: StatusCode, body: &'static str, header: HeaderName, value: &'static str) -> Response {
+    let mut response = status(code);
+    *response.body_mut() = Full::from(body);
+    response.headers_mut().insert(header, HeaderValue::from_static(value));
+    response
+}
+
+fn health(callback: &Callback, headers: &HeaderMap) -> Response {
+    let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     if user_agent.is_some_and(|agent| agent.starts_with("DDS v")) {
         callback.store.touch_healthcheck();
         log!(Debug, "http", "health probe from DDS");
     }
-    StatusCode::OK
+    status(StatusCode::OK)
 }
 
-#[derive(Serialize)]
-struct Accepted {
-    ok: bool,
-}
-
-async fn registration(State(callback): State<Arc<Callback>>, request: Request) -> Response {
-    match receive(&callback, request).await {
-        Ok(()) => Json(Accepted { ok: true }).into_response(),
-        Err((status, why)) => {
-            log!(Warn, "http", "registration callback refused with {}: {why}", status.as_u16());
-            (status, why).into_response()
+async fn registration<B>(callback: &Callback, request: Request<B>) -> Response
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    match receive(callback, request).await {
+        Ok(()) => respond(StatusCode::OK, r#"{"ok":true}"#, CONTENT_TYPE, "application/json"),
+        Err((code, why)) => {
+            log!(Warn, "http", "registration callback refused with {}: {why}", code.as_u16());
+            respond(code, why, CONTENT_TYPE, "text/plain; charset=utf-8")
         }
     }
 }
 
 /// Takes the callback, or says with which status and why not. The reasons never repeat what was sent.
-async fn receive(callback: &Callback, request: Request) -> Result<(), (StatusCode, &'static str)> {
+async fn receive<B>(callback: &Callback, request: Request<B>) -> Result<(), (StatusCode, &'static str)>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !content_type.is_some_and(is_json) {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type application/json"));
     }
-    let body = tokio::time::timeout(READ_TIMEOUT, to_bytes(request.into_body(), MAX_BODY))
+    let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(request.into_body(), MAX_BODY).collect())
         .await
         .map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body took too long"))?
-        .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))?;
+        .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))?
+        .to_bytes();
     let call = parse(&body)?;
     if call.id.trim().is_empty() {
         return Err((StatusCode::UNPROCESSABLE_ENTITY, "id is missing or blank"));
@@ -141,7 +189,7 @@ async fn receive(callback: &Callback, request: Request) -> Result<(), (StatusCod
         return Err((StatusCode::FORBIDDEN, "id is not the node that the registration credentials name"));
     }
     let length = call.secret.len();
-    match callback.store.accept_secret(callback.policy, Secret::new(call.secret)) {
+    match callback.store.accept_secret(callback.policy, Secret::new(call.secret.into_owned())) {
         Acceptance::New(version) => {
             log!(Info, "http", "node secret received from DDS ({length} bytes, version {version})");
         }
@@ -156,13 +204,29 @@ async fn receive(callback: &Callback, request: Request) -> Result<(), (StatusCod
 }
 
 fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media_type == "application/json"
-        || media_type.starts_with("application/") && media_type.ends_with("+json")
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let Some((main, sub)) = media_type.split_once('/') else { return false };
+    let suffix = sub.rsplit_once('+').map_or(sub, |(_, suffix)| suffix);
+    main.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
+}
+
+/// [`RegistrationCallbackRequest`] as it stands in the body: only what is used is copied out of it.
+#[derive(Deserialize)]
+struct Call<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+    #[serde(borrow, rename = "organization_id")]
+    _organization_id: Option<Cow<'a, str>>,
+    #[serde(rename = "lighthouses_in_domains")]
+    _lighthouses_in_domains: Option<IgnoredAny>,
+    #[serde(rename = "domains")]
+    _domains: Option<IgnoredAny>,
 }
 
 /// Bad JSON is 400, JSON of another shape 422, as axum's own extractor has it; but its texts quote the body.
-fn parse(body: &[u8]) -> Result<RegistrationCallbackRequest, (StatusCode, &'static str)> {
+fn parse(body: &[u8]) -> Result<Call<'_>, (StatusCode, &'static str)> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             (StatusCode::UNPROCESSABLE_ENTITY, "id or secret is missing, or a field has another type")
@@ -174,7 +238,7 @@ fn parse(body: &[u8]) -> Result<RegistrationCallbackRequest, (StatusCode, &'stat
 /// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits for that.
 pub(crate) struct Server {
     listener: TcpListener,
-    router: Router,
+    callback: Arc<Callback>,
     connections: JoinSet<()>,
     oldest_first: VecDeque<AbortHandle>,
 }
@@ -183,7 +247,7 @@ impl Server {
     pub(crate) fn new(listener: TcpListener, callback: Callback) -> Self {
         Self {
             listener,
-            router: callback_router(callback),
+            callback: Arc::new(callback),
             connections: JoinSet::new(),
             oldest_first: VecDeque::new(),
         }
@@ -213,7 +277,11 @@ impl Server {
         }
         // Answers are a few bytes: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(self.router.clone());
+        let callback = Arc::clone(&self.callback);
+        let service = service_fn(move |request| {
+            let callback = Arc::clone(&callback);
+            async move { Ok::<_, Infallible>(route(&callback, request).await) }
+        });
         let connection = self.connections.spawn(async move {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
