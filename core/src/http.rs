@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::config::CallbackPolicy;
+#[cfg(target_os = "linux")]
+use crate::inherited::NotForChildren;
 use crate::log::log;
 use crate::secret::Secret;
 use crate::state::{self, Acceptance, Store};
@@ -237,6 +239,8 @@ fn parse(body: &[u8]) -> Result<Call<'_>, (StatusCode, &'static str)> {
 
 /// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits for that.
 pub(crate) struct Server {
+    #[cfg(target_os = "linux")]
+    _listener: NotForChildren,
     listener: TcpListener,
     callback: Arc<Callback>,
     connections: JoinSet<()>,
@@ -246,6 +250,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(listener: TcpListener, callback: Callback) -> Self {
         Self {
+            #[cfg(target_os = "linux")]
+            _listener: NotForChildren::new(&listener),
             listener,
             callback: Arc::new(callback),
             connections: JoinSet::new(),

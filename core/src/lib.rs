@@ -30,6 +30,8 @@ pub mod event;
 mod gate;
 mod healthcheck;
 pub mod http;
+#[cfg(target_os = "linux")]
+mod inherited;
 pub mod log;
 pub mod node;
 mod process;

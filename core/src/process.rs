@@ -11,6 +11,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+#[cfg(target_os = "linux")]
+use crate::inherited::NotInherited;
 use crate::log::LogSlot;
 use crate::runtime::Runtime;
 use crate::state::{RegistrationLock, Store};
@@ -27,6 +29,9 @@ pub(crate) struct Process {
     /// The state directories in use, by device and inode.
     #[cfg(target_os = "linux")]
     pub(crate) state_dirs: Mutex<BTreeSet<(u64, u64)>>,
+    /// What a forked child closes.
+    #[cfg(target_os = "linux")]
+    pub(crate) not_inherited: NotInherited,
     /// Where the host wants its log records.
     pub(crate) log: LogSlot,
     /// What the free functions of `state` act on.
@@ -71,7 +76,14 @@ pub(crate) fn current() -> &'static Process {
     }
     let fresh = Box::into_raw(Box::new(Process { generation, ..Process::default() }));
     let current = match CURRENT.compare_exchange(found, fresh, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => fresh,
+        Ok(_) => {
+            #[cfg(target_os = "linux")]
+            // SAFETY: as above.
+            if let Some(parent) = unsafe { found.as_ref() } {
+                parent.not_inherited.close();
+            }
+            fresh
+        }
         Err(other_thread) => {
             // SAFETY: `fresh` came from Box::into_raw above and nobody else has seen it.
             drop(unsafe { Box::from_raw(fresh) });

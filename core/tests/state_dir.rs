@@ -509,6 +509,27 @@ fn a_forked_child_may_follow_its_parent() {
 }
 
 #[test]
+fn a_forked_child_takes_over_with_the_port() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let options = [("STATE_DIR", place.state()), ("CALLBACK_BIND", bind)];
+    let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut parent = Worker::start(&dds.url(), &options);
+    assert_eq!(parent.ask("registered"), "Ok(())");
+    until_record(&place.state(), "\"status\":\"registered\"");
+    let child = parent.ask("fork-heir");
+    assert_eq!(parent.until("child"), "follower");
+    assert_eq!(dds.probe_health().expect("the parent's port is still open"), 200);
+    parent.kill();
+    let deadline = Instant::now() + GUARD;
+    while dds.probe_health().ok() != Some(200) {
+        assert!(Instant::now() < deadline, "the child has not taken over");
+    }
+    assert_eq!(dds.nodes()[0].registrations, 1, "{:?}", parent.told());
+    Command::new("kill").arg("-9").arg(&child).status().expect("kill");
+}
+
+#[test]
 fn containers_share_a_directory() {
     let may = Command::new("unshare").args(["--pid", "--fork", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
@@ -533,27 +554,6 @@ fn containers_share_a_directory() {
         leader = follower;
     }
     assert_eq!(dds.nodes()[0].registrations, 1);
-}
-
-#[test]
-fn followers_sign_in_themselves_and_a_lost_registration_reaches_the_leader() {
-    let (dds, place) = (dds_that_calls_when_told(), Place::new());
-    let mut leader = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
-    let mut follower = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
-    for worker in [&mut leader, &mut follower] {
-        let token = worker.ask("token");
-        assert!(token.starts_with("a token"), "{token}");
-    }
-    assert_eq!(dds.nodes()[0].registrations, 1);
-
-    let mut late = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
-    assert_eq!(late.ask("registered"), "Ok(())");
-    dds.forget_all();
-    let token = late.ask("token");
-    assert!(token.starts_with("a token"), "{token}");
-    assert_eq!(dds.nodes()[0].registrations, 1, "of the new one");
-    let register = dds.requests_to(Endpoint::Register);
-    assert_eq!(register.len(), 2);
 }
 
 #[test]

@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use super::record::{self, Owner, Record, Unusable};
 use crate::error::{Error, ErrorCode, Result};
+use crate::inherited::NotForChildren;
 use crate::process;
 
 const LOCK: &str = "lock";
@@ -45,11 +46,16 @@ pub(crate) struct Directory {
     path: PathBuf,
     directory: OwnedFd,
     /// None as long as the file could not be made, because nothing can be written here.
-    lock: Mutex<Option<OwnedFd>>,
+    lock: Mutex<Option<LockFile>>,
     /// The revision of the last record written: an older one must not come after it.
     written: Mutex<u64>,
     /// Given back after the lock.
     _claim: Claim,
+}
+
+struct LockFile {
+    _not_for_children: NotForChildren,
+    file: OwnedFd,
 }
 
 /// Who may write.
@@ -176,7 +182,7 @@ impl Directory {
     /// Makes and opens the lock file, if that was not done before or somebody has removed it since.
     pub(crate) fn open_lock(&self) -> std::result::Result<(), LockError> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &*lock
+        if let Some(LockFile { file, .. }) = &*lock
             && rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink > 0)
         {
             return Ok(());
@@ -193,7 +199,7 @@ impl Directory {
                 LockError::Unusable(failed)
             }
         })?;
-        *lock = Some(file.into());
+        *lock = Some(LockFile { _not_for_children: NotForChildren::new(&file), file: file.into() });
         Ok(())
     }
 
@@ -205,7 +211,7 @@ impl Directory {
     pub(crate) fn try_lock(&self) -> std::result::Result<Lock, LockError> {
         self.open_lock()?;
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = lock.as_ref().expect("opened above");
+        let LockFile { file, .. } = lock.as_ref().expect("opened above");
         match rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock::Ours),
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(Lock::Theirs),
@@ -220,7 +226,7 @@ impl Directory {
     /// The process that holds the lock, if it is not this one.
     pub(crate) fn holder(&self) -> Holder {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = &*lock else { return Holder::Unknown };
+        let Some(LockFile { file, .. }) = &*lock else { return Holder::Unknown };
         let holder = || rustix::process::fcntl_getlk(file, &Flock::from(FlockType::WriteLock));
         // Between asking who it is and getting hold of it, a process may end and another one get its number.
         let mut asked = holder();
@@ -247,15 +253,15 @@ impl Directory {
     /// Closing it does both, but not as long as a forked child of the host holds a copy.
     pub(crate) fn unlock(&self) {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(file) = lock {
-            let _ = rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingUnlock);
-            touch(&file);
+        if let Some(LockFile { file, .. }) = &lock {
+            let _ = rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingUnlock);
+            touch(file);
         }
     }
 
     /// Makes the watchers of the lock file look at it, as a check of whether watching works here.
     pub(crate) fn touch_lock(&self) {
-        if let Some(file) = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(LockFile { file, .. }) = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner) {
             touch(file);
         }
     }

@@ -74,10 +74,6 @@ pub(crate) fn work() {
             "token" => node.access_token(Some(GUARD)).expect("a token").value().to_owned(),
             "token-refused" => format!("{:?}", node.invalidate_token()),
             "switches" => switches().to_string(),
-            "token" => match node.access_token(Some(GUARD)) {
-                Ok(token) => format!("a token of {} bytes", token.value().len()),
-                Err(error) => format!("{} {error}", error.code()),
-            },
             "fork" => fork(|| std::thread::park_timeout(GUARD)).to_string(),
             "fork-node" => fork(|| {
                 let inherited = node.status().expect_err("it is the parent's");
@@ -86,6 +82,12 @@ pub(crate) fn work() {
                 let role = own.status().expect("ours").role;
                 own.stop(GUARD).expect("stopped");
                 say(format!("child {} {role}", inherited.code()));
+            })
+            .to_string(),
+            "fork-heir" => fork(|| {
+                let own = Node::start(&config).expect("it starts");
+                say(format!("child {}", own.status().expect("ours").role));
+                std::thread::park_timeout(GUARD);
             })
             .to_string(),
             "touch-lock" => {
