@@ -1,6 +1,7 @@
-"""A FastAPI service that is a node. Run it with one worker: `uvicorn fastapi_node:app`.
+"""A FastAPI service that is a node: `uvicorn fastapi_node:app`, and with STATE_DIR also `--workers 4`.
 
-The node lives as long as the application, and is registered while the application already answers.
+The node lives as long as the application, and is registered while the application already answers. Workers whose
+nodes share STATE_DIR are one node.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ async def status(node: TheNode) -> dict[str, object]:
     now: Status = node.status()
     return {
         "state": now.state,
+        "role": now.role,
         "registered_at": now.registered_at,
         "last_error": str(now.last_error) if now.last_error else None,
     }

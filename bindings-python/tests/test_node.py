@@ -278,7 +278,7 @@ def test_import_is_light() -> None:
     """Neither a thread nor a heavy module; in a process of its own, where nobody else has imported them."""
     code = (
         "import sys, os; before = set(sys.modules); import posemesh_node;"
-        "heavy = {'asyncio', 'logging', 'dataclasses', 'typing', 'threading', 'datetime'};"
+        "heavy = {'asyncio', 'logging', 'dataclasses', 'typing', 'threading', 'datetime', 'httpx', 'requests'};"
         "print(sorted(heavy & (set(sys.modules) - before)), len(os.listdir('/proc/self/task')))"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)

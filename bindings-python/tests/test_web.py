@@ -74,6 +74,24 @@ def test_fastapi_under_uvicorn(serve: Serve, dds: LocalDds) -> None:
         assert len(dds.nodes()) == 1
 
 
+def test_fastapi_with_workers(serve: Serve, dds: LocalDds, tmp_path: Path) -> None:
+    command = ("uvicorn", "fastapi_node:app", "--port", "0", "--workers", "2")
+    with serve(*command, cwd=EXAMPLES, STATE_DIR=str(tmp_path / "node")) as url:
+        seen: set[tuple[object, object]] = set()
+
+        def both_are_registered() -> bool:
+            try:
+                answer = get(f"{url}/status")
+            except OSError:
+                # The first process has bound the port, but no worker listens yet.
+                return False
+            seen.add((answer["role"], answer["state"]))
+            return seen >= {("leader", "registered"), ("follower", "registered")}
+
+        eventually(both_are_registered)
+    assert len(dds.requests("register")) == 1
+
+
 class Workers:
     """What gunicorn's workers say, each of them for itself."""
 
