@@ -5,8 +5,8 @@
 //! `runtime.rs` in the core. This looks at what those rest on, and at what the header promises of callbacks
 //! and of freeing. In what order threads may see the words of a status is another question: `tests/model`.
 //!
-//! The standard library comes compiled without ThreadSanitizer. `tests/c/futexes.c` tells what its locks do.
-//! It takes a nightly Rust (its Cargo.lock is the same), and is skipped where there is none.
+//! The standard library comes compiled without ThreadSanitizer. `tests/c/unseen.c` tells it what the locks do.
+//! It takes a nightly Rust, and is skipped where there is none.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
@@ -15,11 +15,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{WARNINGS, crate_root, failing_dds, include, output, run, skipped, stderr, stdout};
+use support::{
+    Dds, WARNINGS, crate_root, failing_dds, include, output, run, skipped, stderr, stdout, stress_cycles,
+};
 
-/// The functions of the standard library that `futexes.c` wraps: how it calls them, and what the mangled name
+/// The functions of the standard library that `unseen.c` wraps: how it calls them, and what the mangled name
 /// has in it and ends with.
-const FUTEXES: [(&str, &str, &str); 6] = [
+const LOCKS: [(&str, &str, &str); 6] = [
     ("MUTEX_LOCK_CONTENDED", "5mutex5futex", "5Mutex14lock_contended"),
     ("RWLOCK_READ_CONTENDED", "6rwlock5futex", "6RwLock14read_contended"),
     ("RWLOCK_WRITE_CONTENDED", "6rwlock5futex", "6RwLock15write_contended"),
@@ -56,15 +58,15 @@ fn library() -> PathBuf {
     target_dir.join(host.trim()).join("debug/libposemesh_node.a")
 }
 
-/// The mangled names of what `futexes.c` wraps, each with the name that it gives it; `None` if the standard
+/// The mangled names of what `unseen.c` wraps, each with the name that it gives it; `None` if the standard
 /// library has other locks.
-fn futexes(library: &Path) -> Option<Vec<(&'static str, String)>> {
+fn locks(library: &Path) -> Option<Vec<(&'static str, String)>> {
     let symbols = stdout(&run(Command::new("nm").args(["--undefined-only", "--quiet"]).arg(library)));
     let mangled = |within: &str, end: &str| {
         let mut names = symbols.lines().filter_map(|line| line.split_whitespace().last());
         names.find(|name| name.contains(within) && name.ends_with(end)).map(str::to_owned)
     };
-    FUTEXES.into_iter().map(|(name, within, end)| Some((name, mangled(within, end)?))).collect()
+    LOCKS.into_iter().map(|(name, within, end)| Some((name, mangled(within, end)?))).collect()
 }
 
 /// Builds a program in which everything but the standard library is watched; `None` where that cannot be.
@@ -74,9 +76,9 @@ fn watched(name: &str) -> Option<PathBuf> {
         return None;
     };
     let library = library();
-    let Some(futexes) = futexes(&library) else {
+    let Some(locks) = locks(&library) else {
         skipped(
-            "ThreadSanitizer: the standard library of this nightly Rust has locks that futexes.c does not know",
+            "ThreadSanitizer: the standard library of this nightly Rust has locks that unseen.c does not know",
         );
         return None;
     };
@@ -86,17 +88,19 @@ fn watched(name: &str) -> Option<PathBuf> {
     run(Command::new("gcc")
         .args(["-std=c11", "-O1", "-fsanitize=thread", "-c"])
         .args(WARNINGS)
-        .args(futexes.iter().map(|(name, mangled)| format!("-D{name}={mangled}")))
+        .args(locks.iter().map(|(name, mangled)| format!("-D{name}={mangled}")))
         .arg("-I")
         .arg(include())
-        .args([sources.join(name).with_extension("c"), sources.join("futexes.c")])
+        .args([sources.join(name).with_extension("c"), sources.join("unseen.c")])
         .current_dir(&directory));
     // Not with -fsanitize: the runtime is that of the Rust compiler.
     let program = directory.join(name);
     run(Command::new("gcc")
-        .args([directory.join(name).with_extension("o"), directory.join("futexes.o"), library])
-        .args(futexes.iter().map(|(_, mangled)| format!("-Wl,--wrap={mangled}")))
-        .arg("-Wl,--wrap=__tsan_atomic64_fetch_sub")
+        .args([directory.join(name).with_extension("o"), directory.join("unseen.o"), library])
+        .args(locks.iter().map(|(_, mangled)| format!("-Wl,--wrap={mangled}")))
+        .args(
+            ["epoll_ctl", "epoll_wait", "__tsan_atomic64_fetch_sub"].map(|name| format!("-Wl,--wrap={name}")),
+        )
         .arg("-Wl,--whole-archive")
         .arg(runtime)
         .args(["-Wl,--no-whole-archive", "-lpthread", "-ldl", "-lm", "-lrt", "-o"])
@@ -106,19 +110,23 @@ fn watched(name: &str) -> Option<PathBuf> {
 
 #[test]
 fn there_is_no_data_race() {
-    let Some(program) = watched("stress") else { return };
-    let cycles = 100;
-    let mut command = Command::new(program);
-    let output = run(failing_dds(cycles).environment(&mut command).env("STRESS_CYCLES", cycles.to_string()));
-    assert_eq!(stderr(&output), "");
-    println!("{}", stdout(&output));
+    let cycles = stress_cycles(100);
+    for (name, dds) in
+        [("stress", failing_dds(cycles)), ("callbacks", Dds::start()), ("shared", Dds::start())]
+    {
+        let Some(program) = watched(name) else { return };
+        let mut command = Command::new(program);
+        let output = run(dds.environment(&mut command).env("STRESS_CYCLES", cycles.to_string()));
+        assert_eq!(stderr(&output), "", "{name}");
+        println!("{name}: {}", stdout(&output));
+    }
 }
 
 /// Without this, a sanitizer that sees nothing would pass.
 #[test]
 fn a_data_race_is_noticed() {
     let Some(program) = watched("race") else { return };
-    let found = output(failing_dds(0).environment(&mut Command::new(program)));
+    let found = output(Dds::start().environment(&mut Command::new(program)));
     let told = stderr(&found);
     assert!(!found.status.success() && told.contains("ThreadSanitizer: data race"), "{told}");
     // It sees the host's side of the callback, and ours.

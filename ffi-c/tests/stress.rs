@@ -2,15 +2,15 @@
 //!
 //! Memory is watched by AddressSanitizer and Valgrind here, and threads by ThreadSanitizer in `race.rs`.
 //!
-//! `STRESS_CYCLES=20000 cargo test -p posemesh-node-ffi --test stress -- --nocapture` runs for longer.
+//! `STRESS_CYCLES=20000 cargo test -p posemesh-node-ffi --test stress -- --nocapture` runs for longer; so does
+//! `--test race`.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
-use std::env;
 use std::process::Command;
 
-use support::{Link, compile, failing_dds, run, stderr, stdout};
+use support::{Link, compile, failing_dds, run, stderr, stdout, stress_cycles};
 
 /// Returns the figures.
 fn stress(cycles: u32, command: &mut Command) -> String {
@@ -21,8 +21,7 @@ fn stress(cycles: u32, command: &mut Command) -> String {
 
 #[test]
 fn nodes_come_and_go_and_leave_nothing() {
-    let cycles = env::var("STRESS_CYCLES").map_or(1000, |cycles| cycles.parse().expect("a number"));
-    println!("{}", stress(cycles, &mut Command::new(compile("tests/c/stress.c", Link::Shared))));
+    println!("{}", stress(stress_cycles(1000), &mut Command::new(compile("tests/c/stress.c", Link::Shared))));
 }
 
 #[test]

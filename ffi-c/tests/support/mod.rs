@@ -203,6 +203,11 @@ impl Dds {
     }
 }
 
+/// How many nodes `stress.c` starts, unless the environment says how many.
+pub(crate) fn stress_cycles(usually: u32) -> u32 {
+    env::var("STRESS_CYCLES").map_or(usually, |cycles| cycles.parse().expect("a number"))
+}
+
 /// A DDS that answers well most of the time, and then fails, each time in another way.
 pub(crate) fn failing_dds(rounds: u32) -> Dds {
     let dds = Dds::start();

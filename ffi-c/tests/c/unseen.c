@@ -1,9 +1,12 @@
-// What ThreadSanitizer cannot see of Rust's standard library, which comes compiled without it: that a lock is
-// taken and given where its functions do that themselves. Each of them is wrapped (ld --wrap) in one that
-// says so, and adds nothing else. The test gives their mangled names.
+// What ThreadSanitizer cannot see. Each function here wraps another one (ld --wrap), and tells what that one
+// orders; it adds nothing else.
+//
+// First Rust's standard library, which comes compiled without ThreadSanitizer: that a lock is taken and given
+// where its functions do that themselves. The test gives their mangled names.
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 #define JOIN_(one, two) one##two
 #define JOIN(one, two) JOIN_(one, two)
@@ -57,6 +60,25 @@ void WRAPPED(ONCE_CALL)(void *once, bool anew, void *closure, void *vtable, void
     REAL(ONCE_CALL)(once, anew, closure, vtable, location);
     __tsan_acquire(once);
     __tsan_release(once);
+}
+
+// What one thread adds to an epoll, another one waits for. ThreadSanitizer knows that of one descriptor; tokio
+// adds with a copy of the one that it waits with.
+static char epolls;
+
+int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    __tsan_release(&epolls);
+    return __real_epoll_ctl(epoll, operation, fd, event);
+}
+
+int __real_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms);
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
+{
+    int count = __real_epoll_wait(epoll, events, capacity, timeout_ms);
+    __tsan_acquire(&epolls);
+    return count;
 }
 
 // The last Arc of several frees what the others have used: the standard library orders that by a fence, which
