@@ -1,18 +1,21 @@
-# What is installed. It may be moved afterwards: no file in it knows an absolute path.
+# What is installed. It may be moved afterwards: no file in it knows an absolute path. In two components, for
+# packages of their own: what programs run with, and what they are built with.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/PosemeshNode")
+set(runtime COMPONENT PosemeshNode_Runtime)
+set(development COMPONENT PosemeshNode_Development)
 
-install(FILES ../include/posemesh_node.h ../include/posemesh_node.hpp DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
 # The links go as links.
-install(FILES
-    "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
-    "${library_dir}/libposemesh_node.so"
-    "${static_library}"
-    DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
+install(FILES "${library_dir}/libposemesh_node.so" "${static_library}"
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${development})
+install(FILES ../include/posemesh_node.h ../include/posemesh_node.hpp
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${development})
 
 configure_package_config_file(cmake/PosemeshNodeConfig.cmake.in PosemeshNodeConfig.cmake
     INSTALL_DESTINATION "${package_dir}"
@@ -24,9 +27,10 @@ install(FILES
     "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeConfig.cmake"
     "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeConfigVersion.cmake"
     "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeTargets.cmake"
-    DESTINATION "${package_dir}")
+    DESTINATION "${package_dir}" ${development})
 
 # Up from the file to the prefix: lib may be lib/x86_64-linux-gnu.
 string(REGEX REPLACE "[^/]+" ".." prefix "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 configure_file(cmake/posemesh_node.pc.in posemesh_node.pc @ONLY)
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/posemesh_node.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/posemesh_node.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig"
+    ${development})

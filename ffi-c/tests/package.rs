@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -109,6 +110,31 @@ fn the_oldest_cmake_will_do() {
     let version = stdout(&run(Command::new(OLDEST_CMAKE).arg("--version")));
     assert!(version.starts_with("cmake version 3.16."), "{version}");
     is_found_by_a_project(OLDEST_CMAKE, &install(OLDEST_CMAKE));
+}
+
+/// The paths of the files below a directory.
+fn files(directory: &Path) -> BTreeSet<String> {
+    let found = run(Command::new("find").arg(".").args(["!", "-type", "d"]).current_dir(directory));
+    stdout(&found).lines().map(str::to_owned).collect()
+}
+
+/// What programs run with and what they are built with, for packages of their own.
+#[test]
+fn the_components_are_the_whole_in_two_parts() {
+    prefix();
+    let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cmake-build");
+    let component = |name: &str| {
+        let directory = fresh(&format!("component-{name}"));
+        let mut install = Command::new("cmake");
+        install.arg("--install").arg(&tree).arg("--prefix").arg(&directory).args(["--component", name]);
+        run(&mut install);
+        files(&directory)
+    };
+    let (runtime, development) = (component("PosemeshNode_Runtime"), component("PosemeshNode_Development"));
+    let file = format!("./lib/libposemesh_node.so.{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(runtime, BTreeSet::from([file, "./lib/libposemesh_node.so.1".to_owned()]));
+    assert!(runtime.is_disjoint(&development));
+    assert_eq!(&runtime | &development, files(prefix()));
 }
 
 /// Before 1.0 a minor version may break; a patch may not.
