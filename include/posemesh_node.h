@@ -282,7 +282,7 @@ typedef void (*pmn_log_fn)(const pmn_log_record *record, void *user_data);
 /// The node was stopped.
 #define PMN_ERR_STOPPED 6
 
-/// A node with this wallet and DDS already runs in this process.
+/// A node with this wallet and DDS, or with this `state_dir`, already runs in this process.
 #define PMN_ERR_ALREADY_RUNNING 7
 
 /// The callback server cannot bind its address.

@@ -12,7 +12,7 @@ export const ErrorCode = Object.freeze({
   Timeout: 'ERR_TIMEOUT',
   /** The node was stopped. */
   Stopped: 'ERR_STOPPED',
-  /** A node with this wallet and DDS already runs in this process (in another worker, perhaps). */
+  /** A node with this wallet and DDS, or with this `state_dir`, already runs in this process (in another worker, perhaps). */
   AlreadyRunning: 'ERR_ALREADY_RUNNING',
   /** The callback server could not bind its address. */
   Bind: 'ERR_BIND',

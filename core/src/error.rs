@@ -40,7 +40,7 @@ error_codes! {
     Timeout = 5, "ERR_TIMEOUT";
     /// The node was stopped.
     Stopped = 6, "ERR_STOPPED";
-    /// A node with this wallet and DDS already runs in this process.
+    /// A node with this wallet and DDS, or with this `state_dir`, already runs in this process.
     AlreadyRunning = 7, "ERR_ALREADY_RUNNING";
     /// The callback server could not bind its address.
     Bind = 8, "ERR_BIND";

@@ -87,6 +87,9 @@ impl fmt::Debug for Node {
 impl Node {
     /// Checks the configuration, binds the callback address and starts the registrar. Does not wait for DDS.
     ///
+    /// With a `state_dir` it takes up what is kept there first. If another process leads there, this one
+    /// follows: it binds nothing and registers nothing until it takes over.
+    ///
     /// # Errors
     /// [`ErrorCode::InvalidConfig`], [`ErrorCode::AlreadyRunning`], [`ErrorCode::Bind`], [`ErrorCode::Io`].
     pub fn start(config: &Config) -> Result<Self> {

@@ -905,6 +905,8 @@ fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
     };
     for worker in &mut workers {
         quiet(worker);
+        let threads = worker.ask("threads");
+        assert!(["posemesh-rt", "posemesh-events posemesh-rt"].contains(&threads.as_str()), "{threads}");
     }
 }
 

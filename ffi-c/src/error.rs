@@ -29,7 +29,7 @@ pub const PMN_ERR_BUFFER_TOO_SMALL: pmn_result = 4;
 pub const PMN_ERR_TIMEOUT: pmn_result = 5;
 /// The node was stopped.
 pub const PMN_ERR_STOPPED: pmn_result = 6;
-/// A node with this wallet and DDS already runs in this process.
+/// A node with this wallet and DDS, or with this `state_dir`, already runs in this process.
 pub const PMN_ERR_ALREADY_RUNNING: pmn_result = 7;
 /// The callback server cannot bind its address.
 pub const PMN_ERR_BIND: pmn_result = 8;

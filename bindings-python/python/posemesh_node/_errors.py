@@ -70,7 +70,7 @@ class StoppedError(PosemeshError):
 
 
 class AlreadyRunningError(PosemeshError):
-    """A node with this wallet and DDS already runs in this process."""
+    """A node with this wallet and DDS, or with this `state_dir`, already runs in this process."""
 
     code = 7
     name = "ERR_ALREADY_RUNNING"

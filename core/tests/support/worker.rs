@@ -74,6 +74,7 @@ pub(crate) fn work() {
             "token" => node.access_token(Some(GUARD)).expect("a token").value().to_owned(),
             "token-refused" => format!("{:?}", node.invalidate_token()),
             "switches" => switches().to_string(),
+            "threads" => threads().join(" "),
             "fork" => fork(|| std::thread::park_timeout(GUARD)).to_string(),
             "fork-node" => fork(|| {
                 let inherited = node.status().expect_err("it is the parent's");
@@ -101,22 +102,31 @@ pub(crate) fn work() {
     }
 }
 
-/// How often the kernel has put one of the library's threads on a CPU.
-#[cfg(target_os = "linux")]
-fn switches() -> u64 {
-    std::fs::read_dir("/proc/self/task")
+/// `/proc/…/status` of the library's threads.
+fn thread_statuses() -> Vec<String> {
+    let mut statuses: Vec<_> = std::fs::read_dir("/proc/self/task")
         .expect("Linux")
         .filter_map(|task| std::fs::read_to_string(task.expect("a task").path().join("status")).ok())
-        .filter(|status| status.lines().next().is_some_and(|name| name.contains("posemesh-")))
-        .flat_map(|status| status.lines().map(str::to_owned).collect::<Vec<_>>())
-        .filter(|line| line.contains("ctxt_switches:"))
-        .map(|line| line.rsplit('\t').next().expect("a value").parse::<u64>().expect("a number"))
-        .sum()
+        .filter(|status| status.starts_with("Name:\tposemesh-"))
+        .collect();
+    statuses.sort();
+    statuses
 }
 
-#[cfg(not(target_os = "linux"))]
+fn values(status: &str, key: &str) -> impl Iterator<Item = String> {
+    let values = status.lines().filter_map(move |line| line.split_once(key)?.1.split_whitespace().last());
+    values.map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+fn threads() -> Vec<String> {
+    thread_statuses().iter().flat_map(|status| values(status, "Name:")).collect()
+}
+
+/// How often the kernel has put one of the library's threads on a CPU.
 fn switches() -> u64 {
-    0
+    let statuses = thread_statuses();
+    let counts = statuses.iter().flat_map(|status| values(status, "ctxt_switches:"));
+    counts.map(|count| count.parse::<u64>().expect("a number")).sum()
 }
 
 /// A child without exec, which holds copies of all open files and ends after this.
