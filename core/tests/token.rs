@@ -484,3 +484,36 @@ fn no_token_and_no_credential_is_in_anything_a_node_tells() {
         assert!(!told.contains(&secret), "{secret} in {told}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "a fork without exec is what is tested")]
+fn a_forked_child_is_told_so_also_while_a_token_is_held() {
+    support::alone("a_forked_child_is_told_so_also_while_a_token_is_held", || {
+        let dds = dds();
+        let node = start(&dds, &[]);
+        let token = node.access_token(Some(GUARD)).expect("a token");
+        // SAFETY: the child uses the node, which is made for that, and then nothing but _exit.
+        match unsafe { libc::fork() } {
+            0 => {
+                let codes = [
+                    node.access_token(None).err(),
+                    node.access_token_async().err(),
+                    node.access_token_then(|_| {}).err(),
+                    node.invalidate_token().err(),
+                    node.invalidate_token_if(token.value()).err(),
+                ];
+                let told = codes.iter().flatten().filter(|error| error.code() == ErrorCode::Forked).count();
+                // SAFETY: ends the child without the parent's exit handlers.
+                unsafe { libc::_exit(i32::from(told != codes.len())) }
+            }
+            child => {
+                let mut status = 0;
+                // SAFETY: waits for the child made above, into a local variable.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                assert_eq!(status, 0, "every call answers that it was forked");
+            }
+        }
+        assert_eq!(node.access_token(Some(Duration::ZERO)), Ok(token), "the parent's is as before");
+    });
+}
