@@ -80,7 +80,7 @@ impl fmt::Display for ErrorCode {
 
 /// An error: its [`code`](Error::code) is for programs, its text is for people and says what to do next.
 ///
-/// No error ever holds a key, a registration credential or a node secret.
+/// No error ever holds a key, a registration credential, a node secret or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     code: ErrorCode,

@@ -46,7 +46,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// One log record. It never holds a key, a registration credential or a node secret.
+/// One log record. It never holds a key, a registration credential, a node secret or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// When it was written.
