@@ -191,7 +191,11 @@ fn pack(status: &Status) -> [u64; WORDS] {
 fn unpack(words: [u64; WORDS]) -> Status {
     let [flags, secret_version, healthcheck, registered_at, attempts, next_attempt, faults, token, skew] =
         words;
-    let error = |bits: u64| ErrorCode::from_number((bits & 0xffff) as i32);
+    // Mostly there is none, and the status is read often: no search for that.
+    let error = |bits: u64| match bits & 0xffff {
+        0 => None,
+        number => ErrorCode::from_number(number as i32),
+    };
     let state = match flags & 0xff {
         1 => State::Registering,
         2 => State::Registered,
