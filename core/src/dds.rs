@@ -1,8 +1,9 @@
 //! The HTTP client of DDS: wire types, limits, TLS, and what an answer means.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::Full;
@@ -14,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -370,11 +372,17 @@ fn chain(error: reqwest::Error) -> String {
     text
 }
 
-/// The HTTP clients that the nodes of one runtime share.
+/// Nodes that register with one DDS at a time; the others wait for their turn. More connections would make
+/// none of them faster, but thousands of nodes run out of file descriptors, and DDS out of patience.
+const MAX_REGISTERING: usize = 64;
+
+/// The HTTP clients that the nodes of one runtime share, and whose turn it is.
 #[derive(Default)]
 pub(crate) struct HttpClients {
     loopback: OnceCell<Client>,
     network: OnceCell<Client>,
+    /// By the URL of DDS.
+    turns: Mutex<BTreeMap<String, Weak<Semaphore>>>,
 }
 
 impl HttpClients {
@@ -394,6 +402,19 @@ impl HttpClients {
             return build_client(system_roots(), true);
         }
         self.network.get_or_try_init(|| build_client(system_roots(), false)).cloned()
+    }
+
+    /// Gives out the turns to register with the DDS of these settings.
+    pub(crate) fn turns(&self, settings: &Settings) -> Arc<Semaphore> {
+        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let dds = settings.dds_base_url.as_str();
+        if let Some(turns) = all.get(dds).and_then(Weak::upgrade) {
+            return turns;
+        }
+        all.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(MAX_REGISTERING));
+        all.insert(dds.to_owned(), Arc::downgrade(&turns));
+        turns
     }
 }
 
@@ -454,6 +475,7 @@ fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use std::time::UNIX_EPOCH;
 
     fn headers(retry_after: &str) -> HeaderMap {
@@ -489,6 +511,31 @@ mod tests {
         for base_url in ["http://dds.example/a%20b", "http://dds.example/a%20b/"] {
             assert_eq!(endpoint(base_url), "http://dds.example/a%20b/v1/x");
         }
+    }
+
+    #[test]
+    fn the_nodes_of_one_dds_take_turns_and_no_others() {
+        let settings = |dds_base_url: &str| {
+            let mut config = Config::new();
+            for (name, value) in [
+                ("dds_base_url", dds_base_url),
+                ("reg_secret", "r"),
+                ("secp256k1_privhex", &"1".repeat(64)),
+                ("capabilities", "/a"),
+                ("node_version", "1.0.0"),
+            ] {
+                config.set(name, value).expect("a good option");
+            }
+            config.settings().expect("all that is required")
+        };
+        let clients = HttpClients::default();
+        let first = clients.turns(&settings("https://one.example"));
+        assert_eq!(first.available_permits(), MAX_REGISTERING);
+        assert!(Arc::ptr_eq(&first, &clients.turns(&settings("https://one.example/"))));
+        assert!(!Arc::ptr_eq(&first, &clients.turns(&settings("https://two.example"))));
+        drop(first);
+        drop(clients.turns(&settings("https://three.example")));
+        assert_eq!(clients.turns.lock().expect("no panic").len(), 1, "what nobody waits for is forgotten");
     }
 
     #[test]

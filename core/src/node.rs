@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::config::{Config, Settings};
 use crate::crypto;
@@ -115,6 +115,7 @@ impl Node {
         let runtime = Runtime::acquire()?;
         let _context = runtime.handle().enter();
         let client = runtime.http_clients().get(&settings)?;
+        let turns = runtime.http_clients().turns(&settings);
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
         let shared = settings.state_dir.as_deref();
         let shared = shared.map(|path| Shared::join(path, &wallet, &settings, &store)).transpose()?;
@@ -131,8 +132,14 @@ impl Node {
 
         let (stop, asked_to_stop) = oneshot::channel::<()>();
         let (running, done) = gate();
-        let task =
-            Task { store: Arc::clone(&store), settings: Arc::clone(&settings), client, server, shared };
+        let task = Task {
+            store: Arc::clone(&store),
+            settings: Arc::clone(&settings),
+            client,
+            turns,
+            server,
+            shared,
+        };
         let task = task.run(asked_to_stop);
         let crashed = Arc::clone(&store);
         let task = runtime.handle().spawn(task);
@@ -541,6 +548,7 @@ struct Task {
     store: Arc<Store>,
     settings: Arc<Settings>,
     client: reqwest::Client,
+    turns: Arc<Semaphore>,
     server: Option<Server>,
     shared: Option<Shared>,
 }
@@ -604,7 +612,7 @@ impl Task {
         };
         tokio::select! {
             () = share => self.store.set_role(Role::Follower),
-            () = run_registrar(&self.store, Arc::clone(&self.settings), self.client.clone()) => {}
+            () = run_registrar(&self.store, &self.settings, &self.client, &self.turns) => {}
             () = watch => {}
             () = serve => {}
         }

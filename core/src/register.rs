@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use url::Url;
 
@@ -247,27 +247,24 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
 }
 
 /// The registrar of a node: runs until it is dropped.
-pub(crate) async fn run_registrar(store: &Arc<Store>, settings: Arc<Settings>, client: Client) {
+pub(crate) async fn run_registrar(store: &Store, settings: &Settings, client: &Client, turns: &Semaphore) {
     let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
-    let expected = Arc::new(Expectation::of(&settings));
-    keep_registered(store, policy, |number| {
-        let (settings, client, expected) = (Arc::clone(&settings), client.clone(), Arc::clone(&expected));
-        let store = Arc::clone(store);
-        async move {
-            let registration = Registration {
-                dds_base_url: &settings.dds_base_url,
-                node_version: &settings.node_version,
-                reg_secret: settings.reg_secret.expose(),
-                key: &settings.key,
-                client: &client,
-                capabilities: &settings.capabilities,
-                max_concurrency: settings.max_concurrency,
-                timeout: Some(settings.request_timeout),
-                expected: &expected,
-                clock: store.clock(),
-            };
-            Some(registration.attempt(|| store.hand_in(number)).await.into())
-        }
+    let expected = &Expectation::of(settings);
+    keep_registered(store, policy, |number| async move {
+        let _turn = turns.acquire().await;
+        let registration = Registration {
+            dds_base_url: &settings.dds_base_url,
+            node_version: &settings.node_version,
+            reg_secret: settings.reg_secret.expose(),
+            key: &settings.key,
+            client,
+            capabilities: &settings.capabilities,
+            max_concurrency: settings.max_concurrency,
+            timeout: Some(settings.request_timeout),
+            expected,
+            clock: store.clock(),
+        };
+        Some(registration.attempt(|| store.hand_in(number)).await.into())
     })
     .await;
 }
