@@ -1,8 +1,10 @@
 //! A running node.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use posemesh_node_registration::node::Node as CoreNode;
+use posemesh_node_registration::status::Status;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -19,6 +21,8 @@ pub(crate) struct Node {
     /// Given away only by `drop`.
     node: Option<CoreNode>,
     listeners: Listeners,
+    /// The last status that was shown, and how it was shown.
+    shown: Mutex<Option<(Status, Py<PyAny>)>>,
 }
 
 /// Starts a node.
@@ -26,12 +30,26 @@ pub(crate) struct Node {
 pub(crate) fn start(py: Python<'_>, config: &Bound<'_, Config>) -> PyResult<Node> {
     let config = &config.get().0;
     let node = run_detached(py, || CoreNode::start(config))?;
-    Ok(Node { node: Some(node), listeners: Listeners::default() })
+    Ok(Node { node: Some(node), listeners: Listeners::default(), shown: Mutex::default() })
 }
 
 impl Node {
     fn core(&self) -> &CoreNode {
         self.node.as_ref().expect("only drop takes it")
+    }
+
+    fn lock_shown(&self) -> MutexGuard<'_, Option<(Status, Py<PyAny>)>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was shown last, as long as it is still so: a program that looks a million times a second gets one
+    /// immutable object. Not where it is not immutable: exceptions collect tracebacks, and a time left runs.
+    fn shown_as<'py>(&self, py: Python<'py>, now: &Status) -> Option<Bound<'py, PyAny>> {
+        let lasting =
+            now.last_error.is_none() && now.persistence_error.is_none() && now.next_attempt_in().is_none();
+        let shown = self.lock_shown();
+        let (_, object) = shown.as_ref().filter(|(status, _)| lasting && status == now)?;
+        Some(object.bind(py).clone())
     }
 }
 
@@ -39,12 +57,20 @@ impl Node {
 impl Node {
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let node = self.core();
-        let read = || Ok((node.status()?, node.last_error()?, node.persistence_error()?));
-        let (now, last_error, persistence_error) = run(py, read)?;
+        let now = run(py, || node.status())?;
+        if let Some(shown) = self.shown_as(py, &now) {
+            return Ok(shown);
+        }
+        let (last_error, persistence_error) =
+            run(py, || Ok((node.last_error()?, node.persistence_error()?)))?;
         // They are not read at once; the status decides whether there is an error.
         let last_error = now.last_error.and(last_error);
         let persistence_error = now.persistence_error.and(persistence_error);
-        status::to_python(py, &now, last_error.as_ref(), persistence_error.as_ref())
+        let status = status::to_python(py, &now, last_error.as_ref(), persistence_error.as_ref())?;
+        // Its drop may run code of the host's: not under the lock.
+        let former = self.lock_shown().replace((now, status.clone().unbind()));
+        drop(former);
+        Ok(status)
     }
 
     /// False after a stop, and in a forked child.
