@@ -67,9 +67,10 @@ impl Peer {
     pub fn per_operation(&mut self, command: &str, time: Duration) -> io::Result<(f64, u64)> {
         let (mut times, mut total) = (4_u64, 0);
         loop {
+            let warm = total > 0;
             let answer = self.ask(&format!("{command} {times}"))?;
             total += times;
-            if answer.wall >= time {
+            if warm && answer.wall >= time {
                 return Ok((answer.cpu.as_secs_f64() / times as f64, total));
             }
             let missing = time.as_secs_f64() * 1.05 / answer.wall.as_secs_f64();
