@@ -12,6 +12,15 @@ use peer_commands::{answer, microseconds, number, on_threads, setting};
 
 const GUARD: Option<Duration> = Some(Duration::from_secs(300));
 
+/// What every node needs, and where the driver has put it.
+const REQUIRED: [(&str, &str); 5] = [
+    ("dds_base_url", "DDS_BASE_URL"),
+    ("reg_secret", "REG_SECRET"),
+    ("secp256k1_privhex", "SECP256K1_PRIVHEX"),
+    ("capabilities", "CAPABILITIES"),
+    ("node_version", "NODE_VERSION"),
+];
+
 fn main() {
     let mut nodes: Vec<Node> = Vec::new();
     let mut once = None;
@@ -78,7 +87,11 @@ fn main() {
 /// A node that has begun to register.
 fn begin(options: &[(&str, &str)]) -> Node {
     let mut config = Config::new();
-    config.load_env().expect("a good environment");
+    for (name, variable) in REQUIRED {
+        if !options.iter().any(|(given, _)| given == name) {
+            config.set(name, &setting(variable)).expect("a good option");
+        }
+    }
     for (name, value) in options {
         config.set(name, value).expect("a good option");
     }
