@@ -280,6 +280,8 @@ impl Store {
             if role == Role::Leader {
                 // Nobody else is left to ask: the registration that was asked for is this node's to make.
                 inner.asked_after = None;
+                // DDS could not probe anybody while the port changed hands.
+                inner.last_probe = inner.probed.then(tokio::time::Instant::now);
             }
         });
     }

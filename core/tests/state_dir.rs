@@ -472,6 +472,24 @@ fn a_follower_registers_for_a_leader_that_died_before_it_had() {
 }
 
 #[test]
+fn an_heir_goes_on_waiting_for_health_probes() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let state = place.state();
+    let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", &bind), ("HEALTHCHECK_TTL_SECS", "3")];
+    let mut leader = Worker::start(&dds.url(), &options);
+    let mut follower = Worker::start(&dds.url(), &options);
+    assert_eq!(follower.ask("registered"), "Ok(())");
+    assert_eq!(dds.probe_health().expect("an answer"), 200);
+    follower.until("event healthcheck");
+    leader.kill();
+    // DDS is silent from here on.
+    let lost = follower.until("log warn the registration is lost");
+    assert!(lost.contains("has not probed this node for 3 s"), "{lost}");
+    assert!(dds.wait_for(GUARD, |dds| dds.nodes()[0].registrations == 2));
+}
+
+#[test]
 fn a_forked_child_of_the_dead_leader_keeps_nobody_out() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let options = [("STATE_DIR", place.state())];

@@ -73,21 +73,7 @@ impl Store {
 
     /// Shows what the leader has written.
     pub(super) fn follow(&self, record: Record) {
-        let probed = |inner: &Inner| {
-            record.last_healthcheck.is_some() && record.last_healthcheck != inner.last_healthcheck
-        };
-        if probed(&self.lock()) {
-            self.update_and_tell(|inner| {
-                if inner.stopped {
-                    return ((), None);
-                }
-                inner.set_healthcheck(record.last_healthcheck);
-                // An heir goes on waiting for the next one.
-                inner.last_probe = Some(tokio::time::Instant::now());
-                inner.probed = true;
-                ((), Some(EventKind::Healthcheck))
-            });
-        }
+        self.update_and_tell(|inner| ((), inner.follow_healthcheck(&record)));
         self.update_and_tell(|inner| ((), self.follow_registration(inner, record)));
     }
 
@@ -157,6 +143,20 @@ impl Store {
 
     pub(super) fn state(&self) -> State {
         self.signal.borrow().state
+    }
+}
+
+impl Inner {
+    fn follow_healthcheck(&mut self, record: &Record) -> Option<EventKind> {
+        let at = record.last_healthcheck?;
+        if self.stopped || self.last_healthcheck == Some(at) {
+            return None;
+        }
+        self.set_healthcheck(Some(at));
+        // An heir goes on waiting for the next one, unless DDS has been silent since it registered.
+        let registered_at = record.registered_at.and_then(|at| i64::try_from(at).ok());
+        self.probed = registered_at.is_some_and(|registered_at| registered_at <= at.timestamp());
+        Some(EventKind::Healthcheck)
     }
 }
 
