@@ -88,14 +88,15 @@ fn main() -> io::Result<()> {
 
     let markdown = report::markdown(&results, &machine);
     print!("{markdown}");
+    let drawing = plot::svg(&results);
     if arguments.smoke {
-        check(&results)?;
+        check(&results, &drawing)?;
     }
     let out = arguments.out.or_else(|| arguments.only.is_empty().then(|| bench.to_owned()));
     if let Some(out) = out {
         std::fs::create_dir_all(&out)?;
         std::fs::write(out.join("results.md"), markdown)?;
-        std::fs::write(out.join("results.svg"), plot::svg(&results))?;
+        std::fs::write(out.join("results.svg"), drawing)?;
     }
     Ok(())
 }
@@ -135,12 +136,18 @@ fn smoke() -> Effort {
     }
 }
 
-/// Whether each thing that Rust programs alone can show was measured.
-fn check(results: &Results) -> io::Result<()> {
+/// Whether each thing that Rust programs alone can show was measured, and is drawn if it is one of the main ones.
+fn check(results: &Results, drawing: &str) -> io::Result<()> {
     let others = [&measure::cold::PYTHON, &measure::cold::NODE, &measure::artefacts::SIZE];
     for (thing, _) in THINGS.iter().filter(|(thing, _)| !others.contains(thing)) {
         if !results.of(thing).any(|row| row.peer == measure::OURS && row.median().is_finite()) {
             return Err(io::Error::other(format!("not measured: {}", thing.title)));
+        }
+    }
+    for thing in plot::PANELS.iter().filter(|thing| !others.contains(*thing)) {
+        let bars = results.of(thing).map(|row| thing.number(row.median()));
+        if !drawing.contains(thing.title) || !bars.into_iter().all(|bar| drawing.contains(&bar)) {
+            return Err(io::Error::other(format!("not drawn: {}", thing.title)));
         }
     }
     Ok(())

@@ -8,8 +8,8 @@ use crate::measure::serve::{CALLBACKS, HEALTH};
 use crate::measure::{cold, read};
 use crate::results::{Results, Row, Thing};
 
-/// What is drawn, and the peers that the drawing leaves out: as tall as the rest is readable.
-const PANELS: &[&Thing] = &[&REGISTER, &CALLBACKS, &HEALTH, &read::STATUS, &cold::PYTHON, &cold::NODE];
+/// What is drawn.
+pub const PANELS: &[&Thing] = &[&REGISTER, &CALLBACKS, &HEALTH, &read::STATUS, &cold::PYTHON, &cold::NODE];
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 300.0;

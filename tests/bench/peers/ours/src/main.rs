@@ -88,7 +88,7 @@ fn main() {
 fn begin(options: &[(&str, &str)]) -> Node {
     let mut config = Config::new();
     for (name, variable) in REQUIRED {
-        if !options.iter().any(|(given, _)| given == name) {
+        if !options.iter().any(|(given, _)| *given == name) {
             config.set(name, &setting(variable)).expect("a good option");
         }
     }
