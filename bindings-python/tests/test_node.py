@@ -58,7 +58,7 @@ def test_a_status_is_a_value(node: Node) -> None:
     node.wait_registered(timeout=GUARD)
     node.wait_secret(timeout=GUARD)
     status = node.status()
-    assert status == node.status()
+    assert status is node.status(), "it has not changed"
     assert dataclasses.asdict(status)["state"] == "registered"
     assert f"{status.state}" == status.state == "registered"
     assert f"{status.role}" == status.role == "leader"
