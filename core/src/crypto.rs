@@ -19,6 +19,8 @@ pub struct SecretKey {
     scalar: Zeroizing<NonZeroScalar>,
     /// Kept, for to compute it takes as long as half a signature.
     public: VerifyingKey,
+    /// Kept, for each registration wants it twice.
+    address: [u8; 20],
 }
 
 impl SecretKey {
@@ -28,7 +30,9 @@ impl SecretKey {
         let scalar = Zeroizing::new(NonZeroScalar::try_from(bytes).ok()?);
         let public =
             VerifyingKey::from_affine(ProjectivePoint::mul_by_generator(&scalar).to_affine()).ok()?;
-        Some(Self { scalar, public })
+        let hash = Keccak256::digest(&public.to_encoded_point(false).as_bytes()[1..]);
+        let address = *hash.last_chunk().expect("a hash has 32 bytes");
+        Some(Self { scalar, public, address })
     }
 }
 
@@ -73,11 +77,7 @@ pub fn secp256k1_pubkey_uncompressed_hex(sk: &SecretKey) -> String {
 
 /// The Ethereum address: the last 20 bytes of the Keccak-256 of the public key.
 pub(crate) fn address_bytes(sk: &SecretKey) -> [u8; 20] {
-    let point = sk.public.to_encoded_point(false);
-    let hash: [u8; 32] = Keccak256::digest(&point.as_bytes()[1..]).into();
-    let mut address = [0; 20];
-    address.copy_from_slice(&hash[12..]);
-    address
+    sk.address
 }
 
 /// The Ethereum address, `0x` and 40 lowercase hex digits.
