@@ -26,6 +26,9 @@ GUARD = 60.0
 
 HERE = Path(__file__).parent
 
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every asynchronous test runs twice."""
