@@ -79,9 +79,10 @@
  *     callback delays other callbacks and nothing else: what does not fit its queue is dropped, and
  *     counted in the next record. No exception and no longjmp() may leave a callback.
  *
- *     The library has two threads while nodes run (posemesh-rt, posemesh-events), one or two more while a
- *     host name is looked up or a file written, and none after the last node has stopped. It installs no
- *     signal handler and no atexit handler, sets no locale and no environment variable, and writes nothing to stdout or stderr.
+ *     The library has two threads while nodes run (posemesh-rt, posemesh-events), up to four more
+ *     (posemesh-io) while host names are looked up or files of state_dir written, and none after the last
+ *     node has stopped. It installs no signal handler and no atexit handler, sets no locale and no
+ *     environment variable, and writes nothing to stdout or stderr.
  *
  *     After fork(), a node of the parent answers PMN_ERR_FORKED in the child at once; freeing it there is
  *     fine and touches nothing of the parent. The child may start nodes of its own, and sets callbacks of
