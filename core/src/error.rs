@@ -111,6 +111,7 @@ impl Error {
         Self::new(ErrorCode::Stopped, "the node was stopped; start a new one")
     }
 
+    #[cold]
     pub(crate) fn forked() -> Self {
         Self::new(
             ErrorCode::Forked,

@@ -168,6 +168,7 @@ impl Node {
         })
     }
 
+    #[inline]
     fn inner(&self) -> Result<&Inner> {
         if self.generation.is_foreign() {
             return Err(Error::forked());

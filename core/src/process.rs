@@ -47,6 +47,7 @@ pub(crate) struct Generation(u64);
 impl Generation {
     /// The generation of the calling process. A memory load where the kernel helps (Linux 4.14 and
     /// later), a `getpid` elsewhere.
+    #[inline]
     pub(crate) fn current() -> Self {
         let Some(page) = wiped_page() else {
             return Self(u64::from(std::process::id()));
@@ -58,6 +59,7 @@ impl Generation {
     }
 
     /// True in every process but the one that took this generation.
+    #[inline]
     pub(crate) fn is_foreign(self) -> bool {
         self != Self::current()
     }

@@ -22,6 +22,7 @@ impl<const WORDS: usize> Default for Snapshot<WORDS> {
 
 impl<const WORDS: usize> Snapshot<WORDS> {
     /// Zeros before the first write.
+    #[inline]
     pub(crate) fn read(&self) -> [u64; WORDS] {
         loop {
             let version = self.version.load(Ordering::Acquire);

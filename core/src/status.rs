@@ -153,6 +153,7 @@ pub(crate) struct StatusCell(Snapshot<WORDS>);
 const WORDS: usize = 9;
 
 impl StatusCell {
+    #[inline]
     pub(crate) fn read(&self) -> Status {
         unpack(self.0.read())
     }
@@ -188,6 +189,7 @@ fn pack(status: &Status) -> [u64; WORDS] {
     ]
 }
 
+#[inline]
 fn unpack(words: [u64; WORDS]) -> Status {
     let [flags, secret_version, healthcheck, registered_at, attempts, next_attempt, faults, token, skew] =
         words;

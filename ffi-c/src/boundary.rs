@@ -38,10 +38,12 @@ pub(crate) fn guard_or<T>(fallback: T, body: impl FnOnce() -> T) -> T {
 }
 
 /// The failure of a call that was made wrongly.
+#[cold]
 pub(crate) fn invalid(what: impl Into<Box<str>>) -> Error {
     Error::new(ErrorCode::InvalidArgument, what)
 }
 
+#[cold]
 fn null(name: &str) -> Error {
     invalid(format!("{name} is NULL"))
 }
@@ -235,23 +237,25 @@ impl<'a> TextOut<'a> {
 
 /// Fills a struct of the caller's that begins with its size, as far as the caller's header knows it.
 macro_rules! write_sized {
-    ($pointer:ident, $first_size:expr, $value:expr) => {
+    ($pointer:ident, $first_size:expr, $fill:expr) => {
         // SAFETY: the header asks for NULL or a struct that begins with its size in bytes.
-        unsafe { $crate::boundary::fill_sized($pointer, stringify!($pointer), $first_size, $value) }
+        unsafe { $crate::boundary::fill_sized($pointer, stringify!($pointer), $first_size, $fill) }
     };
 }
 pub(crate) use write_sized;
 
-/// `first_size` is the size of the struct in the first version of the ABI.
+/// `first_size` is the size of the struct in the first version of the ABI. `fill` gets the caller's size, which
+/// is for the first field, and a place.
 ///
 /// # Safety
 /// NULL, or a struct whose first field is a `size_t` with the number of its bytes, all of them writable.
 /// `T` begins with that field, too.
+#[inline]
 pub(crate) unsafe fn fill_sized<T: Copy>(
     pointer: *mut T,
     name: &str,
     first_size: usize,
-    value: impl FnOnce(usize) -> Result<T>,
+    fill: impl FnOnce(usize, &mut MaybeUninit<T>) -> Result<()>,
 ) -> Result<()> {
     if pointer.is_null() {
         return Err(null(name));
@@ -259,14 +263,24 @@ pub(crate) unsafe fn fill_sized<T: Copy>(
     // SAFETY: the first field, as asked for above.
     let size = unsafe { pointer.cast::<usize>().read() };
     if size < first_size {
-        return Err(invalid(format!("{name}->size is {size}; set it to sizeof *{name} before the call")));
+        return Err(too_small(name, size));
     }
-    let value = value(size)?;
-    // SAFETY: no more than the caller's struct has, nor than ours.
-    unsafe {
-        (&raw const value).cast::<u8>().copy_to_nonoverlapping(pointer.cast(), size.min(size_of::<T>()));
+    // In place, for who has all of it: to copy what was just put together waits for all of its small stores,
+    // which takes longer than everything else here.
+    let mut whole = MaybeUninit::uninit();
+    let is_part = size < size_of::<T>();
+    // SAFETY: if it is not too small, the caller's struct has room for ours.
+    fill(size, if is_part { &mut whole } else { unsafe { &mut *pointer.cast() } })?;
+    if is_part {
+        // SAFETY: no more than the caller's struct has, nor than ours.
+        unsafe { whole.as_ptr().cast::<u8>().copy_to_nonoverlapping(pointer.cast(), size) };
     }
     Ok(())
+}
+
+#[cold]
+fn too_small(name: &str, size: usize) -> Error {
+    invalid(format!("{name}->size is {size}; set it to sizeof *{name} before the call"))
 }
 
 /// A C function with the data that belongs to it. Dropping it tells the host that the data is free.

@@ -97,6 +97,7 @@ fn seconds(time: Option<u64>) -> i64 {
 }
 
 impl pmn_status {
+    #[inline]
     fn new(size: usize, status: &Status) -> Self {
         // Due at this moment is not the same as never.
         let next_attempt = status.next_attempt_in().map(|pause| (pause.as_millis() as u64).max(1));
@@ -130,6 +131,9 @@ impl pmn_status {
 pub unsafe extern "C" fn pmn_node_status(node: *const pmn_node, status: *mut pmn_status) -> pmn_result {
     guard(None, || {
         let node = borrow!(node)?;
-        write_sized!(status, FIRST_SIZE, |size| Ok(pmn_status::new(size, &node.0.status()?)))
+        write_sized!(status, FIRST_SIZE, |size, place| {
+            place.write(pmn_status::new(size, &node.0.status()?));
+            Ok(())
+        })
     })
 }
