@@ -1,6 +1,6 @@
 /** Finds and loads the compiled addon. Nothing is ever compiled or downloaded on the user's machine. */
 
-import { readdirSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 type Native = typeof import('./native.js')
@@ -19,20 +19,22 @@ export function target(): string {
 }
 
 function linuxLibc(): 'gnu' | 'musl' {
-  // Where the report names no glibc, the dynamic loader of musl tells it from a Node.js that was built without reports.
-  const report = process.report as { excludeNetwork?: boolean; getReport(): unknown } | undefined
-  if (report) {
-    // A report resolves the addresses of open sockets by name, which can take seconds.
+  try {
+    // The dynamic loader of musl is its C library.
+    return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-') ? 'musl' : 'gnu'
+  } catch {
+    // Where /proc is not to be read, a report tells. It takes milliseconds, and seconds if it resolves the addresses of
+    // open sockets by name.
+    const report = process.report as { excludeNetwork?: boolean; getReport(): unknown }
     const before = report.excludeNetwork
     report.excludeNetwork = true
     try {
-      const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } }
-      if (header?.glibcVersionRuntime) return 'gnu'
+      const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } }
+      return header.glibcVersionRuntime ? 'gnu' : 'musl'
     } finally {
       report.excludeNetwork = before ?? false
     }
   }
-  return readdirSync('/lib').some((name) => name.startsWith('ld-musl-')) ? 'musl' : 'gnu'
 }
 
 /** Where the addon may be, best first. */
@@ -40,7 +42,8 @@ function candidates(): string[] {
   const override = process.env['POSEMESH_NODE_BINARY']
   if (override) return [override]
   // A local build lies beside `dist` and exists only where somebody develops this package.
-  return [join(__dirname, '..', `posemesh-node.${target()}.node`), `posemesh-node-${target()}`]
+  const name = target()
+  return [join(__dirname, '..', `posemesh-node.${name}.node`), `posemesh-node-${name}`]
 }
 
 function load(): Native {

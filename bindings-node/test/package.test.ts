@@ -146,6 +146,17 @@ describe('the packed package', () => {
   })
 })
 
+describe('the name of this machine', () => {
+  it('is the same where /proc must not be read', async () => {
+    const [major = 0] = process.versions.node.split('.').map(Number)
+    const permission = major < 24 ? '--experimental-permission' : '--permission'
+    const program = `
+      try { require('node:fs').readFileSync('/proc/self/maps'); process.exit(9) } catch {}
+      console.log(require(${JSON.stringify(join(PACKAGE, 'dist/binary.js'))}).target())`
+    assertEnded(await runNode([permission, `--allow-fs-read=${PACKAGE}/*`, '--allow-addons', '-e', program]), 0, target())
+  })
+})
+
 describe('package.json', () => {
   it('names a binary package of its own version for every target', async () => {
     const read = async (path: string) => JSON.parse(await readFile(join(PACKAGE, path), 'utf8'))
