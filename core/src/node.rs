@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -182,6 +183,16 @@ impl Node {
     /// [`ErrorCode::Forked`].
     pub fn status(&self) -> Result<Status> {
         Ok(self.inner()?.store.status())
+    }
+
+    /// Counts the changes of the status, from 2³² on anew. For hosts that keep what they have made of a status:
+    /// as long as the number is the one from before that status was read, it holds. Only
+    /// [`Status::next_attempt_in`] runs by itself. Read with `Acquire`; only the library may write to it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn status_changes(&self) -> Result<Arc<AtomicU32>> {
+        Ok(Arc::clone(self.inner()?.store.status_changes()))
     }
 
     /// What the last attempt failed with, in DDS's own words; none after a success.

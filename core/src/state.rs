@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -254,6 +255,10 @@ impl Store {
 
     pub(crate) fn status(&self) -> Status {
         self.status.read()
+    }
+
+    pub(crate) fn status_changes(&self) -> &Arc<AtomicU32> {
+        self.status.changes()
     }
 
     pub(crate) fn last_error(&self) -> Option<Error> {

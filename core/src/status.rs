@@ -1,7 +1,8 @@
 //! What a node is doing, and the cell from which any thread reads it without a lock.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::ErrorCode;
@@ -148,19 +149,28 @@ fn uptime_ms(at: Instant) -> u64 {
 
 /// Holds the current [`Status`]: one writer at a time (the caller's duty), readers on any thread.
 #[derive(Default)]
-pub(crate) struct StatusCell(Snapshot<WORDS>);
+pub(crate) struct StatusCell {
+    snapshot: Snapshot<WORDS>,
+    /// Counts the writes. Apart from the snapshot, so that a host can hold on to it.
+    changes: Arc<AtomicU32>,
+}
 
 const WORDS: usize = 9;
 
 impl StatusCell {
     #[inline]
     pub(crate) fn read(&self) -> Status {
-        unpack(self.0.read())
+        unpack(self.snapshot.read())
+    }
+
+    pub(crate) fn changes(&self) -> &Arc<AtomicU32> {
+        &self.changes
     }
 
     /// Must not be called by two threads at once.
     pub(crate) fn write(&self, status: &Status) {
-        self.0.write(pack(status));
+        self.snapshot.write(pack(status));
+        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -225,7 +235,7 @@ fn unpack(words: [u64; WORDS]) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn every_field_survives_the_cell() {
@@ -250,6 +260,7 @@ mod tests {
         };
         cell.write(&status);
         assert_eq!(cell.read(), status);
+        assert_eq!(cell.changes().load(Ordering::Acquire), 1);
     }
 
     #[test]
