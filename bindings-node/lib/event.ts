@@ -55,3 +55,16 @@ export interface PosemeshNodeEvents {
   registrationLost: [event: RegistrationLostEvent]
   log: [record: LogRecord]
 }
+
+/** @internal The events that the addon sends. */
+export const sentEvents = [
+  'status',
+  'secret',
+  'attemptFailed',
+  'healthcheck',
+  'tokenRefreshed',
+  'registrationLost',
+] as const satisfies readonly (keyof PosemeshNodeEvents)[]
+
+/** @internal Whether the addon sends an event of this name. */
+export const isSent = (event: unknown) => (sentEvents as readonly unknown[]).includes(event)

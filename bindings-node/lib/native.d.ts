@@ -43,12 +43,27 @@ export declare class NativeLocalDds {
 /** A running node. */
 export declare class NativeNode {
   /**
+   * A 32-bit number that is another one after every change of the status; `null` where the engine shares no
+   * memory. Whoever writes to it breaks `status()`.
+   *
+   * # Errors
+   * `ERR_FORKED`, and `ERR_INTERNAL` when Node-API fails.
+   */
+  statusChanges(): ArrayBuffer | null
+  /**
    * What the node is doing.
    *
    * # Errors
    * `ERR_FORKED`.
    */
   status(): Status
+  /**
+   * Whether events are sent from now on. A node that was started sends them; one that was stopped has none.
+   *
+   * # Errors
+   * `ERR_FORKED`.
+   */
+  hearEvents(yes: boolean): void
   /**
    * The node secret, once DDS has sent one.
    *

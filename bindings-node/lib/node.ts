@@ -7,10 +7,10 @@ import { native } from './binary.js'
 import { type PosemeshNodeOptions, type PosemeshNodeOverrides, environment, inCamelCase, toCore } from './config.js'
 import { bytes } from './crypto.js'
 import { AbortError, PosemeshError, call, checkTimeout, toPosemeshError, typeError } from './error.js'
-import type { PosemeshNodeEvents } from './event.js'
+import { type PosemeshNodeEvents, isSent, sentEvents } from './event.js'
 import { type Logger, type LogLevel, listen, logLevels, write } from './log.js'
 import type { Message, NativeNode, Token } from './native.js'
-import { type Status, toStatus } from './status.js'
+import { type Status, StatusReader } from './status.js'
 import { AccessToken } from './token.js'
 
 /** How long a wait may take. */
@@ -50,6 +50,9 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   /** Events that came before the caller could have a listener. */
   #early: Message[] | null = []
   #native!: NativeNode
+  #status!: StatusReader
+  /** Whether the addon sends events. A node that starts does. */
+  #subscribed = true
   #referenced = true
   #closed!: () => void
   readonly #untilClosed = new Promise<void>((resolve) => (this.#closed = resolve))
@@ -58,16 +61,17 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   readonly #endLogger: () => void
   /** Ends what the first `'log'` listener began. */
   #endLogEvents: (() => void) | null = null
+  readonly #hooks: readonly [event: string, hook: (event: unknown) => void][] = [
+    ['newListener', (event) => this.#listenerAdded(event)],
+    ['removeListener', (event) => this.#listenerRemoved(event)],
+  ]
 
   private constructor(key: typeof internal, logger: Logger | undefined, logLevel: LogLevel) {
     if (key !== internal) throw new TypeError('Illegal constructor; call PosemeshNode.start()')
     super()
     this.#logLevel = logLevel
     this.#endLogger = logger ? listen(logger, logLevel, write(logger)) : () => {}
-    // The two events that every emitter has are not among those of a node.
-    const emitter = this as unknown as EventEmitter
-    emitter.on('newListener', (event) => this.#listenerAdded(event))
-    emitter.on('removeListener', (event) => this.#listenerRemoved(event))
+    this.#watchListeners()
   }
 
   /**
@@ -103,6 +107,7 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     const node = new PosemeshNode(internal, logger, logLevel)
     try {
       node.#native = await native.start(core, env, (message) => node.#receive(message))
+      node.#status = new StatusReader(node.#native)
     } catch (error) {
       node.#endLogger()
       const failure = toPosemeshError(error)
@@ -114,6 +119,7 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
       const early = node.#early ?? []
       node.#early = null
       for (const message of early) node.#dispatch(message)
+      node.#unsubscribeUnheard()
     })
     if (signal?.aborted) {
       await node.stop()
@@ -122,9 +128,12 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     return node
   }
 
-  /** What the node is doing. It takes no lock and may be called as often as one likes. */
+  /**
+   * What the node is doing. It takes no lock and may be called as often as one likes: while nothing changes, and nothing
+   * fails, it is the same object again.
+   */
   status(): Status {
-    return toStatus(call(() => this.#native.status()))
+    return this.#status.read()
   }
 
   /** Waits until the node is registered. */
@@ -172,7 +181,10 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     call(() => this.#native.invalidateToken(value))
   }
 
-  /** Registers again. The state is `disconnected` at once: a `waitRegistered` after it waits for the new registration. */
+  /**
+   * Registers again. The state is `disconnected` at once: a `waitRegistered` after it waits for the new registration. Who
+   * wants to hear of it, listens before.
+   */
   rearm(): void {
     call(() => this.#native.rearm())
   }
@@ -183,7 +195,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    */
   async stop({ timeoutMs = 5000 }: StopOptions = {}): Promise<void> {
     checkTimeout(timeoutMs)
-    // Also of a node that is unreferenced, what it has to say at its end is heard.
+    // What a node has to say at its end is heard by those who begin to listen now, and of one that is unreferenced, too.
+    this.#subscribe()
     this.#native.keepAlive(true)
     try {
       await this.#native.stop(timeoutMs)
@@ -212,6 +225,14 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   /** Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits. */
   sign(message: Uint8Array): string {
     return call(() => this.#native.sign(bytes(message)))
+  }
+
+  /** As every emitter does it. */
+  override removeAllListeners(...event: [eventName?: string | symbol]): this {
+    super.removeAllListeners(...event)
+    // Also those that watch the others.
+    this.#watchListeners()
+    return this
   }
 
   /** Keeps the process alive while the node runs. That is the default. */
@@ -326,16 +347,39 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     }
   }
 
-  /** The addon is asked for log records only while somebody listens. */
+  /** The addon is asked for events and log records only while somebody listens: each is work for two more threads. */
+  #watchListeners(): void {
+    // The two events that every emitter has are not among those of a node.
+    const emitter = this as unknown as EventEmitter
+    for (const [event, hook] of this.#hooks) {
+      if (!emitter.listeners(event).includes(hook)) emitter.on(event, hook)
+    }
+  }
+
   #listenerAdded(event: unknown): void {
+    if (isSent(event)) this.#subscribe()
     if (event !== 'log' || this.#endLogEvents || !this.status().running) return
     this.#endLogEvents = listen(this, this.#logLevel, (record) => this.emit('log', record))
   }
 
   #listenerRemoved(event: unknown): void {
+    // One turn later: a loop around `once` is to miss nothing.
+    if (isSent(event)) setImmediate(() => this.#unsubscribeUnheard())
     if (event !== 'log' || this.listenerCount('log') > 0) return
     this.#endLogEvents?.()
     this.#endLogEvents = null
+  }
+
+  #subscribe(): void {
+    if (this.#subscribed) return
+    this.#subscribed = true
+    call(() => this.#native.hearEvents(true))
+  }
+
+  #unsubscribeUnheard(): void {
+    if (!this.#subscribed || sentEvents.some((event) => this.listenerCount(event) > 0)) return
+    this.#subscribed = false
+    call(() => this.#native.hearEvents(false))
   }
 }
 

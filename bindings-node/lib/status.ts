@@ -1,8 +1,10 @@
 /** What a node is doing. */
 
+import { inspect } from 'node:util'
+
 import { inCamelCase } from './config.js'
-import { PosemeshError } from './error.js'
-import type { Status as NativeStatus } from './native.js'
+import { PosemeshError, call } from './error.js'
+import type { NativeNode, Status as NativeStatus } from './native.js'
 
 /** Where a node stands with DDS. */
 export type State = 'disconnected' | 'registering' | 'registered'
@@ -50,17 +52,54 @@ export interface Status {
   readonly clockSkewMs: number
 }
 
-/** @internal */
-export function toStatus(status: NativeStatus): Status {
+/** @internal Reads the status of one node. */
+export class StatusReader {
+  readonly #native: NativeNode
+  /** Another number after every change. */
+  readonly #changes: Int32Array | null
+  #seen = 0
+  /** What was read last, while it may be read again. */
+  #last: Status | null = null
+
+  constructor(native: NativeNode) {
+    this.#native = native
+    const shared = call(() => native.statusChanges())
+    this.#changes = shared && new Int32Array(shared)
+  }
+
+  read(): Status {
+    if (!this.#changes) return this.#readAnew()
+    // Before the status: what changes meanwhile makes it be read once more.
+    const now = Atomics.load(this.#changes, 0)
+    if (this.#last && now === this.#seen) return this.#last
+    const status = this.#readAnew()
+    this.#seen = now
+    // The time left runs, errors collect properties, and DDS may have other words for the same failure.
+    const lasts = status.nextAttemptInMs === null && !status.lastError && !status.persistenceError
+    this.#last = lasts ? status : null
+    return status
+  }
+
+  #readAnew(): Status {
+    return toStatus(call(() => this.#native.status()))
+  }
+}
+
+function toStatus(status: NativeStatus): Status {
   const date = (seconds: number | undefined) => (seconds === undefined ? null : new Date(seconds * 1000))
   const { lastError, persistenceError } = status
-  return Object.freeze({
+  const picture: Status = {
     state: status.state,
     running: status.running,
     hasSecret: status.hasSecret,
     secretVersion: status.secretVersion,
-    lastHealthcheck: date(status.lastHealthcheck),
-    registeredAt: date(status.registeredAt),
+    // A Date can be set, and many share this object: each gets a Date of its own.
+    get lastHealthcheck() {
+      return date(status.lastHealthcheck)
+    },
+    get registeredAt() {
+      return date(status.registeredAt)
+    },
     attempts: status.attempts,
     consecutiveFailures: status.consecutiveFailures,
     lastError: lastError ? new PosemeshError(lastError.code, lastError.message) : null,
@@ -69,8 +108,13 @@ export function toStatus(status: NativeStatus): Status {
     persistenceError: persistenceError
       ? new PosemeshError(persistenceError.code, inCamelCase(persistenceError.message))
       : null,
-    tokenExpiresAt: date(status.tokenExpiresAt),
+    get tokenExpiresAt() {
+      return date(status.tokenExpiresAt)
+    },
     signInFailures: status.signInFailures,
     clockSkewMs: status.clockSkewMs,
-  })
+  }
+  // A debug print shows what the getters return.
+  Object.defineProperty(picture, inspect.custom, { value: () => ({ ...picture }) })
+  return Object.freeze(picture)
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{AsyncTask, Env, Function, Uint8Array};
+use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, Function, Uint8Array};
 use napi::{JsString, Task};
 use napi_derive::napi;
 use posemesh_node_registration::error as core;
+use posemesh_node_registration::event::Event;
 use posemesh_node_registration::node::{Node, PendingWait, Wait};
 use posemesh_node_registration::secret::Secret;
 use posemesh_node_registration::token::AccessToken;
@@ -17,7 +18,7 @@ use crate::channel::Channel;
 use crate::config::config;
 use crate::error::{Error, Failure, Result, guard, internal, rejection};
 use crate::event::Message;
-use crate::status::Status;
+use crate::status::{self, Status};
 use crate::token::Token;
 
 /// How long the end of an environment waits for one of its nodes.
@@ -62,9 +63,7 @@ impl Inner {
     fn start(&self, options: &Options) -> core::Result<()> {
         let config = config(&options.options, &options.environment)?;
         let channel = self.channel().expect("nobody has this node yet who could stop it");
-        let node = Node::start_with_event_callback(&config, move |event| {
-            channel.offer(event.dropped, |dropped| Message::from_event(event, dropped));
-        })?;
+        let node = Node::start_with_event_callback(&config, send_events(channel))?;
         assert!(self.node.set(node).is_ok(), "a task runs once");
         Ok(())
     }
@@ -80,8 +79,23 @@ impl Inner {
     }
 }
 
+fn send_events(channel: Arc<Channel<Message>>) -> impl Fn(&Event) {
+    move |event| channel.offer(event.dropped, |dropped| Message::from_event(event, dropped))
+}
+
 #[napi]
 impl NativeNode {
+    /// A 32-bit number that is another one after every change of the status; `null` where the engine shares no
+    /// memory. Whoever writes to it breaks `status()`.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`, and `ERR_INTERNAL` when Node-API fails.
+    #[napi]
+    pub fn status_changes<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
+        let changes = guard(|| self.inner.node().status_changes())?;
+        status::share(env, changes).map_err(internal)
+    }
+
     /// What the node is doing.
     ///
     /// # Errors
@@ -96,6 +110,21 @@ impl NativeNode {
             let persistence_error =
                 status.persistence_error.map_or(Ok(None), |_| node.persistence_error())?;
             Ok(Status::new(&status, last_error, persistence_error))
+        })
+    }
+
+    /// Whether events are sent from now on. A node that was started sends them; one that was stopped has none.
+    ///
+    /// # Errors
+    /// `ERR_FORKED`.
+    #[napi]
+    pub fn hear_events(&self, yes: bool) -> Result<()> {
+        guard(|| {
+            let Some(channel) = self.inner.channel() else { return Ok(()) };
+            let node = self.inner.node();
+            let done =
+                if yes { node.set_event_callback(send_events(channel)) } else { node.clear_event_callback() };
+            done.or_else(|error| if error.code() == core::ErrorCode::Stopped { Ok(()) } else { Err(error) })
         })
     }
 

@@ -1,5 +1,9 @@
 //! The status of a node.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use napi::bindgen_prelude::{ArrayBuffer, Env};
 use napi_derive::napi;
 use posemesh_node_registration::error as core;
 use posemesh_node_registration::status;
@@ -68,4 +72,21 @@ impl Status {
             clock_skew_ms: status.clock_skew_ms,
         }
     }
+}
+
+/// Lets JavaScript read core's count of changes without a call. `None` where the engine takes no memory of
+/// others, as in Electron.
+#[expect(unsafe_code, reason = "memory that JavaScript reads is lent to it by its address")]
+pub(crate) fn share<'env>(
+    env: &'env Env,
+    changes: Arc<AtomicU32>,
+) -> napi::Result<Option<ArrayBuffer<'env>>> {
+    let memory = changes.as_ptr().cast::<u8>();
+    // SAFETY: `changes` keeps the memory until the buffer is gone. Nobody writes to it from JavaScript, which
+    // reads it atomically, and no Rust code looks into the buffer.
+    let buffer = unsafe {
+        ArrayBuffer::from_external(env, memory, size_of::<AtomicU32>(), changes, |_, changes| drop(changes))
+    }?;
+    // Where it is not allowed, napi-rs makes a copy instead, which would never change.
+    Ok(std::ptr::eq(buffer.as_ptr(), memory).then_some(buffer))
 }
