@@ -93,7 +93,7 @@ impl NativeNode {
     #[napi]
     pub fn status_changes<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
         let changes = guard(|| self.inner.node().status_changes())?;
-        status::share(env, changes).map_err(internal)
+        status::share(env, Arc::clone(changes)).map_err(internal)
     }
 
     /// What the node is doing.

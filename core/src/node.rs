@@ -191,8 +191,8 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].
-    pub fn status_changes(&self) -> Result<Arc<AtomicU32>> {
-        Ok(Arc::clone(self.inner()?.store.status_changes()))
+    pub fn status_changes(&self) -> Result<&Arc<AtomicU32>> {
+        Ok(self.inner()?.store.status_changes())
     }
 
     /// What the last attempt failed with, in DDS's own words; none after a success.
