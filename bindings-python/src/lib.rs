@@ -3,6 +3,7 @@
 //! It only converts: every decision is the core crate's, and what a Python author sees (classes, docstrings,
 //! types) is the hand-written package in `python/posemesh_node`. The two agree on `_native.pyi`.
 
+mod bell;
 mod callback;
 mod config;
 mod crypto;

@@ -1,18 +1,17 @@
 //! Waiting: in a thread that Ctrl-C must be able to wake, or by callback for asyncio.
 
-use std::io::{ErrorKind, Read as _, Write as _};
 use std::ops::ControlFlow;
-use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use posemesh_node_registration::error::{Error, ErrorCode, Result};
+use posemesh_node_registration::error::Result;
 use posemesh_node_registration::node::{self, Wait};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::bell::{Bell, Slept};
 use crate::callback::{self, is_left_behind};
 use crate::error::{exception_object, run_detached};
 
@@ -49,9 +48,8 @@ fn poll<T>(wait: Pin<&mut impl Future<Output = Result<T>>>, waker: &Waker) -> Re
 /// Waits for what `wait` brings, and ends with the exception of a signal handler: `KeyboardInterrupt`. When
 /// the time is over, `at_last` tells how it ends.
 ///
-/// A condition variable sleeps through signals, but reading from a socket does not. So the thread reads from
-/// one that the wait's waker writes to. Nothing is polled, and neither the GIL nor the dispatcher is needed to
-/// wake it, whatever a callback is doing.
+/// Nothing is polled, and neither the GIL nor the dispatcher is needed to wake the thread, whatever a callback is
+/// doing.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     wait: impl Future<Output = Result<T>> + Send,
@@ -67,12 +65,12 @@ pub(crate) fn interruptible<T: Send>(
         }
         result
     };
-    // Most often it has come true already: that takes no sockets.
+    // Most often it has come true already: that takes no bell.
     if let Some(value) = run_detached(py, || poll(Waker::noop()))? {
         return Ok(value);
     }
-    let (woken, bell) = run_detached(py, pair)?;
-    let waker = Waker::from(Arc::new(Bell(bell)));
+    let bell = run_detached(py, Bell::new)?;
+    let waker = Waker::from(Arc::clone(&bell));
     let mut until_a_signal = || -> Result<ControlFlow<T>> {
         loop {
             if let Some(value) = poll(&waker)? {
@@ -82,7 +80,7 @@ pub(crate) fn interruptible<T: Send>(
             if left == Some(Duration::ZERO) {
                 return at_last().map(ControlFlow::Break);
             }
-            if sleep(&woken, left)? == Slept::Interrupted {
+            if bell.sleep(left)? == Slept::Interrupted {
                 return Ok(ControlFlow::Continue(()));
             }
         }
@@ -100,40 +98,6 @@ pub(crate) fn interruptible<T: Send>(
 fn park_for_ever() -> ! {
     loop {
         std::thread::park();
-    }
-}
-
-struct Bell(UnixStream);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        // When the buffer is full, the reader has enough to wake up for.
-        let _ = (&self.0).write(&[0]);
-    }
-}
-
-fn pair() -> Result<(UnixStream, UnixStream)> {
-    let made = UnixStream::pair().and_then(|(woken, bell)| {
-        bell.set_nonblocking(true)?;
-        Ok((woken, bell))
-    });
-    made.map_err(|error| Error::new(ErrorCode::Io, format!("cannot wait: no socket to wait with: {error}")))
-}
-
-#[derive(PartialEq)]
-enum Slept {
-    /// The bell rang, or the time is over: the caller looks which.
-    Enough,
-    /// A signal came.
-    Interrupted,
-}
-
-fn sleep(mut woken: &UnixStream, left: Option<Duration>) -> Result<Slept> {
-    let slept = woken.set_read_timeout(left).and_then(|()| woken.read(&mut [0; 64]));
-    match slept.map_err(|error| (error.kind(), error)) {
-        Ok(_) | Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) => Ok(Slept::Enough),
-        Err((ErrorKind::Interrupted, _)) => Ok(Slept::Interrupted),
-        Err((_, error)) => Err(Error::new(ErrorCode::Io, format!("cannot wait: {error}"))),
     }
 }
 
