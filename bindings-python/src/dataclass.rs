@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-/// A class of the package. Its module has been imported when there is a node.
+/// A class of the package, or of the standard library. Where a thread of the host can get here, its module has been
+/// imported by then.
 pub(crate) struct Class {
     module: &'static str,
     name: &'static str,

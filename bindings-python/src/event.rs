@@ -6,10 +6,19 @@ use posemesh_node_registration::error::Error;
 use posemesh_node_registration::event::{Event, EventKind};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::callback;
+use crate::dataclass::Class;
 use crate::error::exception_object;
 use crate::status::state;
+
+static STATUS_CHANGED: Class = Class::new("posemesh_node._events", "StatusChanged");
+static SECRET_CHANGED: Class = Class::new("posemesh_node._events", "SecretChanged");
+static ATTEMPT_FAILED: Class = Class::new("posemesh_node._events", "AttemptFailed");
+static HEALTH_CHECKED: Class = Class::new("posemesh_node._events", "HealthChecked");
+static TOKEN_REFRESHED: Class = Class::new("posemesh_node._events", "TokenRefreshed");
+static REGISTRATION_LOST: Class = Class::new("posemesh_node._events", "RegistrationLost");
 
 /// The Python functions that hear the events of one node.
 #[derive(Clone, Default)]
@@ -61,26 +70,37 @@ impl Listeners {
 }
 
 fn to_python<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyAny>> {
-    let events = py.import("posemesh_node._events")?;
-    let (at, dropped) = (event.at, event.dropped);
-    match &event.kind {
+    let fields = PyDict::new(py);
+    fields.set_item("at", event.at)?;
+    fields.set_item("dropped", event.dropped)?;
+    let class = match &event.kind {
         EventKind::StatusChanged { from, to } => {
-            events.getattr("StatusChanged")?.call1((at, dropped, state(py, *from)?, state(py, *to)?))
+            fields.set_item("previous", state(py, *from)?)?;
+            fields.set_item("state", state(py, *to)?)?;
+            &STATUS_CHANGED
         }
         EventKind::SecretChanged { version } => {
-            events.getattr("SecretChanged")?.call1((at, dropped, *version))
+            fields.set_item("version", version)?;
+            &SECRET_CHANGED
         }
         EventKind::AttemptFailed { code, message, retry_in } => {
-            let error = exception_object(py, &Error::new(*code, message.as_str()))?;
-            events.getattr("AttemptFailed")?.call1((at, dropped, error, retry_in.as_secs_f64()))
+            fields.set_item("error", exception_object(py, &Error::new(*code, message.as_str()))?)?;
+            fields.set_item("retry_in", retry_in.as_secs_f64())?;
+            &ATTEMPT_FAILED
         }
-        EventKind::Healthcheck => events.getattr("HealthChecked")?.call1((at, dropped)),
+        EventKind::Healthcheck => &HEALTH_CHECKED,
         EventKind::TokenRefreshed { expires_at } => {
-            events.getattr("TokenRefreshed")?.call1((at, dropped, *expires_at))
+            fields.set_item("expires_at", expires_at)?;
+            &TOKEN_REFRESHED
         }
         EventKind::RegistrationLost { reason } => {
-            events.getattr("RegistrationLost")?.call1((at, dropped, reason.as_str()))
+            fields.set_item("reason", reason)?;
+            &REGISTRATION_LOST
         }
-        other => Err(PyRuntimeError::new_err(format!("an event that Python has no class for: {other:?}"))),
-    }
+        other => {
+            let message = format!("an event that Python has no class for: {other:?}");
+            return Err(PyRuntimeError::new_err(message));
+        }
+    };
+    class.make(py, &fields)
 }

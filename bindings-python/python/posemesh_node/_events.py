@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
+from collections.abc import Iterator
 
+from ._dataclass import Value
+
+TYPE_CHECKING = False  # without importing `typing`
 if TYPE_CHECKING:
+    import sys
+    from collections.abc import Callable
+    from dataclasses import dataclass
     from datetime import datetime
+    from typing import TypeAlias, TypeVar
 
     if sys.version_info >= (3, 11):
         from typing import Self
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from ._errors import PosemeshError
     from ._node import NodeBase
     from ._status import State
+else:
+    from ._dataclass import dataclass
 
 __all__ = [
     "AttemptFailed",
@@ -36,17 +42,14 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class _Event:
+class StatusChanged(Value):
+    """The node moved from one state to another."""
+
     at: datetime
     """When it happened (UTC)."""
 
     dropped: int
     """Events that were lost just before this one, because whoever follows them was too slow."""
-
-
-@dataclass(frozen=True)
-class StatusChanged(_Event):
-    """The node moved from one state to another."""
 
     previous: State
     """The state before."""
@@ -56,16 +59,28 @@ class StatusChanged(_Event):
 
 
 @dataclass(frozen=True)
-class SecretChanged(_Event):
+class SecretChanged(Value):
     """DDS sent a new secret; ``read_secret`` gives it out."""
+
+    at: datetime
+    """When it happened (UTC)."""
+
+    dropped: int
+    """Events that were lost just before this one, because whoever follows them was too slow."""
 
     version: int
     """1 for the first secret, then one more for each."""
 
 
 @dataclass(frozen=True)
-class AttemptFailed(_Event):
+class AttemptFailed(Value):
     """A registration attempt failed. The node goes on by itself."""
+
+    at: datetime
+    """When it happened (UTC)."""
+
+    dropped: int
+    """Events that were lost just before this one, because whoever follows them was too slow."""
 
     error: PosemeshError
     """A RejectedError or an UnavailableError, with DDS's own words."""
@@ -75,32 +90,49 @@ class AttemptFailed(_Event):
 
 
 @dataclass(frozen=True)
-class HealthChecked(_Event):
+class HealthChecked(Value):
     """DDS probed the callback server."""
+
+    at: datetime
+    """When it happened (UTC)."""
+
+    dropped: int
+    """Events that were lost just before this one, because whoever follows them was too slow."""
 
 
 @dataclass(frozen=True)
-class TokenRefreshed(_Event):
+class TokenRefreshed(Value):
     """A new access token is held; ``access_token`` gives it out."""
+
+    at: datetime
+    """When it happened (UTC)."""
+
+    dropped: int
+    """Events that were lost just before this one, because whoever follows them was too slow."""
 
     expires_at: datetime
     """When it expires (UTC), by DDS's clock."""
 
 
 @dataclass(frozen=True)
-class RegistrationLost(_Event):
+class RegistrationLost(Value):
     """DDS does not know the node any more. The node registers again by itself."""
+
+    at: datetime
+    """When it happened (UTC)."""
+
+    dropped: int
+    """Events that were lost just before this one, because whoever follows them was too slow."""
 
     reason: str
     """How that was noticed, with DDS's own words."""
 
 
-Event: TypeAlias = Union[
-    StatusChanged, SecretChanged, AttemptFailed, HealthChecked, TokenRefreshed, RegistrationLost
-]
+Event: TypeAlias = StatusChanged | SecretChanged | AttemptFailed | HealthChecked | TokenRefreshed | RegistrationLost
 """Any event of a node."""
 
-Listener = TypeVar("Listener", bound=Callable[[Event], object])
+if TYPE_CHECKING:
+    Listener = TypeVar("Listener", bound=Callable[[Event], object])
 
 
 class Stream:
@@ -123,13 +155,13 @@ class Stream:
             if (alive := stream()) is not None:
                 alive._deliver(event)
 
-        self._listener = node._native.add_listener(deliver)
+        self._listener = node._add_listener(deliver)
         node._streams.add(self)
 
     def close(self) -> None:
         """Stop following the events. What was not read yet is lost."""
         self._node._streams.discard(self)
-        self._node._native.remove_listener(self._listener)
+        self._node._remove_listener(self._listener)
         with self._changed:
             self._buffer.clear()
         self.end()
@@ -146,6 +178,8 @@ class Stream:
                 self._lost += 1
                 return
             if self._lost:
+                from dataclasses import replace
+
                 event = replace(event, dropped=event.dropped + self._lost)
                 self._lost = 0
             self._buffer.append(event)
@@ -157,7 +191,7 @@ class Stream:
     def __del__(self) -> None:
         # Not there if `add_listener` raised.
         if hasattr(self, "_listener"):
-            self._node._native.remove_listener(self._listener)
+            self._node._remove_listener(self._listener)
 
 
 class EventStream(Stream, Iterator[Event]):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
 
+from ._dataclass import Value
+
+TYPE_CHECKING = False  # without importing `typing`
 if TYPE_CHECKING:
+    from dataclasses import dataclass, field
     from datetime import datetime, timedelta
 
     from ._errors import PosemeshError
+else:
+    from ._dataclass import dataclass, field
 
 __all__ = ["Role", "State", "Status"]
 
@@ -44,7 +48,7 @@ class Role(str, Enum):
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(Value):
     """A picture of a node at one moment."""
 
     state: State

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from ._dataclass import Value
 
+TYPE_CHECKING = False  # without importing `typing`
 if TYPE_CHECKING:
+    from dataclasses import dataclass, field
     from datetime import datetime
+else:
+    from ._dataclass import dataclass, field
 
 __all__ = ["AccessToken"]
 
 
 @dataclass(frozen=True)
-class AccessToken:
+class AccessToken(Value):
     """An access token, for an ``Authorization: Bearer`` header.
 
     It shows in no ``repr`` and no ``str``: only ``value`` gives it out. Two are equal when token and expiry are.
