@@ -2,18 +2,16 @@
 
 use std::time::UNIX_EPOCH;
 
-use posemesh_node_registration::log::{Level, Record, set_callback};
+use posemesh_node_registration::log::{Level, Record, clear_callback, set_callback};
 use pyo3::prelude::*;
 
 use crate::callback;
 use crate::error::run_detached;
 
-/// Sends records to `callback(level, logger, created, dropped, message)`, with `logging`'s numbers as levels.
-///
-/// Debug records cross only when `debug` is true; the others are too few to matter.
+/// Sends records of `level` or above to `callback(level, logger, created, dropped, message)`, in place of what was
+/// asked for before. Levels are `logging`'s numbers.
 #[pyfunction]
-pub(crate) fn set_log_callback(py: Python<'_>, debug: bool, callback: Py<PyAny>) -> PyResult<()> {
-    let max_level = if debug { Level::Debug } else { Level::Info };
+pub(crate) fn set_log_callback(py: Python<'_>, level: i64, callback: Py<PyAny>) -> PyResult<()> {
     let forward = move |record: &Record| {
         callback::call(&callback, |_| {
             let created = record.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -21,13 +19,17 @@ pub(crate) fn set_log_callback(py: Python<'_>, debug: bool, callback: Py<PyAny>)
             Ok((python_level(record.level), logger, created, record.dropped, record.message.clone()))
         });
     };
+    let least = Level::ALL.into_iter().rev().find(|each| python_level(*each) >= level);
     run_detached(py, || {
-        set_callback(max_level, forward);
+        match least {
+            Some(least) => set_callback(least, forward),
+            None => clear_callback(),
+        }
         Ok(())
     })
 }
 
-const fn python_level(level: Level) -> u8 {
+const fn python_level(level: Level) -> i64 {
     match level {
         Level::Error => 40,
         Level::Warn => 30,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from conftest import GUARD
+from conftest import GUARD, Program, environment
 from posemesh_node import Node, NodeTimeoutError, _logging
-from posemesh_node.testing import LocalDds
+from posemesh_node.testing import Fault, LocalDds
 
 LOGGER = logging.getLogger("posemesh_node")
 
@@ -68,33 +69,204 @@ def test_no_record_has_a_secret(dds: LocalDds, handler: Handler) -> None:
     assert not any(text in shown for text in (secret, options["reg_secret"], options["secp256k1_privhex"]))
 
 
-def test_levels_are_followed(dds: LocalDds, handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
-    crossed: SimpleQueue[tuple[int, str]] = SimpleQueue()
-    handle = _logging._handle
+class Crossings:
+    """The records that cross from the native half into Python."""
 
-    def spy(level: int, name: str, created: float, dropped: int, message: str) -> None:
-        handle(level, name, created, dropped, message)
-        crossed.put((level, message))
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.records: SimpleQueue[tuple[int, str]] = SimpleQueue()
+        handle = _logging._handle
 
-    def levels_of_a_registration() -> set[int]:
+        def spy(level: int, name: str, created: float, dropped: int, message: str) -> None:
+            handle(level, name, created, dropped, message)
+            self.records.put((level, message))
+
+        monkeypatch.setattr(_logging, "_handle", spy)
+
+    def of_a_node(self, dds: LocalDds) -> set[int]:
+        """The levels of what crosses while a node registers and stops."""
+        with Node.start(**dds.options()) as node:
+            node.wait_registered(timeout=GUARD)
         levels: set[int] = set()
-        message = ""
-        while "registered with DDS" not in message:
-            level, message = crossed.get(timeout=GUARD)
-            levels.add(level)
+        while not self.records.empty():
+            levels.add(self.records.get()[0])
         return levels
 
-    monkeypatch.setattr(_logging, "_handle", spy)
-    LOGGER.setLevel(logging.WARNING)
+
+@pytest.fixture
+def crossings(monkeypatch: pytest.MonkeyPatch) -> Crossings:
+    return Crossings(monkeypatch)
+
+
+def test_only_what_is_wanted_crosses(dds: LocalDds, crossings: Crossings) -> None:
+    child = logging.getLogger("posemesh_node.register")
+    levels = {logging.DEBUG, logging.INFO}
+    try:
+        LOGGER.setLevel(logging.WARNING)
+        assert crossings.of_a_node(dds) == set()
+        child.setLevel(logging.DEBUG)
+        assert crossings.of_a_node(dds) == levels
+        logging.disable(logging.DEBUG)
+        assert crossings.of_a_node(dds) == {logging.INFO}
+        logging.disable(logging.CRITICAL)
+        assert crossings.of_a_node(dds) == set()
+        logging.disable(logging.NOTSET)
+        child.setLevel(logging.NOTSET)
+        LOGGER.setLevel(logging.CRITICAL)
+        assert crossings.of_a_node(dds) == set()
+        LOGGER.setLevel(5)
+        assert crossings.of_a_node(dds) == levels
+    finally:
+        logging.disable(logging.NOTSET)
+        child.setLevel(logging.NOTSET)
+        LOGGER.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("logger", [LOGGER, LOGGER.getChild("sign_in")], ids=["parent", "child"])
+def test_levels_are_followed_while_a_node_runs(dds: LocalDds, handler: Handler, logger: logging.Logger) -> None:
+    LOGGER.setLevel(logging.ERROR)
     with Node.start(**dds.options()) as node:
-        assert levels_of_a_registration() == {logging.INFO}
-        assert handler.records.empty()
-        # Lowered while the node runs: the next record that crosses brings it along.
-        LOGGER.setLevel(logging.DEBUG)
-        node.rearm()
-        levels_of_a_registration()
-        node.rearm()
-        assert logging.DEBUG in levels_of_a_registration()
+        for _ in range(3):
+            node.wait_registered(timeout=GUARD)
+            assert handler.records.empty()
+            logger.setLevel(logging.DEBUG)
+            node.rearm()
+            handler.until("challenge checked and signed")
+            logger.setLevel(logging.ERROR)
+            node.rearm()
+            node.wait_registered(timeout=GUARD)
+            # One that was on its way still comes.
+            LOGGER.handle(logging.makeLogRecord({"msg": "the last one", "levelno": logging.ERROR}))
+            handler.until("the last one")
+
+
+def test_the_level_of_the_root_logger_is_followed(dds: LocalDds, crossings: Crossings) -> None:
+    root = logging.getLogger()
+    level = root.level
+    try:
+        with Node.start(**dds.options()) as node:
+            node.wait_registered(timeout=GUARD)
+            root.setLevel(logging.DEBUG)
+            node.rearm()
+            while crossings.records.get(timeout=GUARD) != (logging.DEBUG, "challenge checked and signed"):
+                pass
+            node.wait_registered(timeout=GUARD)
+            root.setLevel(logging.ERROR)
+        while not crossings.records.empty():
+            crossings.records.get()
+        assert crossings.of_a_node(dds) == set()
+    finally:
+        root.setLevel(level)
+
+
+def test_a_logger_that_decides_in_its_own_way_is_asked_each_time(
+    dds: LocalDds, handler: Handler, crossings: Crossings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Moody(logging.Logger):
+        mood = False
+
+        def isEnabledFor(self, level: int) -> bool:
+            return self.mood
+
+    monkeypatch.setattr(LOGGER, "__class__", Moody)
+    LOGGER.setLevel(logging.CRITICAL)
+    assert crossings.of_a_node(dds) == {logging.DEBUG, logging.INFO}
+    child = LOGGER.getChild("node")
+    monkeypatch.setattr(child, "__class__", Moody)
+    assert handler.records.empty()
+    monkeypatch.setattr(Moody, "mood", True)
+    crossings.of_a_node(dds)
+    assert [record.getMessage() for record in handler.until("stopped")] == ["stopped"]
+
+
+UNTIL_REGISTERED_AGAIN = """
+import sys
+from posemesh_node import Node
+
+def register_again():
+    node.rearm()
+    node.wait_registered()
+"""
+
+
+def test_logging_is_not_imported_for_nobody(dds: LocalDds, run: Callable[..., Program]) -> None:
+    code = f"""
+{UNTIL_REGISTERED_AGAIN}
+with Node.from_env() as node:
+    node.wait_registered()
+assert "logging" not in sys.modules
+"""
+    run("-c", code, env=environment(dds)).succeed()
+
+
+def test_warnings_show_without_logging(dds: LocalDds, run: Callable[..., Program]) -> None:
+    dds.inject("register", Fault.status(403, body="not you"), times=None)
+    code = f"""
+{UNTIL_REGISTERED_AGAIN}
+node = Node.from_env()
+while node.status().last_error is None:
+    pass
+node.stop()
+"""
+    _, _, err = run("-c", code, env=environment(dds)).end()
+    assert "not you" in err and len(err.splitlines()) == 1
+
+
+def test_logging_that_is_imported_later(dds: LocalDds, run: Callable[..., Program]) -> None:
+    code = f"""
+{UNTIL_REGISTERED_AGAIN}
+node = Node.from_env()
+node.wait_registered()
+import logging
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+register_again()
+node.stop()
+"""
+    lines = run("-c", code, env=environment(dds)).succeed().splitlines()
+    assert "posemesh_node.node INFO re-armed: registering again" in lines
+    assert lines[-1] == "posemesh_node.node INFO stopped"
+    assert not any("DEBUG" in line for line in lines)
+
+
+@pytest.mark.parametrize("more", ["", "register_again()"], ids=["unnoticed", "noticed"])
+def test_the_last_record_finds_a_file_that_was_opened_later(
+    dds: LocalDds, run: Callable[..., Program], tmp_path: Path, more: str
+) -> None:
+    log = tmp_path / "log"
+    code = f"""
+{UNTIL_REGISTERED_AGAIN}
+node = Node.from_env()
+node.wait_registered()
+import logging
+logging.basicConfig(level=logging.INFO, filename=sys.argv[1])
+{more}
+"""
+    run("-W", "error", "-c", code, str(log), env=environment(dds)).succeed()
+    assert log.read_text().splitlines()[-1] == "INFO:posemesh_node.node:stopped"
+
+
+def test_a_program_that_lives_on_is_not_asked_for_ever(dds: LocalDds, run: Callable[..., Program]) -> None:
+    code = f"""
+{UNTIL_REGISTERED_AGAIN}
+from posemesh_node import _logging
+asked = []
+handle = _logging._handle
+_logging._handle = lambda *record: (handle(*record), asked.append(record[-1]))
+with Node.from_env() as node:
+    while "logging" not in sys.modules:
+        register_again()
+with Node.from_env() as node:
+    before = len(asked)
+    for _ in range(3):
+        register_again()
+    assert len(asked) == before, asked
+
+    # From here on as ever.
+    import logging
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    register_again()
+"""
+    lines = run("-c", code, env=environment(dds)).succeed().splitlines()
+    assert lines[0] == "re-armed: registering again" and lines[-1] == "stopped"
 
 
 def test_a_handler_that_raises_harms_nobody(
@@ -148,5 +320,5 @@ def test_a_handler_that_calls_back_into_the_node(dds: LocalDds, handler: Handler
             return True
 
         handler.addFilter(use)
-        node.wait_registered(timeout=GUARD)
+        node.rearm()
         seen.get(timeout=GUARD)
