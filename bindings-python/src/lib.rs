@@ -1,7 +1,8 @@
 //! The native half of the Python package `posemesh_node`.
 //!
 //! It only converts: every decision is the core crate's, and what a Python author sees (classes, docstrings,
-//! types) is the hand-written package in `python/posemesh_node`. The two agree on `_native.pyi`.
+//! types) is the hand-written package in `python/posemesh_node`, but for what only reads a node. The two agree on
+//! `_native.pyi`.
 
 mod bell;
 mod callback;
@@ -33,7 +34,7 @@ mod _native {
     #[pymodule_export]
     use super::log::set_log_callback;
     #[pymodule_export]
-    use super::node::{Node, start};
+    use super::node::Node;
     #[pymodule_export]
     use super::wait::PendingWait;
 

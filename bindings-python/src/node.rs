@@ -1,10 +1,10 @@
 //! A running node.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use posemesh_node_registration::node::Node as CoreNode;
-use posemesh_node_registration::status::Status;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -15,22 +15,15 @@ use crate::status;
 use crate::token;
 use crate::wait::{self, PendingWait};
 
-/// What `posemesh_node.Node` and `posemesh_node.AsyncNode` stand on.
-#[pyclass(frozen, module = "posemesh_node._native")]
+/// The base of `posemesh_node.Node` and `posemesh_node.AsyncNode`: what only reads is theirs as it is, so that no
+/// Python code stands between a program and its status.
+#[pyclass(frozen, subclass, module = "posemesh_node._native")]
 pub(crate) struct Node {
     /// Given away only by `drop`.
     node: Option<CoreNode>,
     listeners: Listeners,
-    /// The last status that was shown, and how it was shown.
-    shown: Mutex<Option<(Status, Py<PyAny>)>>,
-}
-
-/// Starts a node.
-#[pyfunction]
-pub(crate) fn start(py: Python<'_>, config: &Bound<'_, Config>) -> PyResult<Node> {
-    let config = &config.get().0;
-    let node = run_detached(py, || CoreNode::start(config))?;
-    Ok(Node { node: Some(node), listeners: Listeners::default(), shown: Mutex::default() })
+    /// The last status that was shown, if it lasts: the count of changes before it, and how it was shown.
+    shown: Mutex<Option<(u32, Py<PyAny>)>>,
 }
 
 impl Node {
@@ -38,70 +31,97 @@ impl Node {
         self.node.as_ref().expect("only drop takes it")
     }
 
-    fn lock_shown(&self) -> MutexGuard<'_, Option<(Status, Py<PyAny>)>> {
+    fn lock_shown(&self) -> MutexGuard<'_, Option<(u32, Py<PyAny>)>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was shown last, as long as it is still so: a program that looks a million times a second gets one
-    /// immutable object. Not where it is not immutable: exceptions collect tracebacks, and a time left runs.
-    fn shown_as<'py>(&self, py: Python<'py>, now: &Status) -> Option<Bound<'py, PyAny>> {
-        let lasting =
+    /// Shows the status as it is after so many changes, or more.
+    fn show<'py>(&self, py: Python<'py>, changes: u32) -> PyResult<Bound<'py, PyAny>> {
+        let node = self.core();
+        let (now, last_error, persistence_error) =
+            run(py, || Ok((node.status()?, node.last_error()?, node.persistence_error()?)))?;
+        // They are not read at once; the status decides whether there is an error.
+        let last_error = now.last_error.and(last_error);
+        let persistence_error = now.persistence_error.and(persistence_error);
+        let status = status::to_python(py, &now, last_error.as_ref(), persistence_error.as_ref())?;
+        // Exceptions collect tracebacks, and a time left runs.
+        let lasts =
             now.last_error.is_none() && now.persistence_error.is_none() && now.next_attempt_in().is_none();
-        let shown = self.lock_shown();
-        let (_, object) = shown.as_ref().filter(|(status, _)| lasting && status == now)?;
-        Some(object.bind(py).clone())
+        let shown = lasts.then(|| (changes, status.clone().unbind()));
+        // Its drop may run code of the host's: not under the lock.
+        let former = std::mem::replace(&mut *self.lock_shown(), shown);
+        drop(former);
+        Ok(status)
     }
 }
 
 #[pymethods]
 impl Node {
+    /// Starts a node.
+    #[new]
+    fn new(py: Python<'_>, config: &Bound<'_, Config>) -> PyResult<Self> {
+        let config = &config.get().0;
+        let node = run_detached(py, || CoreNode::start(config))?;
+        Ok(Self { node: Some(node), listeners: Listeners::default(), shown: Mutex::default() })
+    }
+
+    /// What the node is doing. Reads memory and never blocks; also after a stop.
+    ///
+    /// As long as nothing changes, each call returns the same object; but not while there is an error in it, or a time
+    /// that runs.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let node = self.core();
-        let now = run(py, || node.status())?;
-        if let Some(shown) = self.shown_as(py, &now) {
-            return Ok(shown);
+        let changes = run(py, || Ok(self.core().status_changes()?.load(Ordering::Acquire)))?;
+        let shown = self.lock_shown();
+        if let Some((_, status)) = shown.as_ref().filter(|(before, _)| *before == changes) {
+            return Ok(status.bind(py).clone());
         }
-        let (last_error, persistence_error) =
-            run(py, || Ok((node.last_error()?, node.persistence_error()?)))?;
-        // They are not read at once; the status decides whether there is an error.
-        let last_error = now.last_error.and(last_error);
-        let persistence_error = now.persistence_error.and(persistence_error);
-        let status = status::to_python(py, &now, last_error.as_ref(), persistence_error.as_ref())?;
-        // Its drop may run code of the host's: not under the lock.
-        let former = self.lock_shown().replace((now, status.clone().unbind()));
-        drop(former);
-        Ok(status)
+        drop(shown);
+        self.show(py, changes)
     }
 
     /// False after a stop, and in a forked child.
+    #[pyo3(name = "_is_running")]
     fn is_running(&self) -> bool {
         self.core().status().is_ok_and(|status| status.running)
     }
 
+    /// The secret that DDS has sent, or None so far. Also after a stop.
     fn read_secret(&self, py: Python<'_>) -> PyResult<Option<String>> {
         let node = self.core();
         run(py, || node.with_secret(|secret| secret.map(|secret| secret.expose().to_owned())))
     }
 
+    /// Where the callback server listens, as `host:port`; None without one.
+    #[getter]
     fn callback_address(&self, py: Python<'_>) -> PyResult<Option<String>> {
         let address = run(py, || self.core().callback_address())?;
         Ok(address.map(|address| address.to_string()))
     }
 
+    /// The node's Ethereum address, `0x` and 40 lowercase hex digits.
+    #[getter]
     fn wallet_address(&self, py: Python<'_>) -> PyResult<&str> {
         run(py, || self.core().wallet_address())
     }
 
+    /// Sign bytes with the node's key as a wallet does (EIP-191 `personal_sign`).
+    ///
+    /// Returns `0x` and 130 hex digits.
     fn sign(&self, py: Python<'_>, message: PyBackedBytes) -> PyResult<String> {
         run(py, || self.core().sign(&message))
     }
 
+    /// Register again.
+    ///
+    /// When this returns, the state is `disconnected` and the node is on its way: `wait_registered` then
+    /// waits for the new registration.
     fn rearm(&self, py: Python<'_>) -> PyResult<()> {
         let node = self.core();
         run_detached(py, || node.rearm())
     }
 
     /// Waits for a registration, or for a secret.
+    #[pyo3(name = "_wait")]
     fn wait(&self, py: Python<'_>, secret: bool, timeout: Option<f64>) -> PyResult<()> {
         let (node, what, timeout) = (self.core(), wait::what(secret), wait::timeout(timeout)?);
         let wait = run_detached(py, || node.wait_async(what))?;
@@ -110,6 +130,7 @@ impl Node {
     }
 
     /// As `wait`, but calls `done` on the dispatcher thread, with `None` or the exception to raise.
+    #[pyo3(name = "_wait_then")]
     fn wait_then(&self, py: Python<'_>, secret: bool, done: Py<PyAny>) -> PyResult<PendingWait> {
         let (node, what) = (self.core(), wait::what(secret));
         let done = wait::tell(done, |py, ()| Ok(py.None().into_bound(py)));
@@ -117,6 +138,7 @@ impl Node {
     }
 
     /// Waits for an access token.
+    #[pyo3(name = "_access_token")]
     fn access_token<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let (node, timeout) = (self.core(), wait::timeout(timeout)?);
         let wait = run_detached(py, || node.access_token_async())?;
@@ -125,6 +147,7 @@ impl Node {
     }
 
     /// The access token that is at hand; `None` when there is something to wait for.
+    #[pyo3(name = "_access_token_at_hand")]
     fn access_token_at_hand<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let node = self.core();
         let wait = run_detached(py, || node.access_token_async())?;
@@ -132,6 +155,7 @@ impl Node {
     }
 
     /// As `access_token`, but calls `done` on the dispatcher thread, with the token or the exception to raise.
+    #[pyo3(name = "_access_token_then")]
     fn access_token_then(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<PendingWait> {
         let node = self.core();
         let done = wait::tell(done, token::to_python);
@@ -139,6 +163,7 @@ impl Node {
     }
 
     /// Drops the access token; with a `value` only if it is this one.
+    #[pyo3(name = "_invalidate_token")]
     fn invalidate_token(&self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
         let node = self.core();
         run_detached(py, || match value {
@@ -148,6 +173,7 @@ impl Node {
     }
 
     /// Tells `listener` every event, on the dispatcher thread, until it is removed or the node stops.
+    #[pyo3(name = "_add_listener")]
     fn add_listener(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<u64> {
         let (node, listeners) = (self.core(), self.listeners.clone());
         let number = listeners.add(listener);
@@ -160,10 +186,12 @@ impl Node {
         Ok(number)
     }
 
+    #[pyo3(name = "_remove_listener")]
     fn remove_listener(&self, number: u64) {
         self.listeners.remove(number);
     }
 
+    #[pyo3(name = "_stop")]
     fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let node = self.core();
         let timeout = wait::timeout(Some(timeout))?.unwrap_or(Duration::MAX);

@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 import posemesh_node
-from conftest import GUARD, eventually
+from conftest import GUARD, Program, environment, eventually
 from posemesh_node import (
     AlreadyRunningError,
     BindError,
@@ -283,3 +284,17 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "1"]
+
+
+def test_a_life_is_light(dds: LocalDds, run: Callable[..., Program]) -> None:
+    """From the start to the end nothing is imported that takes long."""
+    code = (
+        "import sys; before = set(sys.modules); from posemesh_node import Node\n"
+        "with Node.from_env() as node:\n"
+        "    node.wait_registered()\n"
+        "    token = node.access_token()\n"
+        "    assert node.status().state == 'registered' and node.status().token_expires_at < token.expires_at\n"
+        "heavy = {'asyncio', 'dataclasses', 'inspect', 'logging', 're', 'threading', 'typing'}\n"
+        "print(sorted(heavy & (set(sys.modules) - before)))"
+    )
+    assert run("-I", "-c", code, env=environment(dds)).succeed() == "[]\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from . import _native
 from ._errors import PosemeshError
 from ._events import Event, Stream
-from ._node import NodeBase, held_secret, start_native
+from ._node import NodeBase, held_secret
 
 if TYPE_CHECKING:
     import sys
@@ -48,34 +48,34 @@ class AsyncNode(NodeBase):
 
         The options and errors are those of ``Node.start``.
         """
-        return await cls._start(_native.Config(options))
+        return await cls._start_aside(_native.Config(options))
 
     @classmethod
     async def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
         """Start a node with the options that the environment holds, as ``Node.from_env`` does."""
-        return await cls._start(_native.Config(overrides, from_env=True))
+        return await cls._start_aside(_native.Config(overrides, from_env=True))
 
     @classmethod
-    async def _start(cls, config: _native.Config) -> Self:
+    async def _start_aside(cls, config: _native.Config) -> Self:
         # In a thread: it reads certificates and may look up a host name. If this is cancelled, the node is
         # dropped there, which stops it.
         loop = asyncio.get_running_loop()
-        return cls(await loop.run_in_executor(None, start_native, config))
+        return (await loop.run_in_executor(None, cls._start, config))._adopt()
 
     async def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered; without a timeout for as long as it takes.
 
         Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
         """
-        await wait(self._native, False, timeout)
+        await wait(self, False, timeout)
 
     async def wait_secret(self, timeout: float | None = None) -> str:
         """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
 
         Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
         """
-        await wait(self._native, True, timeout)
-        return held_secret(self._native)
+        await wait(self, True, timeout)
+        return held_secret(self)
 
     async def access_token(self, timeout: float | None = None) -> AccessToken:
         """An access token, for the services behind DDS; without a timeout waits for as long as it takes.
@@ -86,7 +86,7 @@ class AsyncNode(NodeBase):
         Raises NodeTimeoutError, RejectedError when DDS refuses to sign the node in, or StoppedError when the node
         stops meanwhile.
         """
-        return await access_token(self._native, timeout)
+        return await access_token(self, timeout)
 
     def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
@@ -95,7 +95,7 @@ class AsyncNode(NodeBase):
         ``events``.
         """
         loop = asyncio.get_running_loop()
-        self._native.add_listener(lambda event: _call_soon(loop, listener, event))
+        self._add_listener(lambda event: _call_soon(loop, listener, event))
         return listener
 
     def events(self) -> AsyncEventStream:
@@ -114,7 +114,7 @@ class AsyncNode(NodeBase):
         May be called twice. Raises NodeTimeoutError when a logging handler does not return in time.
         """
         # In a thread: it waits for the library's threads.
-        await asyncio.get_running_loop().run_in_executor(None, self._native.stop, timeout)
+        await asyncio.get_running_loop().run_in_executor(None, self._stop, timeout)
         self._end_streams()
 
     async def __aenter__(self) -> Self:
@@ -158,22 +158,22 @@ class AsyncEventStream(Stream, AsyncIterator[Event]):
         _call_soon(self._loop, self._ready.set)
 
 
-async def wait(native: _native.Node, secret: bool, timeout: float | None) -> None:
+async def wait(node: NodeBase, secret: bool, timeout: float | None) -> None:
     """Wait as ``Node`` does, but leave the event loop free."""
     await _called_back(
-        lambda done: native.wait_then(secret, done),
+        lambda done: node._wait_then(secret, done),
         # It came true in this instant, or the native half words the error.
-        lambda: native.wait(secret, 0),
+        lambda: node._wait(secret, 0),
         timeout,
     )
 
 
-async def access_token(native: _native.Node, timeout: float | None) -> AccessToken:
+async def access_token(node: NodeBase, timeout: float | None) -> AccessToken:
     """Wait for an access token as ``Node`` does, but leave the event loop free."""
-    token = native.access_token_at_hand()
+    token = node._access_token_at_hand()
     if token is not None:
         return token
-    return await _called_back(native.access_token_then, lambda: native.access_token(0), timeout)
+    return await _called_back(node._access_token_then, lambda: node._access_token(0), timeout)
 
 
 async def _called_back(

@@ -20,39 +20,35 @@ if TYPE_CHECKING:
 
     from ._events import EventStream, Listener, Stream
     from ._options import Options, Overrides
-    from ._status import Status
     from ._token import AccessToken
 
 __all__ = ["Node"]
 
 
-class NodeBase:
+class NodeBase(_native.Node):
     """What ``Node`` and ``AsyncNode`` have in common: everything that does not wait."""
 
-    def __init__(self, native: _native.Node) -> None:
-        # The native half makes objects of these two, and must not be the one who imports them.
+    _streams: weakref.WeakSet[Stream]
+
+    @classmethod
+    def _start(cls, config: _native.Config) -> Self:
+        """Start a node whose log records arrive. In any thread; ``_adopt`` follows, if anybody still wants it."""
+        from . import _logging
+
+        _logging.install()
+        return cls(config)
+
+    def _adopt(self) -> Self:
+        """Make the node the program's own: it has to be stopped, and is at the latest when the program ends."""
+        # The native half makes objects of these, and must not be the one who imports them.
+        import datetime  # pyright: ignore[reportUnusedImport]
+
         from . import _status, _token  # pyright: ignore[reportUnusedImport]
         from ._exit import stop_at_exit
 
-        self._native = native
-        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._streams = weakref.WeakSet()
         stop_at_exit(self)
-
-    def status(self) -> Status:
-        """What the node is doing. Takes no lock and never blocks; also after a stop."""
-        return self._native.status()
-
-    def read_secret(self) -> str | None:
-        """The secret that DDS has sent, or None so far. Also after a stop."""
-        return self._native.read_secret()
-
-    def rearm(self) -> None:
-        """Register again.
-
-        When this returns, the state is ``disconnected`` and the node is on its way: ``wait_registered`` then
-        waits for the new registration.
-        """
-        self._native.rearm()
+        return self
 
     def invalidate_token(self, token: AccessToken | str | None = None) -> None:
         """Drop the access token that is held; the next one is on its way.
@@ -63,24 +59,7 @@ class NodeBase:
         """
         from ._token import AccessToken
 
-        self._native.invalidate_token(token.value if isinstance(token, AccessToken) else token)
-
-    def sign(self, message: bytes) -> str:
-        """Sign bytes with the node's key as a wallet does (EIP-191 ``personal_sign``).
-
-        Returns ``0x`` and 130 hex digits.
-        """
-        return self._native.sign(message)
-
-    @property
-    def callback_address(self) -> str | None:
-        """Where the callback server listens, as ``host:port``; None without one."""
-        return self._native.callback_address()
-
-    @property
-    def wallet_address(self) -> str:
-        """The node's Ethereum address, ``0x`` and 40 lowercase hex digits."""
-        return self._native.wallet_address()
+        self._invalidate_token(token.value if isinstance(token, AccessToken) else token)
 
     def _end_streams(self) -> None:
         for stream in list(self._streams):
@@ -95,9 +74,8 @@ class NodeBase:
         return f"<{name} {self.wallet_address} {status.state if status.running else 'stopped'}>"
 
     def __del__(self) -> None:
-        # Not there if `__init__` raised. What follows this method stops the node.
-        native = getattr(self, "_native", None)
-        if native is not None and native.is_running():
+        # What follows this method stops the node.
+        if hasattr(self, "_streams") and self._is_running():
             warnings.warn(f"unclosed {self!r}: call stop(), or use it in a with statement", ResourceWarning, 2, self)
 
 
@@ -162,7 +140,7 @@ class Node(NodeBase):
         Raises ConfigError, AlreadyRunningError, BindError, NodeIOError, and TypeError for a value of the
         wrong type or an unknown option.
         """
-        return cls(start_native(_native.Config(options)))
+        return cls._start(_native.Config(options))._adopt()
 
     @classmethod
     def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
@@ -172,22 +150,22 @@ class Node(NodeBase):
         REGISTER_MAX_RETRY. A secret may stand in a file instead, which REG_SECRET_FILE or
         SECP256K1_PRIVHEX_FILE names. Keywords go before the environment; they are those of ``start``.
         """
-        return cls(start_native(_native.Config(overrides, from_env=True)))
+        return cls._start(_native.Config(overrides, from_env=True))._adopt()
 
     def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered; without a timeout for as long as it takes.
 
         Raises NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends it.
         """
-        self._native.wait(False, timeout)
+        self._wait(False, timeout)
 
     def wait_secret(self, timeout: float | None = None) -> str:
         """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
 
         Raises NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends it.
         """
-        self._native.wait(True, timeout)
-        return held_secret(self._native)
+        self._wait(True, timeout)
+        return held_secret(self)
 
     def access_token(self, timeout: float | None = None) -> AccessToken:
         """An access token, for the services behind DDS; without a timeout waits for as long as it takes.
@@ -198,7 +176,7 @@ class Node(NodeBase):
         Raises NodeTimeoutError, RejectedError when DDS refuses to sign the node in, or StoppedError when the node
         stops meanwhile. Ctrl-C ends it.
         """
-        return self._native.access_token(timeout)
+        return self._access_token(timeout)
 
     def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
@@ -206,7 +184,7 @@ class Node(NodeBase):
         It runs on a thread of the library, one event at a time, and may call anything but ``stop``. What it
         raises goes to ``sys.unraisablehook``.
         """
-        self._native.add_listener(listener)
+        self._add_listener(listener)
         return listener
 
     def events(self, timeout: float | None = None) -> EventStream:
@@ -227,7 +205,7 @@ class Node(NodeBase):
         May be called twice. Raises NodeTimeoutError when an event listener or a logging handler does not
         return in time, and WouldDeadlockError inside one.
         """
-        self._native.stop(timeout)
+        self._stop(timeout)
         self._end_streams()
 
     def __enter__(self) -> Self:
@@ -242,16 +220,8 @@ class Node(NodeBase):
         self.stop()
 
 
-def start_native(config: _native.Config) -> _native.Node:
-    """Start a node whose log records arrive."""
-    from . import _logging
-
-    _logging.install()
-    return _native.start(config)
-
-
-def held_secret(native: _native.Node) -> str:
+def held_secret(node: NodeBase) -> str:
     """The secret that a wait has just seen: it may be replaced, but never goes away."""
-    secret = native.read_secret()
+    secret = node.read_secret()
     assert secret is not None
     return secret

@@ -45,17 +45,17 @@ class NodeAuth(httpx.Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """For ``httpx.Client``, which calls this."""
-        token = self._node._native.access_token(self._timeout)
+        token = self._node._access_token(self._timeout)
         response = yield _with_token(request, token)
         if self._refused(token, response) and _can_be_sent_again(request):
-            yield _with_token(request, self._node._native.access_token(self._timeout))
+            yield _with_token(request, self._node._access_token(self._timeout))
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """For ``httpx.AsyncClient``, which calls this."""
-        token = await access_token(self._node._native, self._timeout)
+        token = await access_token(self._node, self._timeout)
         response = yield _with_token(request, token)
         if self._refused(token, response) and _can_be_sent_again(request):
-            yield _with_token(request, await access_token(self._node._native, self._timeout))
+            yield _with_token(request, await access_token(self._node, self._timeout))
 
     def _refused(self, token: AccessToken, response: httpx.Response) -> bool:
         """Whether a service refuses the token, which then is invalidated."""

@@ -50,7 +50,7 @@ class NodeAuth(AuthBase):
         return r
 
     def _put_token(self, request: requests.PreparedRequest) -> None:
-        token = self._node._native.access_token(self._timeout)
+        token = self._node._access_token(self._timeout)
         request.headers["Authorization"] = f"Bearer {token.value}"
 
     def _answered(self, response: requests.Response, **options: Any) -> requests.Response:
