@@ -120,7 +120,9 @@ pub(crate) struct Store {
     pub(crate) token: ArcSwapOption<Held>,
     clock: DdsClock,
     inner: Mutex<Inner>,
+    /// Something may have ended a wait: for threads, and for tasks.
     changed: Condvar,
+    changed_for_tasks: watch::Sender<()>,
     signal: watch::Sender<Signal>,
     events: EventChannel,
     /// Counts changes of what outlives the process.
@@ -173,6 +175,7 @@ impl Store {
             clock: DdsClock::default(),
             inner: Mutex::default(),
             changed: Condvar::new(),
+            changed_for_tasks: watch::Sender::default(),
             signal: watch::Sender::default(),
             events,
             revision: watch::Sender::default(),
@@ -194,9 +197,14 @@ impl Store {
         let (result, wakes) = self.change(&mut inner, change);
         drop(inner);
         if wakes {
-            self.changed.notify_all();
+            self.wake_waits();
         }
         result
+    }
+
+    fn wake_waits(&self) {
+        self.changed.notify_all();
+        self.changed_for_tasks.send_replace(());
     }
 
     /// The one way to change anything: publishes what the change did to readers, events and waiters, in this
@@ -500,7 +508,7 @@ impl Store {
         loop {
             let (found, wakes) = self.change(&mut inner, |inner| (outcome(inner), None));
             if wakes {
-                self.changed.notify_all();
+                self.wake_waits();
             }
             if let Some(result) = found {
                 return result;
@@ -548,12 +556,12 @@ impl Store {
         &self,
         mut outcome: impl FnMut(&mut Inner) -> Option<Result<T>>,
     ) -> Result<T> {
-        let mut signal = self.signal();
+        let mut changed = self.changed_for_tasks.subscribe();
         loop {
             if let Some(result) = self.update(&mut outcome) {
                 return result;
             }
-            if signal.changed().await.is_err() {
+            if changed.changed().await.is_err() {
                 return Err(Error::stopped());
             }
         }
@@ -798,5 +806,32 @@ mod tests {
         assert_eq!((store.status().state, store.status().attempts), (State::Registered, 1));
         store.rearm().expect("not stopped");
         assert_eq!(store.begin_attempt(), Some(registration + 1));
+    }
+
+    #[test]
+    fn a_task_is_woken_only_for_what_may_end_its_wait() {
+        use std::pin::pin;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        use std::task::{Context, Poll, Wake, Waker};
+
+        #[derive(Default)]
+        struct Count(AtomicUsize);
+
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let (store, wakes) = (Store::default(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut wait = pin!(store.wait_async(Wait::Registered));
+        let mut poll = || wait.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        let registration = store.begin_attempt().expect("not registered");
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        assert!(store.finish_attempt(registration));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(matches!(poll(), Poll::Ready(Ok(()))));
     }
 }
