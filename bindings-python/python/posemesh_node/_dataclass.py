@@ -67,11 +67,13 @@ class _Later:
         self._name = name
 
     def __get__(self, instance: object, owner: type) -> Any:
-        _make(owner)
-        given = next(cls for cls in owner.__mro__ if self._name in vars(cls))
-        if vars(given)[self._name] is self:
-            raise AttributeError(f"{owner.__name__!r} has no attribute {self._name!r}")
-        return getattr(owner if instance is None else instance, self._name)
+        # `inspect` binds a method to the class itself.
+        cls = instance if isinstance(instance, type) else owner
+        _make(cls)
+        given = next(vars(base)[self._name] for base in cls.__mro__ if self._name in vars(base))
+        if given is self:
+            raise AttributeError(f"{cls.__name__!r} has no attribute {self._name!r}")
+        return given.__get__(instance, owner) if hasattr(given, "__get__") else given
 
 
 def _make(owner: type) -> None:
