@@ -227,9 +227,31 @@ node.stop()
     assert not any("DEBUG" in line for line in lines)
 
 
-@pytest.mark.parametrize("more", ["", "register_again()"], ids=["unnoticed", "noticed"])
-def test_the_last_record_finds_a_file_that_was_opened_later(
-    dds: LocalDds, run: Callable[..., Program], tmp_path: Path, more: str
+def test_the_last_record_comes_before_logging_shuts_down(dds: LocalDds, run: Callable[..., Program]) -> None:
+    code = f"""
+{UNTIL_REGISTERED_AGAIN}
+node = Node.from_env()
+node.wait_registered()
+import logging
+
+class Handler(logging.Handler):
+    is_open = True
+
+    def emit(self, record):
+        print(self.is_open, record.getMessage(), flush=True)
+
+    def close(self):
+        super().close()
+        self.is_open = False
+
+logging.basicConfig(level=logging.INFO, handlers=[Handler()])
+register_again()
+"""
+    assert run("-c", code, env=environment(dds)).succeed().splitlines()[-1] == "True stopped"
+
+
+def test_the_last_record_finds_a_file_that_no_other_record_came_for(
+    dds: LocalDds, run: Callable[..., Program], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     code = f"""
@@ -238,7 +260,6 @@ node = Node.from_env()
 node.wait_registered()
 import logging
 logging.basicConfig(level=logging.INFO, filename=sys.argv[1])
-{more}
 """
     run("-W", "error", "-c", code, str(log), env=environment(dds)).succeed()
     assert log.read_text().splitlines()[-1] == "INFO:posemesh_node.node:stopped"
