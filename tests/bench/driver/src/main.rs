@@ -65,6 +65,7 @@ fn main() -> io::Result<()> {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in a folder");
     let target = bench.join("target");
     let programs = Programs {
+        ours: target.join(if arguments.smoke { "debug" } else { "shipped/release" }),
         built: target.join(if arguments.smoke { "debug" } else { "release" }),
         installed: target.join("installed"),
         peers: bench.join("peers"),

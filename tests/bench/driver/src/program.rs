@@ -35,7 +35,9 @@ impl Program {
 
 /// Where everything was built and installed to; see `run`.
 pub struct Programs {
-    /// Cargo's folder of this profile.
+    /// Cargo's folder for our own peer, which is built as the library ships.
+    pub ours: PathBuf,
+    /// Cargo's folder for the others in Rust.
     pub built: PathBuf,
     /// Everything that is not Rust.
     pub installed: PathBuf,
@@ -50,7 +52,7 @@ impl Programs {
     /// The command that runs a program against this DDS. Of the environment it gets nothing else.
     pub fn command(&self, program: Program, dds: &Dds) -> Command {
         let mut command = match program {
-            Program::OursRust => Command::new(self.built.join("peer-ours")),
+            Program::OursRust => Command::new(self.ours.join("peer-ours")),
             Program::OursC => Command::new(self.installed.join("peer-c")),
             Program::Reference => Command::new(self.built.join("peer-predecessor")),
             Program::ReferenceCurrentThread => {

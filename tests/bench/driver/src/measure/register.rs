@@ -19,6 +19,8 @@ pub static REGISTER: Thing = Thing {
 pub const OURS_ONCE: &str = "**ours**, `register_once` alone";
 pub const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
 pub const FLOOR_SIGNATURE: &str = "floor: one k256 signature";
+/// What a whole node cannot undercut: it does its work on a thread of its own.
+pub const FLOOR_THREAD: &str = "floor: reqwest and one k256 signature, on a thread that is woken for it";
 
 const CONTENDERS: &[Contender] = &[
     (OURS, OursRust, "register"),
@@ -31,6 +33,7 @@ const CONTENDERS: &[Contender] = &[
     (FLOOR_HYPER, Floors, "hyper"),
     (FLOOR_REQWEST, Floors, "reqwest"),
     (FLOOR_SIGNATURE, Floors, "sign"),
+    (FLOOR_THREAD, Floors, "thread"),
     ("httpx + eth-account (coincurve)", Httpx, "register"),
     ("fetch + viem", Viem, "register"),
 ];
