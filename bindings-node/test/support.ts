@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { type SpawnOptions, spawn } from 'node:child_process'
+import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 
@@ -63,16 +64,30 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program to its end. One that hangs is killed, and fails the test that asserts on its exit. */
+/** Runs a program to its end. One that hangs is killed, and fails the test that asserts on its exit with its stacks. */
 export function run(command: string, args: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
-  const child = spawn(command, args, { timeout: HANG_MS * 3, ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = { stdout: '', stderr: '' }
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (output.stderr += text))
-  return new Promise((resolve, reject) => {
+  const hangs = setTimeout(() => {
+    output.stderr += `\nit hangs:\n${child.pid === undefined ? '' : stacks(child.pid)}`
+    child.kill('SIGKILL')
+  }, HANG_MS * 3)
+  return new Promise<Ended>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code, signal, ...output }))
-  })
+  }).finally(() => clearTimeout(hangs))
+}
+
+/** Where the threads of a process are: from gdb, where there is one, else the system calls that they are in. */
+function stacks(pid: number): string {
+  const gdb = spawnSync('gdb', ['-p', `${pid}`, '-batch', '-ex', 'thread apply all backtrace'], { encoding: 'utf8' })
+  if (gdb.status === 0) return gdb.stdout
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks)
+    .map((task) => ['comm', 'syscall'].map((file) => readFileSync(join(tasks, task, file), 'utf8').trim()).join(': '))
+    .join('\n')
 }
 
 export const runNode = (args: readonly string[], options?: SpawnOptions) => run(process.execPath, args, options)
