@@ -130,5 +130,5 @@ fn a_data_race_is_noticed() {
     let told = stderr(&found);
     assert!(!found.status.success() && told.contains("ThreadSanitizer: data race"), "{told}");
     // It sees the host's side of the callback, and ours.
-    assert!(told.contains("in on_event") && told.contains("posemesh_node::event::pmn_event"), "{told}");
+    assert!(told.contains("#0 on_event") && told.contains("posemesh_node::event::pmn_event"), "{told}");
 }

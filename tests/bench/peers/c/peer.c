@@ -19,7 +19,8 @@ static void must(pmn_result result) {
 }
 
 static void read_status(void) {
-    pmn_status status = {.size = sizeof status};
+    pmn_status status;
+    status.size = sizeof status;
     must(pmn_node_status(node, &status));
 }
 
