@@ -247,7 +247,7 @@ impl Store {
             signal != former
         });
         if signalled || now.kept() != before.kept() {
-            self.revision.send_modify(|revision| *revision += 1);
+            self.count_revision();
         }
         if wakes {
             for done in inner.take_finished_waiters() {
@@ -284,7 +284,15 @@ impl Store {
     pub(crate) fn set_callback_address(&self, address: SocketAddr) {
         self.update(|inner| inner.callback_address = Some(address));
         // No status shows it, but followers do.
-        self.revision.send_modify(|revision| *revision += 1);
+        self.count_revision();
+    }
+
+    fn count_revision(&self) {
+        self.revision.send_if_modified(|revision| {
+            *revision += 1;
+            // To wake nobody costs as much as to store a secret.
+            self.revision.receiver_count() > 0
+        });
     }
 
     pub(crate) fn set_role(&self, role: Role) {
@@ -310,6 +318,9 @@ impl Store {
     /// Waits until all that has changed so far outlives the process, or could not be made to.
     pub(crate) async fn settled(&self) {
         let now = *self.revision.borrow();
+        if *self.settled.borrow() >= now {
+            return;
+        }
         let mut settled = self.settled.subscribe();
         // The sender is this store's.
         let _ = settled.wait_for(|settled| *settled >= now).await;

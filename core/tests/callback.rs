@@ -471,6 +471,35 @@ fn slow_senders_are_cut_off() {
 }
 
 #[test]
+fn a_connection_in_use_is_kept_and_a_silent_one_closed() {
+    let setup = Setup::new(&[]);
+    let probe = |stream: &mut TcpStream| {
+        stream.write_all(&request("GET", "/health", "", b"")).expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+        assert_eq!(parse(&answer).status, 200);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut silent = connect(setup.address);
+            probe(&mut silent);
+            assert_eq!(read_to_end(&mut silent), b"");
+        });
+        // For longer than it would last without requests.
+        let mut in_use = connect(setup.address);
+        for _ in 0..6 {
+            probe(&mut in_use);
+            thread::sleep(Duration::from_secs(4));
+        }
+        assert!(is_open(&in_use));
+    });
+}
+
+#[test]
 fn a_thousand_idle_connections_keep_nobody_out() {
     let setup = Setup::new(&[]);
     let idle: Vec<TcpStream> = (0..1000).map(|_| connect(setup.address)).collect();
