@@ -146,11 +146,12 @@ impl Dds<'_> {
         const WHAT: &str = "the challenge request";
         let response = self.post(WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
         let body = read_success(WHAT, response).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            // The parser repeats what it found.
-            let why = self.presentable(&error.to_string());
+        let unlike = |why: &str| {
             Failure::retryable(format!("DDS answered {WHAT} with something else than a challenge: {why}"))
-        })
+        };
+        let body = str::from_utf8(&body).map_err(|error| unlike(&error.to_string()))?;
+        // The parser repeats what it found.
+        serde_json::from_str(body).map_err(|error| unlike(&self.presentable(&error.to_string())))
     }
 
     /// Hands in the signed challenge. Any 2xx is a success, whatever its body.
@@ -170,14 +171,15 @@ impl Dds<'_> {
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
         let response = self.post(WHAT, VERIFY_PATH, &body).await?;
         let body = Zeroizing::new(read_success(WHAT, response).await?);
-        serde_json::from_slice(&body).map_err(|error| {
-            // The parser's words would repeat what it found: the token, perhaps.
+        let unlike = |why: String| {
             Failure::retryable(format!(
-                "DDS answered {WHAT} with something else than an access token (JSON, line {} column {})",
-                error.line(),
-                error.column()
+                "DDS answered {WHAT} with something else than an access token ({why})"
             ))
-        })
+        };
+        let body = str::from_utf8(&body).map_err(|error| unlike(error.to_string()))?;
+        // The parser's words would repeat what it found: the token, perhaps.
+        serde_json::from_str(body)
+            .map_err(|error| unlike(format!("JSON, line {} column {}", error.line(), error.column())))
     }
 
     /// Posts JSON and returns the answer if it is a success.

@@ -259,7 +259,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 fn parse(body: &[u8]) -> Result<Call<'_>, Refusal> {
     const NO_JSON: Refusal = (StatusCode::BAD_REQUEST, "the body is not JSON");
     // JSON is UTF-8 (RFC 8259, 8.1); to check the whole costs less than to check each text.
-    let body = std::str::from_utf8(body).map_err(|_| NO_JSON)?;
+    let body = str::from_utf8(body).map_err(|_| NO_JSON)?;
     serde_json::from_str(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             (StatusCode::UNPROCESSABLE_ENTITY, "id or secret is missing, or a field has another type")

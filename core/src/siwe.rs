@@ -136,6 +136,10 @@ fn check_domain(domain: &str, expected: &Expectation) -> Result<(), String> {
 }
 
 fn check_uri(uri: &str, expected: &Expectation) -> Result<(), String> {
+    // As DDS names itself mostly; to parse that costs more than all other checks.
+    if uri == expected.dds.as_str().trim_end_matches('/') {
+        return Ok(());
+    }
     let parsed = Url::parse(uri).map_err(|_| format!("uri {} does not parse", quoted(uri)))?;
     let host = parsed.host_str().ok_or_else(|| format!("uri {} has no host", quoted(uri)))?;
     let of_dds = expected.dds.host_str().unwrap_or_default();

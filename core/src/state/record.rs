@@ -155,7 +155,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Owner, Record), Unusable> {
     let end_of_head =
         bytes.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Damaged("it is cut off"))?;
     let (head, body) = (&bytes[..end_of_head], &bytes[end_of_head + 1..]);
-    let head = std::str::from_utf8(head).map_err(|_| Unusable::Damaged("it is no state file"))?;
+    let head = str::from_utf8(head).map_err(|_| Unusable::Damaged("it is no state file"))?;
     let mut words = head.split(' ');
     if words.next() != Some(MAGIC) {
         return Err(Unusable::Damaged("it is no state file"));
@@ -172,7 +172,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Owner, Record), Unusable> {
 }
 
 fn parse(body: &[u8]) -> Option<(Owner, Record)> {
-    let fields: Fields<'_> = serde_json::from_slice(body).ok()?;
+    let fields: Fields<'_> = serde_json::from_str(str::from_utf8(body).ok()?).ok()?;
     let secret = fields.secret_hex.map(parse_secret);
     let owner = Owner {
         wallet: fields.wallet.into_owned(),
@@ -202,7 +202,7 @@ fn parse(body: &[u8]) -> Option<(Owner, Record)> {
 
 fn parse_secret(text: &str) -> Option<Secret> {
     let bytes = Zeroizing::new(hex::decode(text).ok()?);
-    Some(Secret::new(std::str::from_utf8(&bytes).ok()?))
+    Some(Secret::new(str::from_utf8(&bytes).ok()?))
 }
 
 fn checksum(body: &[u8]) -> String {
