@@ -1,6 +1,8 @@
 //! What this library wants to reach, each as a ratio to something else that was measured in the same run.
 
-use crate::measure::register::{FLOOR_REQWEST, FLOOR_SIGNATURE, FLOOR_THREAD, OURS_ONCE, REGISTER};
+use crate::measure::register::{
+    FLOOR_BOTH, FLOOR_NODE, FLOOR_REQWEST, FLOOR_SIGNATURE, FLOOR_THREAD, OURS_ONCE, REGISTER, REGISTER_AWAKE,
+};
 use crate::measure::serve::{CALLBACKS, HEALTH};
 use crate::measure::start::{HANDSHAKE, REARM, START};
 use crate::measure::{
@@ -57,14 +59,38 @@ pub static GOALS: &[Goal] = &[
         "1.15 × (reqwest floor + one signature)",
         &[(1.15, (&REGISTER, FLOOR_REQWEST)), (1.15, (&REGISTER, FLOOR_SIGNATURE))],
     ),
-    ratio(
-        (&REGISTER, OURS),
-        "1.15 × (reqwest floor + one signature), on a thread of its own",
-        &[(1.15, (&REGISTER, FLOOR_THREAD))],
-    ),
     ratio((&REGISTER, OURS_C), "1.1 × ours in Rust", &[(1.1, (&REGISTER, OURS))]),
     ratio((&REGISTER, OURS_PYTHON), "1.1 × ours in Rust", &[(1.1, (&REGISTER, OURS))]),
     ratio((&REGISTER, OURS_NODE), "1.1 × ours in Rust", &[(1.1, (&REGISTER, OURS))]),
+    ratio((&REGISTER_AWAKE, OURS), "0.50 × 0.2.1", &[(0.5, (&REGISTER_AWAKE, REFERENCE))]),
+    ratio(
+        (&REGISTER_AWAKE, OURS_ONCE),
+        "1.15 × (reqwest floor + one signature)",
+        &[(1.15, (&REGISTER_AWAKE, FLOOR_REQWEST)), (1.15, (&REGISTER_AWAKE, FLOOR_SIGNATURE))],
+    ),
+    ratio(
+        (&REGISTER_AWAKE, OURS),
+        "1.15 × (reqwest floor + one signature)",
+        &[(1.15, (&REGISTER_AWAKE, FLOOR_REQWEST)), (1.15, (&REGISTER_AWAKE, FLOOR_SIGNATURE))],
+    ),
+    ratio((&REGISTER_AWAKE, OURS_C), "1.1 × ours in Rust", &[(1.1, (&REGISTER_AWAKE, OURS))]),
+    ratio((&REGISTER_AWAKE, OURS_PYTHON), "1.1 × ours in Rust", &[(1.1, (&REGISTER_AWAKE, OURS))]),
+    ratio((&REGISTER_AWAKE, OURS_NODE), "1.1 × ours in Rust", &[(1.1, (&REGISTER_AWAKE, OURS))]),
+    ratio(
+        (&REGISTER_AWAKE, OURS_ONCE),
+        "1.15 × (reqwest, and one signature in its place)",
+        &[(1.15, (&REGISTER_AWAKE, FLOOR_BOTH))],
+    ),
+    ratio(
+        (&REGISTER_AWAKE, OURS),
+        "1.15 × (reqwest and one signature, on a thread that is woken)",
+        &[(1.15, (&REGISTER_AWAKE, FLOOR_THREAD))],
+    ),
+    ratio(
+        (&REGISTER_AWAKE, OURS_NODE),
+        "1.15 × (reqwest and one signature, on a thread that Node.js wakes)",
+        &[(1.15, (&REGISTER_AWAKE, FLOOR_NODE))],
+    ),
     ratio((&START, OURS), "0.6 × 0.2.1", &[(0.6, (&START, REFERENCE))]),
     Goal {
         ours: (&REARM, OURS),
@@ -115,6 +141,7 @@ pub static GOALS: &[Goal] = &[
 /// Everything that a full run measures, in the order of the report; and against which peer it is compared.
 pub static THINGS: &[(&Thing, Option<&str>)] = &[
     (&REGISTER, Some(REFERENCE)),
+    (&REGISTER_AWAKE, Some(REFERENCE)),
     (&START, Some(REFERENCE)),
     (&REARM, Some(REFERENCE)),
     (&CALLBACKS, Some(REFERENCE)),

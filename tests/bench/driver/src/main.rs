@@ -2,6 +2,7 @@
 //!
 //! `tests/bench/run` builds and installs everything and then runs this.
 
+mod awake;
 mod cpu;
 mod dds;
 mod goals;
@@ -93,7 +94,8 @@ fn main() -> io::Result<()> {
     if arguments.smoke {
         check(&results, &drawing)?;
     }
-    let out = arguments.out.or_else(|| arguments.only.is_empty().then(|| bench.to_owned()));
+    let out =
+        arguments.out.or_else(|| (!arguments.smoke && arguments.only.is_empty()).then(|| bench.to_owned()));
     if let Some(out) = out {
         std::fs::create_dir_all(&out)?;
         std::fs::write(out.join("results.md"), markdown)?;

@@ -15,6 +15,7 @@ pub enum Program {
     Reference,
     ReferenceCurrentThread,
     Floors,
+    FloorNode,
     Httpx,
     FastApi,
     PythonAlone,
@@ -61,6 +62,7 @@ impl Programs {
                 command
             }
             Program::Floors => Command::new(self.built.join("peer-floors")),
+            Program::FloorNode => self.node("floor.mjs"),
             Program::OursPython => self.python("ours.py"),
             Program::Httpx => self.python("httpx_client.py"),
             Program::FastApi => self.python("fastapi_server.py"),

@@ -5,6 +5,7 @@ use std::io;
 use super::{
     Contender, FLOOR_HYPER, OURS, OURS_C, OURS_NODE, OURS_PYTHON, REFERENCE, REFERENCE_CURRENT_THREAD, Round,
 };
+use crate::awake::Awake;
 use crate::program::Program::*;
 use crate::results::Thing;
 
@@ -15,12 +16,19 @@ pub static REGISTER: Thing = Thing {
     more_is_better: false,
 };
 
+pub static REGISTER_AWAKE: Thing =
+    Thing { title: "The same while no core may sleep", unit: "µs", digits: 0, more_is_better: false };
+
 /// `register_once`, without the rest of a node: what the predecessor's row does.
 pub const OURS_ONCE: &str = "**ours**, `register_once` alone";
 pub const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
 pub const FLOOR_SIGNATURE: &str = "floor: one k256 signature";
+/// The same two together.
+pub const FLOOR_BOTH: &str = "floor: reqwest, and one k256 signature in its place";
 /// What a whole node cannot undercut: it does its work on a thread of its own.
 pub const FLOOR_THREAD: &str = "floor: reqwest and one k256 signature, on a thread that is woken for it";
+/// The same with Node.js to wake it, and to be woken.
+pub const FLOOR_NODE: &str = "floor: the same, woken from Node.js";
 
 const CONTENDERS: &[Contender] = &[
     (OURS, OursRust, "register"),
@@ -33,12 +41,22 @@ const CONTENDERS: &[Contender] = &[
     (FLOOR_HYPER, Floors, "hyper"),
     (FLOOR_REQWEST, Floors, "reqwest"),
     (FLOOR_SIGNATURE, Floors, "sign"),
+    (FLOOR_BOTH, Floors, "both"),
     (FLOOR_THREAD, Floors, "thread"),
+    (FLOOR_NODE, FloorNode, "register"),
     ("httpx + eth-account (coincurve)", Httpx, "register"),
     ("fetch + viem", Viem, "register"),
 ];
 
 pub fn measure(round: &mut Round) -> io::Result<()> {
+    measure_all(round, &REGISTER)?;
+    let awake = Awake::begin()?;
+    measure_all(round, &REGISTER_AWAKE)?;
+    drop(awake);
+    Ok(())
+}
+
+fn measure_all(round: &mut Round, thing: &'static Thing) -> io::Result<()> {
     for (name, program, command) in round.order(CONTENDERS) {
         let mut peer = round.start(program)?;
         let before = round.dds.registrations();
@@ -51,10 +69,10 @@ pub fn measure(round: &mut Round) -> io::Result<()> {
                 "{name}: asked for {times} registrations, DDS saw {registered}"
             )));
         }
-        if program != Floors {
+        if !matches!(program, Floors | FloorNode) {
             round.dds.check_last()?;
         }
-        round.results.add(&REGISTER, name, [seconds * 1e6]);
+        round.results.add(thing, name, [seconds * 1e6]);
     }
     Ok(())
 }
