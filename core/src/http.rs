@@ -381,3 +381,31 @@ fn is_peer_gone(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{Instant, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_handled_is_no_silence() {
+        let progress = Progress::default();
+        progress.step();
+        assert!(timeout(READ_TIMEOUT * 10, progress.stalled()).await.is_err());
+        progress.step();
+        let answered = Instant::now();
+        progress.stalled().await;
+        assert!(answered.elapsed() >= READ_TIMEOUT && answered.elapsed() < READ_TIMEOUT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_between_is_no_silence() {
+        let progress = Progress::default();
+        let mut stalled = pin!(progress.stalled());
+        assert!(timeout(READ_TIMEOUT / 2, stalled.as_mut()).await.is_err());
+        progress.step();
+        progress.step();
+        assert!(timeout(READ_TIMEOUT, stalled.as_mut()).await.is_err());
+        assert!(timeout(READ_TIMEOUT, stalled).await.is_ok());
+    }
+}
