@@ -1,4 +1,4 @@
-//! The way from core's dispatcher thread to one JavaScript thread.
+//! The way from core's threads to one JavaScript thread.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -217,8 +217,8 @@ impl NativeNode {
                 "token" => {
                     node.access_token_then(move |result| tell(result.map(|token| brought.set(token)).err()))
                 }
-                "secret" => node.wait_then(Wait::Secret, move |result| tell(result.err())),
-                _ => node.wait_then(Wait::Registered, move |result| tell(result.err())),
+                "secret" => node.wait_then_notify(Wait::Secret, move |result| tell(result.err())),
+                _ => node.wait_then_notify(Wait::Registered, move |result| tell(result.err())),
             }?;
             waits.last = wait;
             waits.begun.insert(wait, Begun { _pending: pending, token });

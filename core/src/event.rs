@@ -77,6 +77,11 @@ impl EventChannel {
         }
     }
 
+    /// Whether somebody has subscribed.
+    pub(crate) fn are_heard(&self) -> bool {
+        self.subscription.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Calls back once, in order with the events.
     pub(crate) fn call(&self, job: impl FnOnce() + Send + 'static) {
         if let Some(dispatcher) = &self.dispatcher {

@@ -22,7 +22,7 @@ use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
 use crate::runtime::{OwnThread, Runtime};
 use crate::secret::Secret;
-use crate::state::{Shared, Store};
+use crate::state::{Shared, Store, Tell};
 use crate::status::{Role, Status};
 use crate::token::{AccessToken, run_token_keeper};
 
@@ -238,8 +238,31 @@ impl Node {
         what: Wait,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<PendingWait> {
+        self.wait_then_tell(what, Tell::Dispatched, done)
+    }
+
+    /// As [`wait_then`](Node::wait_then), for a `done` that only passes the news on to a thread of the host's: it
+    /// must not block, nor call this library. While nobody hears events it is called at once, by the thread
+    /// that ends the wait, which spares the dispatcher's wake-up; else after the events that came before.
+    ///
+    /// # Errors
+    /// As [`wait_then`](Node::wait_then).
+    pub fn wait_then_notify(
+        &self,
+        what: Wait,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<PendingWait> {
+        self.wait_then_tell(what, Tell::AtOnce, done)
+    }
+
+    fn wait_then_tell(
+        &self,
+        what: Wait,
+        tell: Tell,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<PendingWait> {
         let store = Arc::clone(&self.inner()?.store);
-        let waiter = store.wait_then(what, done)?;
+        let waiter = store.wait_then(what, tell, done)?;
         Ok(PendingWait { store, waiter, generation: self.generation })
     }
 

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -132,8 +133,33 @@ pub(crate) struct Store {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
-/// A pending [`Store::wait_then`]: asked after every change, it gives out what to call when it is over.
-type Waiter = Box<dyn FnMut(&mut Inner) -> Option<Job> + Send>;
+type Outcome = Box<dyn FnMut(&mut Inner) -> Option<Job> + Send>;
+
+/// A pending [`Store::wait_then`].
+struct Waiter {
+    number: u64,
+    /// Asked after every change, it gives out what to call when it is over.
+    done: Outcome,
+    tell: Tell,
+}
+
+/// How the end of a [`Store::wait_then`] is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// On the dispatcher's thread, after the events that came before.
+    Dispatched,
+    /// While nobody hears events, at once, by the thread whose change ends the wait: for what only passes the
+    /// news on. It spares the wake-up of a thread.
+    AtOnce,
+}
+
+/// Who is to be woken after a change.
+struct Wakes {
+    /// Waiting threads and tasks.
+    waits: bool,
+    /// [`Tell::AtOnce`].
+    jobs: Vec<Job>,
+}
 
 #[derive(Default)]
 pub(crate) struct Inner {
@@ -156,7 +182,7 @@ pub(crate) struct Inner {
     asked_after: Option<u64>,
     callback_address: Option<SocketAddr>,
     persistence_error: Option<Error>,
-    waiters: Vec<(u64, Waiter)>,
+    waiters: Vec<Waiter>,
     last_waiter: u64,
 }
 
@@ -196,8 +222,12 @@ impl Store {
         let mut inner = self.lock();
         let (result, wakes) = self.change(&mut inner, change);
         drop(inner);
-        if wakes {
+        if wakes.waits {
             self.wake_waits();
+        }
+        for job in wakes.jobs {
+            // The host's code: reported by its panic hook, and no reason to end the registrar.
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
         result
     }
@@ -208,13 +238,12 @@ impl Store {
     }
 
     /// The one way to change anything: publishes what the change did to readers, events and waiters, in this
-    /// order, so that whoever is told of something also sees it. True when waiters on other threads have to
-    /// be woken.
+    /// order, so that whoever is told of something also sees it. The caller wakes the others, without the lock.
     fn change<R>(
         &self,
         inner: &mut Inner,
         change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>),
-    ) -> (R, bool) {
+    ) -> (R, Wakes) {
         let before = inner.status;
         let (result, event) = change(inner);
         inner.status.clock_skew_ms = self.clock.skew_ms();
@@ -240,18 +269,22 @@ impl Store {
             token_outcomes: inner.token.outcomes,
             probed: inner.probed,
         };
-        let mut wakes = false;
+        let mut wakes = Wakes { waits: false, jobs: Vec::new() };
         let signalled = self.signal.send_if_modified(|shown| {
             let former = std::mem::replace(shown, signal);
-            wakes = signal.ends_waits(former);
+            wakes.waits = signal.ends_waits(former);
             signal != former
         });
         if signalled || now.kept() != before.kept() {
             self.count_revision();
         }
-        if wakes {
-            for done in inner.take_finished_waiters() {
-                self.events.call(done);
+        if wakes.waits {
+            for (tell, done) in inner.take_finished_waiters() {
+                if tell == Tell::AtOnce && !self.events.are_heard() {
+                    wakes.jobs.push(done);
+                } else {
+                    self.events.call(done);
+                }
             }
         }
         (result, wakes)
@@ -494,13 +527,14 @@ impl Store {
         self.wait_for(deadline, |inner| inner.reached(what), |inner| inner.wait_timed_out(what))
     }
 
-    /// As [`Store::wait`], but calls `done` on the dispatcher's thread. Returns a number to cancel it with.
+    /// As [`Store::wait`], but calls `done`. Returns a number to cancel it with.
     pub(crate) fn wait_then(
         &self,
         what: Wait,
+        tell: Tell,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<u64> {
-        self.wait_for_then(move |inner| inner.reached(what), done)
+        self.wait_for_then(tell, move |inner| inner.reached(what), done)
     }
 
     /// As [`Store::wait`], for any async runtime and without a timer of its own.
@@ -518,9 +552,11 @@ impl Store {
         let mut inner = self.lock();
         loop {
             let (found, wakes) = self.change(&mut inner, |inner| (outcome(inner), None));
-            if wakes {
+            if wakes.waits {
                 self.wake_waits();
             }
+            // Under the lock, nothing of the host's is called.
+            wakes.jobs.into_iter().for_each(|job| self.events.call(job));
             if let Some(result) = found {
                 return result;
             }
@@ -537,9 +573,10 @@ impl Store {
         }
     }
 
-    /// As [`Store::wait_for`], but calls `done` on the dispatcher's thread. Returns a number to cancel it with.
+    /// As [`Store::wait_for`], but calls `done`. Returns a number to cancel it with.
     pub(crate) fn wait_for_then<T: Send + 'static>(
         &self,
+        tell: Tell,
         mut outcome: impl FnMut(&mut Inner) -> Option<Result<T>> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<u64> {
@@ -556,7 +593,10 @@ impl Store {
             inner.last_waiter += 1;
             match waiter(inner) {
                 Some(done) => self.events.call(done),
-                None => inner.waiters.push((inner.last_waiter, Box::new(waiter))),
+                None => {
+                    let number = inner.last_waiter;
+                    inner.waiters.push(Waiter { number, done: Box::new(waiter), tell });
+                }
             }
             Ok(inner.last_waiter)
         })
@@ -581,7 +621,7 @@ impl Store {
     /// Forgets a wait that has not finished; its callback is dropped on the calling thread.
     pub(crate) fn cancel_wait(&self, waiter: u64) {
         let mut inner = self.lock();
-        let at = inner.waiters.iter().position(|(number, ..)| *number == waiter);
+        let at = inner.waiters.iter().position(|pending| pending.number == waiter);
         let cancelled = at.map(|at| inner.waiters.swap_remove(at));
         // The host's code runs in this drop: not under the lock.
         drop(inner);
@@ -628,12 +668,12 @@ impl Inner {
         reached.then_some(Ok(()))
     }
 
-    fn take_finished_waiters(&mut self) -> Vec<Job> {
+    fn take_finished_waiters(&mut self) -> Vec<(Tell, Job)> {
         let mut finished = Vec::new();
-        for (number, mut waiter) in std::mem::take(&mut self.waiters) {
-            match waiter(self) {
-                Some(done) => finished.push(done),
-                None => self.waiters.push((number, waiter)),
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            match (waiter.done)(self) {
+                Some(done) => finished.push((waiter.tell, done)),
+                None => self.waiters.push(waiter),
             }
         }
         finished

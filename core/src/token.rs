@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::EventKind;
 use crate::secret::Secret;
-use crate::state::{Inner, Store};
+use crate::state::{Inner, Store, Tell};
 use crate::status::State;
 
 pub(crate) use keeper::run_token_keeper;
@@ -204,7 +204,7 @@ impl Store {
         &self,
         done: impl FnOnce(Result<AccessToken>) + Send + 'static,
     ) -> Result<u64> {
-        self.wait_for_then(Inner::ask_for_token, done)
+        self.wait_for_then(Tell::Dispatched, Inner::ask_for_token, done)
     }
 
     fn good_token(&self) -> Option<AccessToken> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::{Error, ErrorCode};
-use posemesh_node_registration::event::EventKind;
+use posemesh_node_registration::event::{Event, EventKind};
 use posemesh_node_registration::node::{Node, Wait};
 use posemesh_node_registration::status::State;
 
@@ -444,6 +444,48 @@ fn a_wait_by_callback_is_called_once_or_cancelled() {
     assert_eq!(calls.try_recv().unwrap(), ("stopped", Err(ErrorCode::Stopped)));
     assert!(calls.try_recv().is_err(), "each is called once, and none after stop");
     assert_eq!(code(node.wait_then(Wait::Secret, |_| {}).map(|_| ())), ErrorCode::Stopped);
+}
+
+#[test]
+fn a_wait_that_only_notifies_comes_at_once_or_after_the_events() {
+    let dds = DevDds::start().unwrap();
+    let node = Node::start(&config(&dds)).unwrap();
+    let (called, calls) = mpsc::channel();
+    let registers_again = || {
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        let asked = dds.requests_to(Endpoint::Challenge).len();
+        dds.inject(Endpoint::Challenge, Fault::Hang, 1);
+        node.rearm().unwrap();
+        assert!(dds.wait_for_requests(Endpoint::Challenge, asked + 1, GUARD));
+        let called = called.clone();
+        let pending = node.wait_then_notify(Wait::Registered, move |result| {
+            called.send((result.is_ok(), thread::current().name().map(str::to_owned))).unwrap();
+        });
+        node.rearm().unwrap();
+        let call = calls.recv_timeout(GUARD).unwrap();
+        drop(pending.unwrap());
+        call
+    };
+    assert_eq!(registers_again(), (true, Some("posemesh-rt".into())));
+
+    let heard = called.clone();
+    node.set_event_callback(move |event: &Event| {
+        if matches!(event.kind, EventKind::StatusChanged { to: State::Registered, .. }) {
+            heard.send((true, Some("an event".into()))).unwrap();
+        }
+    })
+    .unwrap();
+    assert_eq!(registers_again(), (true, Some("an event".into())));
+    let after = calls.recv_timeout(GUARD).unwrap();
+    assert_eq!(after, (true, Some("posemesh-events".into())));
+
+    // A panic is the host's, and no reason to stop registering.
+    node.clear_event_callback().unwrap();
+    node.rearm().unwrap();
+    let pending = node.wait_then_notify(Wait::Registered, |_| panic!("a test panics on purpose"));
+    node.wait(Wait::Registered, Some(GUARD)).unwrap();
+    drop(pending.unwrap());
+    assert_eq!(registers_again(), (true, Some("posemesh-rt".into())));
 }
 
 #[test]
