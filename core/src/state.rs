@@ -153,14 +153,6 @@ pub(crate) enum Tell {
     AtOnce,
 }
 
-/// Who is to be woken after a change.
-struct Wakes {
-    /// Waiting threads and tasks.
-    waits: bool,
-    /// [`Tell::AtOnce`].
-    jobs: Vec<Job>,
-}
-
 #[derive(Default)]
 pub(crate) struct Inner {
     pub(crate) status: Status,
@@ -222,12 +214,9 @@ impl Store {
         let mut inner = self.lock();
         let (result, wakes) = self.change(&mut inner, change);
         drop(inner);
-        if wakes.waits {
+        if let Some(jobs) = wakes {
             self.wake_waits();
-        }
-        for job in wakes.jobs {
-            // The host's code: reported by its panic hook, and no reason to end the registrar.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            call_at_once(jobs);
         }
         result
     }
@@ -238,12 +227,13 @@ impl Store {
     }
 
     /// The one way to change anything: publishes what the change did to readers, events and waiters, in this
-    /// order, so that whoever is told of something also sees it. The caller wakes the others, without the lock.
+    /// order, so that whoever is told of something also sees it. The caller wakes the others and calls, without the lock,
+    /// what comes back; none when no wait can have ended.
     fn change<R>(
         &self,
         inner: &mut Inner,
         change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>),
-    ) -> (R, Wakes) {
+    ) -> (R, Option<Vec<Job>>) {
         let before = inner.status;
         let (result, event) = change(inner);
         inner.status.clock_skew_ms = self.clock.skew_ms();
@@ -269,25 +259,30 @@ impl Store {
             token_outcomes: inner.token.outcomes,
             probed: inner.probed,
         };
-        let mut wakes = Wakes { waits: false, jobs: Vec::new() };
+        let mut wakes = false;
         let signalled = self.signal.send_if_modified(|shown| {
             let former = std::mem::replace(shown, signal);
-            wakes.waits = signal.ends_waits(former);
+            wakes = signal.ends_waits(former);
             signal != former
         });
         if signalled || now.kept() != before.kept() {
             self.count_revision();
         }
-        if wakes.waits {
-            for (tell, done) in inner.take_finished_waiters() {
-                if tell == Tell::AtOnce && !self.events.are_heard() {
-                    wakes.jobs.push(done);
-                } else {
-                    self.events.call(done);
-                }
+        (result, wakes.then(|| self.finish_waits(inner)))
+    }
+
+    /// Ends the waits that are over. Returns what is to be called at once.
+    #[inline(never)]
+    fn finish_waits(&self, inner: &mut Inner) -> Vec<Job> {
+        let mut at_once = Vec::new();
+        for (tell, done) in inner.take_finished_waiters() {
+            if tell == Tell::AtOnce && !self.events.are_heard() {
+                at_once.push(done);
+            } else {
+                self.events.call(done);
             }
         }
-        (result, wakes)
+        at_once
     }
 
     pub(crate) fn events(&self) -> &EventChannel {
@@ -552,11 +547,11 @@ impl Store {
         let mut inner = self.lock();
         loop {
             let (found, wakes) = self.change(&mut inner, |inner| (outcome(inner), None));
-            if wakes.waits {
+            if let Some(jobs) = wakes {
                 self.wake_waits();
+                // Under the lock, nothing of the host's is called.
+                jobs.into_iter().for_each(|job| self.events.call(job));
             }
-            // Under the lock, nothing of the host's is called.
-            wakes.jobs.into_iter().for_each(|job| self.events.call(job));
             if let Some(result) = found {
                 return result;
             }
@@ -626,6 +621,14 @@ impl Store {
         // The host's code runs in this drop: not under the lock.
         drop(inner);
         drop(cancelled);
+    }
+}
+
+/// Calls what a host has asked for: a panic in it is reported by its panic hook, and no reason to end the registrar.
+#[inline(never)]
+fn call_at_once(jobs: Vec<Job>) {
+    for job in jobs {
+        let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }
 
