@@ -242,8 +242,8 @@ impl Node {
     }
 
     /// As [`wait_then`](Node::wait_then), for a `done` that only passes the news on to a thread of the host's: it
-    /// must not block, nor call this library. While nobody hears events it is called at once, by the thread
-    /// that ends the wait, which spares the dispatcher's wake-up; else after the events that came before.
+    /// must not block, nor call this library. While nobody hears events, the thread that ends the wait may call
+    /// it at once, which spares the dispatcher's wake-up; else it is called after the events that came before.
     ///
     /// # Errors
     /// As [`wait_then`](Node::wait_then).
@@ -449,7 +449,7 @@ impl Node {
     }
 }
 
-/// A wait that was begun by [`Node::wait_then`] or [`Node::access_token_then`]. Dropping it ends the wait, if it has not finished.
+/// A wait that was begun by [`Node::wait_then`], [`Node::wait_then_notify`] or [`Node::access_token_then`]. Dropping it ends the wait, if it has not finished.
 pub struct PendingWait {
     store: Arc<Store>,
     waiter: u64,
