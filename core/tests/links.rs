@@ -1,0 +1,57 @@
+//! Every relative link in the project's documents leads somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// The Markdown files below `directory`, without what builds and package managers put there.
+fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a readable directory") {
+        let entry = entry.expect("a readable entry");
+        let (path, name) = (entry.path(), entry.file_name());
+        let foreign = ["target", "node_modules", ".git", ".venv"].iter().any(|foreign| name == *foreign);
+        if foreign {
+            continue;
+        }
+        if entry.file_type().expect("a file type").is_dir() {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The targets of `[text](target)` that are paths.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| {
+        let target = rest.split([')', ' ', '\n']).next()?.split('#').next()?;
+        (!target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")).then_some(target)
+    })
+}
+
+#[test]
+fn relative_links_lead_somewhere() {
+    let mut files = Vec::new();
+    documents(&root(), &mut files);
+    let (mut checked, mut dead) = (0, Vec::new());
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a readable document");
+        for link in links(&text) {
+            checked += 1;
+            if !file.parent().expect("a directory").join(link).exists() {
+                dead.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} links were found");
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+#[test]
+fn links_are_found() {
+    let text = "[a](b.md#c) ![d](e.svg \"f\") [g](https://h.example) [i](#j)";
+    assert_eq!(links(text).collect::<Vec<_>>(), ["b.md", "e.svg"]);
+}
