@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
 use crate::config::{Settings, is_loopback};
+use crate::dns::SystemResolver;
 use crate::error::{Error, ErrorCode, Result};
 use crate::log::log;
 use crate::sign_in::Signed;
@@ -432,6 +433,7 @@ fn build_client(roots: RootCertStore, loopback: bool) -> Result<Client> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
+        .dns_resolver(SystemResolver)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .user_agent(concat!("posemesh-node/", env!("CARGO_PKG_VERSION")));

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::gate::gate;
-use crate::runtime::{OwnThread, spawn_thread};
+use crate::thread::{OwnThread, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
 

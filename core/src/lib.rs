@@ -20,11 +20,13 @@
 //! | [`error`] | the error codes |
 
 mod backoff;
+mod blocking;
 mod clock;
 pub mod config;
 pub mod crypto;
 mod dds;
 mod dispatcher;
+mod dns;
 pub mod error;
 pub mod event;
 mod gate;
@@ -43,6 +45,7 @@ mod siwe;
 mod snapshot;
 pub mod state;
 pub mod status;
+mod thread;
 pub mod token;
 
 /// The version of this library.

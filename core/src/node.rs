@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::blocking::blocking;
 use crate::config::{Config, Settings};
 use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
@@ -20,10 +21,11 @@ use crate::http::{Callback, Server};
 use crate::log::log;
 use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
-use crate::runtime::{OwnThread, Runtime};
+use crate::runtime::Runtime;
 use crate::secret::Secret;
 use crate::state::{Shared, Store, Tell};
 use crate::status::{Role, Status};
+use crate::thread::OwnThread;
 use crate::token::{AccessToken, run_token_keeper};
 
 pub use crate::state::Wait;
@@ -543,7 +545,7 @@ impl Drop for Node {
             }
             Some(OwnThread::Dispatcher) => after_callback(move || inner.stop_or_abandon()),
             // A `tracing` subscriber of a Rust host: nobody can wait here for the thread to end.
-            Some(OwnThread::Runtime) => inner.abandon(),
+            Some(OwnThread::Runtime | OwnThread::Io) => inner.abandon(),
         }
     }
 }
@@ -742,11 +744,9 @@ async fn bind_patiently(address: &str, store: &Store) -> TcpListener {
     let mut reported = false;
     loop {
         let owned = address.to_owned();
-        let bound = tokio::task::spawn_blocking(move || bind(&owned)).await;
-        let error = match bound {
-            Ok(Ok(listener)) => return listener,
-            Ok(Err(error)) => error,
-            Err(_) => Error::new(ErrorCode::Panic, "a bug ended a task; please report it"),
+        let error = match blocking(move || bind(&owned)).await {
+            Ok(listener) => return listener,
+            Err(error) => error,
         };
         if !reported && began.elapsed() >= BIND_PATIENCE {
             log!(Warn, "node", "{error}; the node tries again");

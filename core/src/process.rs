@@ -11,6 +11,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use crate::blocking::Threads;
+use crate::dns::Lookups;
 #[cfg(target_os = "linux")]
 use crate::inherited::NotInherited;
 use crate::log::LogSlot;
@@ -23,6 +25,9 @@ pub(crate) struct Process {
     generation: Generation,
     /// The runtime, while a node keeps it.
     pub(crate) runtime: Mutex<Weak<Runtime>>,
+    /// Where files are read and written and host names resolved.
+    pub(crate) threads_for_blocking: Threads,
+    pub(crate) lookups: Lookups,
     /// The wallet and DDS of each running node. A `BTreeSet`, because memory checkers of the host take the
     /// pointer that a `HashSet` keeps into its table for a leak.
     pub(crate) running: Mutex<BTreeSet<(String, String)>>,

@@ -4,11 +4,9 @@
 //! A current-thread scheduler, because a registrar and a rare callback use half the CPU there that they use
 //! on the multi-thread one. Others exist only while a host name is being resolved or a file written.
 
-use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -17,13 +15,8 @@ use crate::dds::HttpClients;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
 use crate::gate::gate;
-use crate::process::{self, Generation};
-
-/// How long the end of the runtime waits for a name look-up or a file that the system does not give back.
-const IO_GRACE: Duration = Duration::from_millis(100);
-
-/// More than one, so that a name server that does not answer holds up no file.
-const MAX_IO_THREADS: usize = 4;
+use crate::process;
+use crate::thread::{OwnThread, spawn_thread};
 
 pub(crate) struct Runtime {
     handle: Handle,
@@ -56,22 +49,17 @@ impl Runtime {
         let built = Arc::new(OnceLock::new());
         let (opener, ready) = gate();
         let to_caller = Arc::clone(&built);
+        let may_block = process::current().threads_for_blocking.use_by_runtime();
         let thread = spawn_thread(OwnThread::Runtime, move || {
             // Made here, for the same reason for which there is `gate`.
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_io()
-                .enable_time()
-                .max_blocking_threads(MAX_IO_THREADS)
-                .thread_name("posemesh-io")
-                .thread_keep_alive(Duration::from_secs(1))
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
             let _ = to_caller.set(handle.map_err(failed));
             drop(opener);
             if let Ok(runtime) = runtime {
                 let _ = runtime.block_on(asked_to_shut_down);
-                runtime.shutdown_timeout(IO_GRACE);
             }
+            drop(may_block);
         })
         .map_err(|error| failed(&error))?;
         ready.wait();
@@ -110,92 +98,5 @@ impl Drop for Runtime {
             let _ = thread.join();
         }
         self.dispatcher.close();
-    }
-}
-
-/// The threads that belong to the library. Each is named, so that a host sees whose they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OwnThread {
-    Runtime,
-    Dispatcher,
-}
-
-thread_local! {
-    static OWN_THREAD: Cell<Option<(OwnThread, Generation)>> = const { Cell::new(None) };
-}
-
-impl OwnThread {
-    /// Which of the library's threads the calling one is; none for a thread of the host's.
-    pub(crate) fn current() -> Option<Self> {
-        let (thread, generation) = OWN_THREAD.get()?;
-        // A callback that forks goes on in the child, where this thread is the host's only one.
-        (!generation.is_foreign()).then_some(thread)
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            OwnThread::Runtime => "posemesh-rt",
-            OwnThread::Dispatcher => "posemesh-events",
-        }
-    }
-}
-
-/// Starts a thread that no signal of the process is delivered to.
-///
-/// Signals are the host's: its handlers expect its own threads, a Ctrl-C must interrupt the thread that
-/// waits, and SIGPIPE from a connection that the peer has closed must not end the process.
-pub(crate) fn spawn_thread(
-    which: OwnThread,
-    body: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    let _blocked = BlockedSignals::new();
-    thread::Builder::new().name(which.name().into()).spawn(move || {
-        OWN_THREAD.set(Some((which, Generation::current())));
-        body();
-    })
-}
-
-/// Blocks the signals of the calling thread, and so of the threads it starts, until it is dropped.
-struct BlockedSignals {
-    #[cfg(unix)]
-    former: libc::sigset_t,
-}
-
-#[cfg(unix)]
-#[expect(unsafe_code, reason = "the signal mask of a thread is set through libc")]
-impl BlockedSignals {
-    fn new() -> Self {
-        // SAFETY: a sigset_t is plain data; sigfillset and pthread_sigmask fill both sets before use.
-        unsafe {
-            let mut all = std::mem::zeroed();
-            let mut former = std::mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            // Those that a fault of the thread itself raises are left alone: blocking them hides crashes.
-            for fault in
-                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT]
-            {
-                libc::sigdelset(&raw mut all, fault);
-            }
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut former);
-            Self { former }
-        }
-    }
-}
-
-#[cfg(unix)]
-#[expect(unsafe_code, reason = "the signal mask of a thread is set through libc")]
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        // SAFETY: `former` is the mask that `new` read from this same thread.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.former, std::ptr::null_mut());
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl BlockedSignals {
-    fn new() -> Self {
-        Self {}
     }
 }

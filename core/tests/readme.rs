@@ -98,6 +98,7 @@ fn free_address() -> SocketAddr {
 
 /// Both examples of the predecessor's README in one program: DDS registers the node, and calls it back.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test has threads to spare")]
 fn the_examples_run() {
     const KEY: &str = "SECP256K1_PRIVHEX";
     if std::env::var_os(KEY).is_none() {

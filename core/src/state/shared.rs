@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::Store;
 use super::directory::{Directory, Found, Holder, Lock, LockError};
 use super::news::{News, Watch, ended};
 use super::record::{self, Owner, Record};
+use crate::blocking::{Blocking, blocking};
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
 use crate::log::log;
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     /// The last revision that was to be kept.
     tried: Option<u64>,
     /// A write under way, and its revision.
-    writing: Option<(u64, JoinHandle<Result<()>>)>,
+    writing: Option<(u64, Blocking<()>)>,
     /// Failures in a row, and when to try again.
     failures: u32,
     retry_at: Option<Instant>,
@@ -323,7 +323,7 @@ impl Shared {
         }
         let (revision, record) = self.store.record();
         let write = move || directory.write(revision, &record::encode(&owner, &record));
-        self.writing = Some((revision, spawn_blocking(write)));
+        self.writing = Some((revision, blocking(write)));
         true
     }
 
@@ -444,18 +444,9 @@ fn load(directory: &Directory, owner: &Owner) -> Option<Record> {
     None
 }
 
-/// Runs what may wait for a disk off the runtime's thread.
-async fn blocking<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
-    join(spawn_blocking(job).await)
-}
-
-fn join<R>(joined: std::result::Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
-    joined.unwrap_or_else(|_| Err(Error::new(ErrorCode::Panic, "a bug ended a task; please report it")))
-}
-
-async fn finished(writing: &mut Option<(u64, JoinHandle<Result<()>>)>) -> (u64, Result<()>) {
+async fn finished(writing: &mut Option<(u64, Blocking<()>)>) -> (u64, Result<()>) {
     match writing {
-        Some((revision, writing)) => (*revision, join(writing.await)),
+        Some((revision, writing)) => (*revision, writing.await),
         None => std::future::pending().await,
     }
 }
