@@ -1,7 +1,7 @@
 /** Finds and loads the compiled addon. Nothing is ever compiled or downloaded on the user's machine. */
 
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 type Native = typeof import('./native.js')
 
@@ -37,40 +37,79 @@ function linuxLibc(): 'gnu' | 'musl' {
   }
 }
 
-/** Where the addon may be, best first. */
-function candidates(): string[] {
-  const override = process.env['POSEMESH_NODE_BINARY']
-  if (override) return [override]
-  // A local build lies beside `dist` and exists only where somebody develops this package.
-  const name = target()
-  return [join(__dirname, '..', `posemesh-node.${name}.node`), `posemesh-node-${name}`]
-}
-
+/** The addon, or what went wrong with each place that it can be in. */
 function load(): Native {
   const attempts: Attempt[] = []
-  for (const path of candidates()) {
-    try {
-      return require(path) as Native
-    } catch (cause) {
-      attempts.push({ path, cause })
+  const override = process.env['POSEMESH_NODE_BINARY']
+  const native = override ? fromFile(resolve(override), attempts) : (fromPackage(attempts) ?? fromBuild(attempts))
+  if (!native) throw loadError(attempts)
+  return native
+}
+
+/**
+ * Loads the package with the binary for this machine. Bundlers and file tracers only follow a `require` whose argument is
+ * a literal, and only ignore a package that is not installed if the `require` is directly inside a `try`.
+ */
+function fromPackage(attempts: Attempt[]): Native | undefined {
+  const name = target()
+  try {
+    switch (name) {
+      case 'linux-x64-gnu':
+        return require('posemesh-node-linux-x64-gnu')
+      case 'linux-arm64-gnu':
+        return require('posemesh-node-linux-arm64-gnu')
+      case 'linux-x64-musl':
+        return require('posemesh-node-linux-x64-musl')
+      case 'linux-arm64-musl':
+        return require('posemesh-node-linux-arm64-musl')
+      case 'darwin-x64':
+        return require('posemesh-node-darwin-x64')
+      case 'darwin-arm64':
+        return require('posemesh-node-darwin-arm64')
+      default:
+        throw new Error('no binary is published for this platform')
     }
+  } catch (cause) {
+    attempts.push({ path: `posemesh-node-${name}`, cause })
+    return undefined
   }
-  throw loadError(attempts)
+}
+
+/** Loads what `npm run build:addon` writes beside `dist`, in a checkout of this package. */
+function fromBuild(attempts: Attempt[]): Native | undefined {
+  // An ES module, which a bundler may have made of this file, has no __dirname.
+  if (typeof __dirname !== 'string') return undefined
+  return fromFile(join(__dirname, '..', `posemesh-node.${target()}.node`), attempts)
+}
+
+/** Loads a file by its path. Bundlers replace a `require` with a variable argument by one that always fails. */
+function fromFile(path: string, attempts: Attempt[]): Native | undefined {
+  const module = { exports: {} }
+  try {
+    process.dlopen(module, path)
+    return module.exports as Native
+  } catch (cause) {
+    attempts.push({ path, cause })
+    return undefined
+  }
 }
 
 function loadError(attempts: readonly Attempt[]): Error {
-  // Node.js puts the stack of requires below the first line.
-  const reason = (cause: unknown) => (cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause))
-  const tried = attempts.map(({ path, cause }) => `  ${path}: ${reason(cause)}`).join('\n')
+  // Node.js puts the stack of requires below the first line, and the dynamic loader the path before its message.
+  const reason = ({ path, cause }: Attempt) => {
+    const [line = ''] = (cause instanceof Error ? cause.message : String(cause)).split('\n', 1)
+    return line.startsWith(`${path}: `) ? line : `${path}: ${line}`
+  }
+  const tried = attempts.map((attempt) => `  ${reason(attempt)}`).join('\n')
   const advice = process.env['POSEMESH_NODE_BINARY']
-    ? 'POSEMESH_NODE_BINARY is set: make it the absolute path of a .node file for this machine, or unset it.'
+    ? 'POSEMESH_NODE_BINARY is set: set it to the path of a .node file for this machine, or unset it.'
     : `Install again with optional dependencies (npm install --include=optional) on the machine that runs the ` +
       `program: a lock file or node_modules of another platform lacks posemesh-node-${target()}. If there is no ` +
-      `such package, build the addon (npm run build:addon) and set POSEMESH_NODE_BINARY to its absolute path.`
+      `such package, build the addon (npm run build:addon) and set POSEMESH_NODE_BINARY to its path.`
   const error = new Error(
     `posemesh-node has no working binary for ${target()} (platform ${process.platform}, arch ${process.arch}` +
       `${process.platform === 'linux' ? `, libc ${linuxLibc()}` : ''}, Node.js ${process.version}). Tried:\n${tried}\n${advice}`,
-    { cause: attempts.at(-1)?.cause },
+    { cause: attempts[0]?.cause },
   )
   return Object.assign(error, { code: 'ERR_POSEMESH_BINARY' })
 }

@@ -56,11 +56,12 @@ describe('the packed package', () => {
 
     const main = await pack(PACKAGE)
     const paths = main.files.map((file) => file.path)
+    const examples = (await readdir(join(PACKAGE, 'examples'))).map((name) => `examples/${name}`)
+    const texts = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
     assert.deepEqual(
-      paths.filter((path) => !/^(dist\/[a-z]+\.(js|mjs|d\.ts|d\.mts)|README\.md|LICENSE|package\.json)$/.test(path)),
-      [],
+      paths.filter((path) => !/^dist\/[a-z-]+\.(js|mjs|d\.ts|d\.mts)$/.test(path)).sort(),
+      [...texts, ...examples].sort(),
     )
-    assert.ok(paths.includes('README.md') && paths.includes('LICENSE'))
     const platform = await pack(binary)
     binaries = join(project, 'node_modules', `posemesh-node-${target()}`)
     const install = ['install', '--no-save', '--omit=optional', `./${main.filename}`, `./${platform.filename}`]
@@ -94,6 +95,8 @@ describe('the packed package', () => {
   for (const [what, options, files] of [
     ['nodenext', { module: 'nodenext', moduleResolution: 'nodenext' }, { 'a.mts': program(ESM), 'b.cts': program(ESM) }],
     ['bundler', { module: 'esnext', moduleResolution: 'bundler' }, { 'c.ts': program(ESM) }],
+    // What TypeScript before version 5 has by default.
+    ['node', { module: 'commonjs', moduleResolution: 'node' }, { 'd.ts': program(ESM) }],
   ] as const) {
     it(`has types for ${what}, checked with its own types included`, async () => {
       for (const [file, text] of Object.entries(files)) await writeFile(join(project, file), text)
@@ -119,7 +122,7 @@ describe('the packed package', () => {
     for (const part of [
       `no working binary for ${target()}`,
       `platform ${process.platform}, arch ${process.arch}`,
-      `posemesh-node.${target()}.node: Cannot find module`,
+      `posemesh-node.${target()}.node: `,
       `posemesh-node-${target()}: Cannot find module`,
       'npm install --include=optional',
       'POSEMESH_NODE_BINARY',
@@ -140,7 +143,7 @@ describe('the packed package', () => {
     const ended = await load(path)
     assert.equal(ended.code, 1)
     // What the dynamic loader has to say about it.
-    assert.match(ended.stderr, /no\.node: .*(file too short|invalid ELF|not a mach-o)/)
+    assert.match(ended.stderr, /^ {2}\/.*no\.node: (file too short|invalid ELF|not a mach-o)/m)
     assert.match(ended.stderr, /unset it/)
     assertEnded(await load(join(PACKAGE, `posemesh-node.${target()}.node`)), 0, 'function')
   })
@@ -158,11 +161,22 @@ describe('the name of this machine', () => {
 })
 
 describe('package.json', () => {
+  const read = async (path: string) => JSON.parse(await readFile(join(PACKAGE, path), 'utf8'))
+
+  it('has types for every entry point where `exports` is not read', async () => {
+    const { exports, typesVersions } = await read('package.json')
+    const entries = Object.keys(exports).filter((name) => name !== '.' && name !== './package.json')
+    const expected = entries.map((name) => [name.slice('./'.length), [exports[name].require.types]])
+    assert.deepEqual(typesVersions, { '*': Object.fromEntries(expected) })
+  })
+
   it('names a binary package of its own version for every target', async () => {
-    const read = async (path: string) => JSON.parse(await readFile(join(PACKAGE, path), 'utf8'))
     const main = await read('package.json')
     const directories = (await readdir(join(PACKAGE, 'npm'))).sort()
     assert.equal(main.napi.targets.length, directories.length)
+    const loader = await readFile(join(PACKAGE, 'dist/binary.js'), 'utf8')
+    const required = Array.from(loader.matchAll(/require\('posemesh-node-([^']+)'\)/g), ([, name]) => name)
+    assert.deepEqual(required.sort(), directories)
     for (const directory of directories) {
       const platform = await read(`npm/${directory}/package.json`)
       assert.equal(platform.name, `posemesh-node-${directory}`)
