@@ -8,9 +8,12 @@ import type { NativeLocalDds } from './native.js'
 
 /** How a {@link LocalDds} is set up. */
 export interface LocalDdsOptions {
-  /** Where the node's callback server is, such as `http://127.0.0.1:8080`. Without it nobody is called back. */
+  /**
+   * Where the node's callback server is, such as `http://127.0.0.1:8080`. Without it, a node of this process is found by
+   * itself, and no other one is called back.
+   */
   nodeUrl?: string | undefined
-  /** The secret of every callback; by default a new random one each time. */
+  /** The secret of every callback; by default a new random one for each registration. */
   secret?: string | undefined
   /** The only registration credentials that are accepted; by default any. */
   credentials?: string | undefined
@@ -191,12 +194,15 @@ export class LocalDds {
     await this.#post('challenge', fields)
   }
 
-  /** Where the node's callback server is, such as `http://${node.callbackAddress}`. */
+  /**
+   * Where the node's callback server is, such as `http://${node.callbackAddress}`; `null`: no node is called back. A node
+   * that is registered and was not called back is called now, unless `callback` is `never`.
+   */
   async setNodeUrl(url: string | null): Promise<void> {
     await this.#post('node-url', { url })
   }
 
-  /** The secret of every callback from now on; `null`: a new random one each time. */
+  /** The secret of every callback from now on; `null`: a new random one, and another one for each registration. */
   async setSecret(secret: string | null): Promise<void> {
     await this.#post('secret', { secret })
   }
@@ -206,7 +212,7 @@ export class LocalDds {
     return ((await this.#command('GET', 'secret')) as { secret: string | null }).secret
   }
 
-  /** Calls the node back now, with a secret for the node that registered last. */
+  /** Calls back the node that registered last now, with the secret of its registration. */
   async callBack(): Promise<CallbackOutcome> {
     return (await this.#command('POST', 'callback')) as CallbackOutcome
   }

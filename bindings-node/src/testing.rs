@@ -7,6 +7,7 @@ use napi::bindgen_prelude::Function;
 use napi_derive::napi;
 use posemesh_dev_dds::{Callback, DevDds};
 use posemesh_node_registration::error::{Error, ErrorCode};
+use posemesh_node_registration::node::callback_url;
 
 use crate::channel::Channel;
 use crate::error::{Result, guard, internal};
@@ -66,6 +67,7 @@ impl NativeLocalDds {
                     _ => Callback::AfterAnswer,
                 })
                 .health_interval(setup.health_interval_ms.map(|millis| Duration::from_millis(millis.into())))
+                .find_node(callback_url)
                 .on_event(move |event| channel.send(event.to_string()))
                 .start()
                 .map_err(|error| Error::new(ErrorCode::Io, error.to_string()))?;

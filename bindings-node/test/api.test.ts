@@ -24,7 +24,7 @@ const wait = { timeoutMs: HANG_MS }
 
 describe('a node', () => {
   it('registers, gets its secret and stops', async (t) => {
-    const dds = await localDds(t)
+    const dds = await localDds(t, { callback: 'never' })
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', maxConcurrency: 3 })
     const events: string[] = []
     node.on('status', ({ from, to, at, dropped }) => {
@@ -35,7 +35,6 @@ describe('a node', () => {
     node.on('healthcheck', () => events.push('healthcheck'))
 
     await node.waitRegistered(wait)
-    await dds.setNodeUrl(`http://${node.callbackAddress}`)
     await dds.setSecret('a node secret')
     assert.equal(node.readSecret(), null)
     assert.equal((await dds.callBack()).status, 200)
@@ -339,7 +338,7 @@ describe('errors', () => {
 
 describe('secrets', () => {
   it('show in no debug print, error or log', async (t) => {
-    const dds = await localDds(t)
+    const dds = await localDds(t, { secret: 'the-node-secret' })
     const key = newKey()
     const seen: unknown[] = []
     const node = await startNode(t, dds, {
@@ -348,10 +347,6 @@ describe('secrets', () => {
       logLevel: 'debug',
     })
     node.on('log', (record) => seen.push(record)).on('secret', (event) => seen.push(event))
-    await node.waitRegistered(wait)
-    await dds.setNodeUrl(`http://${node.callbackAddress}`)
-    await dds.setSecret('the-node-secret')
-    await dds.callBack()
     await node.waitSecret(wait)
     seen.push(node, JSON.stringify(node), Object.entries(node), node.status())
     await node.stop()

@@ -108,9 +108,8 @@ describe('a cluster of four workers with one state directory', options, () => {
     assert.equal((await dds.requests('register')).length, 1)
 
     const [follower] = followers as [Shared]
-    await dds.setNodeUrl(`http://${await follower.call<string>('callbackAddress')}`)
     await dds.setSecret('the secret of all four')
-    assert.equal((await dds.callBack()).status, 200)
+    await dds.setNodeUrl(`http://${await follower.call<string>('callbackAddress')}`)
     for (const node of nodes) {
       assert.equal(await node.call<string>('waitSecret', wait), 'the secret of all four')
       const { state, secretVersion, persistenceError } = await node.status()

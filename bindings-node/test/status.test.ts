@@ -12,9 +12,8 @@ describe('a status', () => {
   it('is the same object until something changes', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', callbackPolicy: 'open' })
+    await node.waitSecret(wait)
     await node.waitRegistered(wait)
-    await dds.setNodeUrl(`http://${node.callbackAddress}`)
-    await dds.callBack()
 
     const seen: Status[] = [node.status()]
     const changed = () => {
@@ -24,6 +23,7 @@ describe('a status', () => {
       seen.push(status)
     }
     assert.equal(node.status(), seen[0])
+    await dds.setSecret(null)
     await dds.callBack()
     changed()
     await dds.probeHealth()

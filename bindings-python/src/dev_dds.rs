@@ -6,6 +6,7 @@ use std::process;
 use std::time::{Duration, SystemTime};
 
 use posemesh_dev_dds::{Callback, DevDds as LocalDds, Endpoint, Fault, RegisteredNode, Request};
+use posemesh_node_registration::node::callback_url;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -76,7 +77,8 @@ impl DevDds {
             .callback(callback)
             .health_interval(health_interval)
             .token_lifetime(token_lifetime)
-            .clock_offset_secs(clock_offset);
+            .clock_offset_secs(clock_offset)
+            .find_node(callback_url);
         let dds = py.detach(|| builder.start()).map_err(io_error)?;
         Ok(Self { dds: Some(dds), process: process::id() })
     }

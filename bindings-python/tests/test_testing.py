@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from conftest import GUARD, eventually
@@ -60,6 +62,35 @@ def test_callbacks(node: Node, dds: LocalDds) -> None:
     dds.set_node_url(None)
     with pytest.raises(OSError):
         dds.call_back()
+
+
+@pytest.mark.parametrize("callback", ["after_answer", "before_answer"])
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"])
+def test_a_node_of_the_same_process_is_found(
+    callback: Literal["after_answer", "before_answer"], bind: str
+) -> None:
+    with LocalDds(callback=callback) as dds, Node.start(**dds.options(callback_bind=bind)) as node:
+        assert node.wait_secret(timeout=GUARD) == dds.last_secret
+        assert dds.probe_health() == 200
+
+
+def test_each_dds_finds_its_own_node() -> None:
+    with LocalDds(secret="first") as first, LocalDds(secret="second") as second:
+        # One wallet, two services.
+        with (
+            Node.start(**first.options(callback_bind="127.0.0.1:0")) as one,
+            Node.start(**second.options(callback_bind="127.0.0.1:0")) as other,
+        ):
+            assert (one.wait_secret(timeout=GUARD), other.wait_secret(timeout=GUARD)) == ("first", "second")
+
+
+def test_a_node_is_called_back_when_its_url_becomes_known(dds: LocalDds) -> None:
+    dds.set_node_url(None)
+    with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
+        node.wait_registered(timeout=GUARD)
+        assert dds.last_secret is None
+        dds.set_node_url(f"http://{node.callback_address}")
+        assert node.wait_secret(timeout=GUARD) == dds.last_secret
 
 
 def test_nodes_can_be_forgotten(node: Node, dds: LocalDds) -> None:

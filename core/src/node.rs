@@ -1,10 +1,11 @@
 //! A running node: start, stop, status, wait, events.
 
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
@@ -131,6 +132,7 @@ impl Node {
             shared.announce();
         }
         drop(store.events().replace(subscription));
+        identity.publish(&store);
         store.set_running();
 
         let (stop, asked_to_stop) = oneshot::channel::<()>();
@@ -691,16 +693,27 @@ impl Identity {
         let dds = settings.dds_base_url.as_str().trim_end_matches('/');
         let identity = (wallet.to_owned(), dds.to_owned());
         let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
-        if !running.insert(identity.clone()) {
-            return Err(Error::new(
-                ErrorCode::AlreadyRunning,
-                format!(
-                    "a node with wallet {wallet} and DDS {} already runs in this process; use or stop that one",
-                    settings.dds_base_url
-                ),
-            ));
-        }
+        match running.entry(identity.clone()) {
+            Entry::Vacant(vacant) => vacant.insert(Weak::new()),
+            Entry::Occupied(_) => {
+                return Err(Error::new(
+                    ErrorCode::AlreadyRunning,
+                    format!(
+                        "a node with wallet {wallet} and DDS {} already runs in this process; use or stop that one",
+                        settings.dds_base_url
+                    ),
+                ));
+            }
+        };
         Ok(Self(Some(identity)))
+    }
+
+    /// The node is about to run: from now on it can be found.
+    fn publish(&self, store: &Arc<Store>) {
+        let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = self.0.as_ref().and_then(|identity| running.get_mut(identity)) {
+            *node = Arc::downgrade(store);
+        }
     }
 
     /// The start succeeded: `stop` gives it back.
@@ -715,6 +728,23 @@ impl Drop for Identity {
             process::current().running.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
         }
     }
+}
+
+/// The URL of the callback server of the node of this process with this wallet and DDS, for a local DDS in the
+/// same process. A server that listens on all interfaces is named by its loopback address.
+#[doc(hidden)]
+pub fn callback_url(wallet: &str, dds_base_url: &str) -> Option<String> {
+    let identity = (wallet.to_ascii_lowercase(), dds_base_url.trim_end_matches('/').to_owned());
+    let running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+    let store = running.get(&identity).and_then(Weak::upgrade);
+    drop(running);
+    let mut address = store?.callback_address()?;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Some(format!("http://{address}"))
 }
 
 /// Binds the callback address; names are resolved, and the first address that works is taken.

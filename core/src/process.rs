@@ -6,6 +6,8 @@
 
 #![expect(unsafe_code, reason = "one page of memory that the kernel clears in a forked child")]
 
+use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
 use std::collections::BTreeSet;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -28,9 +30,9 @@ pub(crate) struct Process {
     /// Where files are read and written and host names resolved.
     pub(crate) threads_for_blocking: Threads,
     pub(crate) lookups: Lookups,
-    /// The wallet and DDS of each running node. A `BTreeSet`, because memory checkers of the host take the
-    /// pointer that a `HashSet` keeps into its table for a leak.
-    pub(crate) running: Mutex<BTreeSet<(String, String)>>,
+    /// The running nodes, by wallet and DDS. A `BTreeMap`, because memory checkers of the host take the
+    /// pointer that a `HashMap` keeps into its table for a leak.
+    pub(crate) running: Mutex<BTreeMap<(String, String), Weak<Store>>>,
     /// The state directories in use, by device and inode.
     #[cfg(target_os = "linux")]
     pub(crate) state_dirs: Mutex<BTreeSet<(u64, u64)>>,

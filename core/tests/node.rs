@@ -11,7 +11,7 @@ use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::{Event, EventKind};
-use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::node::{Node, Wait, callback_url};
 use posemesh_node_registration::status::State;
 
 /// A guard against hanging, not a bound on speed.
@@ -44,6 +44,21 @@ fn start_with_callback(dds: &DevDds) -> Node {
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorCode {
     result.unwrap_err().code()
+}
+
+#[test]
+fn a_local_dds_finds_the_node_of_its_process() {
+    let dds = DevDds::builder().find_node(callback_url).start().unwrap();
+    let mut config = config(&dds);
+    config.set("callback_bind", "0.0.0.0:0").unwrap();
+    let node = Node::start(&config).unwrap();
+    node.wait(Wait::Secret, Some(GUARD)).unwrap();
+    let wallet = node.wallet_address().unwrap();
+    let port = node.callback_address().unwrap().unwrap().port();
+    assert_eq!(callback_url(wallet, &dds.url()), Some(format!("http://127.0.0.1:{port}")));
+    assert_eq!(callback_url(wallet, "http://127.0.0.1:1"), None);
+    node.stop(GUARD).unwrap();
+    assert_eq!(callback_url(wallet, &dds.url()), None);
 }
 
 #[test]

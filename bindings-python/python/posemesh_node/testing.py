@@ -3,12 +3,9 @@
     from posemesh_node import Node
     from posemesh_node.testing import Fault, LocalDds
 
-    with LocalDds(callback="never") as dds:
+    with LocalDds() as dds:
         dds.inject("register", Fault.status(503))
         with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
-            node.wait_registered(timeout=30)
-            dds.set_node_url(f"http://{node.callback_address}")
-            dds.call_back()
             assert node.wait_secret(timeout=30) == dds.last_secret
 
 It speaks the real protocol and is strict about it: nonces, signatures and addresses are verified, and every
@@ -187,8 +184,8 @@ class Fault:
 class LocalDds:
     """A running DDS on a free port of 127.0.0.1, until it is closed. A context manager.
 
-    ``node_url`` is where the node's callback server is; without one, the node is not called back. ``secret``
-    is what it is then sent, instead of a new one each time. With ``credentials``, no other ``reg_secret`` is
+    ``node_url`` is where the node's callback server is; without one, a node of this process is found by itself, and
+    no other one is called back. ``secret`` is what it is sent, instead of a new one for each registration. With ``credentials``, no other ``reg_secret`` is
     accepted. ``health_interval`` is in seconds; without one, health is not probed. ``token_lifetime`` is how many
     seconds an access token is good. ``clock_offset`` is how many seconds its clock is ahead of this machine's.
     """
@@ -256,11 +253,14 @@ class LocalDds:
             raise TimeoutError(f"no {count} requests to {endpoint!r} within {timeout} s")
 
     def set_node_url(self, url: str | None) -> None:
-        """Where the node's callback server is: plain http to loopback; None: call nobody."""
+        """Where the node's callback server is: plain http to loopback; None: no node is called back.
+
+        A node that is registered and was not called back is called now, unless ``callback`` is "never".
+        """
         self._dds.set_node_url(url)
 
     def set_secret(self, secret: str | None) -> None:
-        """The secret of every callback from now on; None: a new one each time."""
+        """The secret of every callback from now on; None: a new one, and another one for each registration."""
         self._dds.set_secret(secret)
 
     @property
@@ -269,7 +269,7 @@ class LocalDds:
         return self._dds.last_secret()
 
     def call_back(self) -> Answer:
-        """Send the node a secret now. Raises OSError when the node cannot be reached."""
+        """Send the secret of its registration to the node that registered last. Raises OSError when the node cannot be reached."""
         return Answer(*self._dds.call_back())
 
     def probe_health(self) -> int:

@@ -37,9 +37,11 @@ pub(crate) struct Settings {
     pub(crate) token_lifetime: Duration,
     pub(crate) clock_offset_secs: i32,
     pub(crate) health_interval: Option<Duration>,
+    pub(crate) find_node: Option<FindNode>,
     pub(crate) on_event: Option<OnEvent>,
 }
 
+type FindNode = Box<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 type OnEvent = Box<dyn Fn(&Event) + Send + Sync>;
 
 impl Default for Builder {
@@ -55,6 +57,7 @@ impl Default for Builder {
                 token_lifetime: Duration::from_secs(3600),
                 clock_offset_secs: 0,
                 health_interval: None,
+                find_node: None,
                 on_event: None,
             },
         }
@@ -74,8 +77,18 @@ impl Builder {
         self
     }
 
-    /// When a node is called back after it has registered; default: after the answer. Without a node URL
-    /// nobody is called.
+    /// Finds a node's callback server while no URL is set: `find_node(wallet, dds_url)`. The wallet has its
+    /// EIP-55 checksum. It is called on the server's thread and must not block.
+    pub fn find_node(
+        mut self,
+        find_node: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.find_node = Some(Box::new(find_node));
+        self
+    }
+
+    /// When a node is called back after it has registered; default: after the answer. A node whose URL is not
+    /// known by then is called back as soon as [`DevDds::set_node_url`] sets it.
     pub fn callback(mut self, when: Callback) -> Self {
         self.settings.callback = when;
         self

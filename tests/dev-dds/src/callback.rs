@@ -19,7 +19,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::builder::Callback;
 use crate::event::Event;
-use crate::shared::{Shared, random_text};
+use crate::shared::{Shared, State, random_text};
+use crate::wallet::Wallet;
 
 const DDS_USER_AGENT: &str = "DDS v1.0.0";
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -71,49 +72,99 @@ impl fmt::Display for NodeUrl {
     }
 }
 
-/// Calls the node back if it is to be, and known. A callback before the answer is over when this returns.
-pub(crate) async fn after_registration(shared: &Arc<Shared>) {
-    let node_known = shared.read(|state| state.node_url.is_some());
-    // That it failed is an event, and no reason to fail the registration.
+/// Calls back a node that has just registered, if its callback server is known. A callback before the answer
+/// has ended when this returns.
+pub(crate) async fn after_registration(shared: &Arc<Shared>, wallet: Wallet) {
+    if shared.node_url(Some(wallet)).is_none()
+        || !shared.change(|state| state.registry.claim_callback(wallet))
+    {
+        return;
+    }
     match shared.settings.callback {
-        Callback::BeforeAnswer if node_known => drop(call_back(shared).await),
-        Callback::AfterAnswer if node_known => {
+        // That it failed is an event, and no reason to fail the registration.
+        Callback::BeforeAnswer => drop(call_back_node(shared, wallet).await),
+        Callback::AfterAnswer => {
             // With one thread, this task begins when the connection's task has nothing left to write.
             let shared = Arc::clone(shared);
-            tokio::spawn(async move { call_back(&shared).await });
+            tokio::spawn(async move { call_back_node(&shared, wallet).await });
         }
-        _ => {}
+        Callback::Never => {}
     }
 }
 
-/// Sends the node a secret.
-pub(crate) async fn call_back(shared: &Shared) -> io::Result<CallbackOutcome> {
-    let (id, secret) = shared.change(|state| {
-        let id = state.registry.latest().map_or(NOBODY, |node| &node.node_id).to_owned();
-        let secret = state.secret.clone().unwrap_or_else(|| random_text(43));
-        state.last_secret = Some(secret.clone());
-        (id, secret)
-    });
-    let body = json!({ "id": id, "secret": secret, "organization_id": NOBODY, "domains": [] });
-    call_back_with(shared, body.to_string().into(), "application/json").await
+/// The node's URL has been set: calls back the node that registered last, unless that was done before.
+pub(crate) async fn after_node_url(shared: &Shared) {
+    let claim =
+        |state: &mut State| state.registry.latest_wallet().filter(|&it| state.registry.claim_callback(it));
+    if shared.settings.callback != Callback::Never
+        && let Some(wallet) = shared.change(claim)
+    {
+        // That it failed is an event.
+        let _ = call_back_node(shared, wallet).await;
+    }
 }
 
-/// Posts any body to where the node expects a callback.
+/// Sends a secret to the node that registered last.
+pub(crate) async fn call_back(shared: &Shared) -> io::Result<CallbackOutcome> {
+    match shared.read(|state| state.registry.latest_wallet()) {
+        Some(wallet) => {
+            shared.change(|state| state.registry.claim_callback(wallet));
+            call_back_node(shared, wallet).await
+        }
+        None => send_secret(shared, None, NOBODY).await,
+    }
+}
+
+/// Sends a secret to the node with this wallet.
+async fn call_back_node(shared: &Shared, wallet: Wallet) -> io::Result<CallbackOutcome> {
+    let id = shared.read(|state| state.registry.get(wallet).map(|node| node.node_id.clone()));
+    let outcome = send_secret(shared, Some(wallet), id.as_deref().unwrap_or(NOBODY)).await;
+    if outcome.is_err() {
+        shared.change(|state| state.registry.callback_failed(wallet));
+    }
+    outcome
+}
+
+async fn send_secret(shared: &Shared, wallet: Option<Wallet>, id: &str) -> io::Result<CallbackOutcome> {
+    let secret = shared.change(|state| {
+        let made_up = || random_text(43);
+        let own = || wallet.and_then(|wallet| state.registry.secret(wallet, made_up));
+        let secret = state.secret.clone().or_else(own).unwrap_or_else(made_up);
+        state.last_secret = Some(secret.clone());
+        secret
+    });
+    let body = json!({ "id": id, "secret": secret, "organization_id": NOBODY, "domains": [] });
+    post_callback(shared, wallet, body.to_string().into(), "application/json").await
+}
+
+/// Posts any body to where the node that registered last expects a callback.
 pub(crate) async fn call_back_with(
     shared: &Shared,
     body: Vec<u8>,
     content_type: &str,
 ) -> io::Result<CallbackOutcome> {
+    let wallet = shared.read(|state| state.registry.latest_wallet());
+    post_callback(shared, wallet, body, content_type).await
+}
+
+async fn post_callback(
+    shared: &Shared,
+    wallet: Option<Wallet>,
+    body: Vec<u8>,
+    content_type: &str,
+) -> io::Result<CallbackOutcome> {
     let json: Option<Value> = serde_json::from_slice(&body).ok();
     let secret_len = json.as_ref().and_then(|json| json["secret"].as_str()).map_or(0, str::len);
-    let outcome = send(shared, Method::POST, "/internal/v1/registrations", content_type, body).await?;
+    let path = "/internal/v1/registrations";
+    let outcome = send(shared, wallet, Method::POST, path, content_type, body).await?;
     shared.emit(Event::CalledBack { status: outcome.status, secret_len });
     Ok(outcome)
 }
 
-/// Asks the node for its health.
+/// Asks the node that registered last for its health.
 pub(crate) async fn probe_health(shared: &Shared) -> io::Result<u16> {
-    let probed = send(shared, Method::GET, "/health", "", Vec::new()).await;
+    let wallet = shared.read(|state| state.registry.latest_wallet());
+    let probed = send(shared, wallet, Method::GET, "/health", "", Vec::new()).await;
     let online = probed.as_ref().is_ok_and(|outcome| outcome.status == 200);
     shared.change(|state| state.registry.probed(online));
     let status = probed?.status;
@@ -130,7 +181,8 @@ pub(crate) async fn probe_regularly(shared: Arc<Shared>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        if shared.read(|state| state.node_url.is_some()) {
+        let wallet = shared.read(|state| state.registry.latest_wallet());
+        if shared.node_url(wallet).is_some() {
             // What came of it is an event, and in the registry.
             let _ = probe_health(&shared).await;
         }
@@ -139,13 +191,19 @@ pub(crate) async fn probe_regularly(shared: Arc<Shared>) {
 
 async fn send(
     shared: &Shared,
+    wallet: Option<Wallet>,
     method: Method,
     path: &str,
     content_type: &str,
     body: Vec<u8>,
 ) -> io::Result<CallbackOutcome> {
-    let node = shared.read(|state| state.node_url.clone());
-    let node = node.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no node URL has been set"))?;
+    let node = shared.node_url(wallet);
+    let node = node.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotConnected,
+            "the node's callback server is not known; set the node URL",
+        )
+    })?;
     let request = Request::builder()
         .method(method)
         .uri(format!("{}{path}", node.base_path))

@@ -85,12 +85,15 @@ fn set_challenge(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     shared.set_challenge(Some(parse(body)?)).map(done).map_err(bad_request)
 }
 
-fn set_node_url(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
+fn set_node_url(shared: &Arc<Shared>, body: &[u8]) -> Result<Answer, Refusal> {
     #[derive(Deserialize)]
     struct Body {
         url: Option<String>,
     }
-    shared.set_node_url(parse::<Body>(body)?.url).map(done).map_err(bad_request)
+    shared.set_node_url(parse::<Body>(body)?.url).map_err(bad_request)?;
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move { callback::after_node_url(&shared).await });
+    Ok(done(()))
 }
 
 fn set_secret(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
@@ -99,7 +102,7 @@ fn set_secret(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         secret: Option<String>,
     }
     let secret = parse::<Body>(body)?.secret;
-    change(shared, |state| state.secret = secret)
+    change(shared, |state| state.set_secret(secret))
 }
 
 async fn call_back(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {

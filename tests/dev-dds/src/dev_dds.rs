@@ -134,14 +134,21 @@ impl DevDds {
     }
 
     /// Where the node's callback server is: `http://127.0.0.1:PORT`, perhaps with a base path. Anything
-    /// but plain HTTP to loopback is refused.
+    /// but plain HTTP to loopback is refused. `None`: no node is called.
+    ///
+    /// A node that is registered and was not called back is called now, in the background, unless the server
+    /// was set up with [`Callback::Never`](crate::Callback::Never).
     pub fn set_node_url(&self, url: Option<String>) -> io::Result<()> {
-        self.shared.set_node_url(url).map_err(invalid)
+        self.shared.set_node_url(url).map_err(invalid)?;
+        let shared = Arc::clone(&self.shared);
+        self.runtime.spawn(async move { callback::after_node_url(&shared).await });
+        Ok(())
     }
 
-    /// The secret of every callback from now on; `None`: a new random one each time.
+    /// The secret of every callback from now on; `None`: a new random one, and another one with each
+    /// registration.
     pub fn set_secret(&self, secret: Option<String>) {
-        self.shared.change(|state| state.secret = secret);
+        self.shared.change(|state| state.set_secret(secret));
     }
 
     /// The secret of the latest callback. It is here before the node has it.
@@ -149,7 +156,8 @@ impl DevDds {
         self.shared.read(|state| state.last_secret.clone())
     }
 
-    /// Calls the node back now, with a secret for the node that registered last.
+    /// Calls the node back now that registered last, with the secret of its registration: the same one again
+    /// if it was called back before.
     pub fn call_back(&self) -> io::Result<CallbackOutcome> {
         let shared = Arc::clone(&self.shared);
         self.run(async move { callback::call_back(&shared).await })

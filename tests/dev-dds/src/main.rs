@@ -24,7 +24,7 @@ struct Options {
     /// Where the node's callback server is, like http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
     node_url: Option<String>,
-    /// The secret for the node [default: a new one each time]
+    /// The secret for the node [default: a new one for each registration]
     #[arg(long)]
     secret: Option<String>,
     /// When to call a node back that has registered

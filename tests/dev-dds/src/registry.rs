@@ -31,10 +31,18 @@ pub struct RegisteredNode {
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    nodes: BTreeMap<Wallet, RegisteredNode>,
+    nodes: BTreeMap<Wallet, Entry>,
     online_elsewhere: BTreeSet<Wallet>,
     /// The node that a callback is for.
     latest: Option<Wallet>,
+}
+
+struct Entry {
+    node: RegisteredNode,
+    /// The callback that follows the registration is still to be made.
+    uncalled: bool,
+    /// The secret that belongs to the registration, once one was made up.
+    secret: Option<String>,
 }
 
 /// What a node says about itself.
@@ -47,7 +55,7 @@ pub(crate) struct Registration {
 
 impl Registry {
     pub(crate) fn register(&mut self, wallet: Wallet, registration: Registration) -> RegisteredNode {
-        let before = self.nodes.get(&wallet).map_or(0, |node| node.registrations);
+        let before = self.nodes.get(&wallet).map_or(0, |entry| entry.node.registrations);
         let node = RegisteredNode {
             wallet: wallet.to_string(),
             node_id: node_id(&registration.credentials).unwrap_or_else(|| made_up_id(wallet)),
@@ -57,21 +65,45 @@ impl Registry {
             registrations: before + 1,
             online: true,
         };
-        self.nodes.insert(wallet, node.clone());
+        self.nodes.insert(wallet, Entry { node: node.clone(), uncalled: true, secret: None });
         self.latest = Some(wallet);
         node
     }
 
-    pub(crate) fn get(&self, wallet: Wallet) -> Option<&RegisteredNode> {
-        self.nodes.get(&wallet)
+    /// Whether the callback that belongs to the node's registration is still to be made. True once: the caller
+    /// makes it.
+    pub(crate) fn claim_callback(&mut self, wallet: Wallet) -> bool {
+        self.nodes.get_mut(&wallet).is_some_and(|entry| std::mem::take(&mut entry.uncalled))
     }
 
-    pub(crate) fn latest(&self) -> Option<&RegisteredNode> {
-        self.nodes.get(&self.latest?)
+    /// The callback did not reach the node.
+    pub(crate) fn callback_failed(&mut self, wallet: Wallet) {
+        if let Some(entry) = self.nodes.get_mut(&wallet) {
+            entry.uncalled = true;
+        }
+    }
+
+    /// The secret that belongs to the node's registration: `make` makes one up, once.
+    pub(crate) fn secret(&mut self, wallet: Wallet, make: impl FnOnce() -> String) -> Option<String> {
+        Some(self.nodes.get_mut(&wallet)?.secret.get_or_insert_with(make).clone())
+    }
+
+    /// Secrets are made up anew.
+    pub(crate) fn forget_secrets(&mut self) {
+        self.nodes.values_mut().for_each(|entry| entry.secret = None);
+    }
+
+    pub(crate) fn get(&self, wallet: Wallet) -> Option<&RegisteredNode> {
+        self.nodes.get(&wallet).map(|entry| &entry.node)
+    }
+
+    /// The node that registered last, if it has not been forgotten.
+    pub(crate) fn latest_wallet(&self) -> Option<Wallet> {
+        self.latest.filter(|wallet| self.nodes.contains_key(wallet))
     }
 
     pub(crate) fn all(&self) -> Vec<RegisteredNode> {
-        self.nodes.values().cloned().collect()
+        self.nodes.values().map(|entry| entry.node.clone()).collect()
     }
 
     pub(crate) fn forget(&mut self, wallet: Wallet) {
@@ -84,8 +116,8 @@ impl Registry {
 
     /// There is one node URL, so a health probe speaks for the node that registered last.
     pub(crate) fn probed(&mut self, online: bool) {
-        if let Some(node) = self.latest.and_then(|wallet| self.nodes.get_mut(&wallet)) {
-            node.online = online;
+        if let Some(entry) = self.latest.and_then(|wallet| self.nodes.get_mut(&wallet)) {
+            entry.node.online = online;
         }
     }
 

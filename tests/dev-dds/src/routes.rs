@@ -36,16 +36,17 @@ pub(crate) async fn answer(
 ) -> Answer {
     let answered = match endpoint {
         Endpoint::Challenge => challenge(shared, body, stale_nonce),
-        Endpoint::Register => register(shared, body),
+        Endpoint::Register => match register(shared, body) {
+            Ok(wallet) => {
+                callback::after_registration(shared, wallet).await;
+                Ok(answer::empty())
+            }
+            Err(refusal) => Err(refusal),
+        },
         Endpoint::Verify => verify(shared, body),
     };
     match answered {
-        Ok(answer) => {
-            if endpoint == Endpoint::Register {
-                callback::after_registration(shared).await;
-            }
-            answer
-        }
+        Ok(answer) => answer,
         Err(Refusal { status, why }) => {
             shared.emit(Event::Refused { endpoint, status: status.as_u16(), why: why.clone() });
             answer::text(status, why)
@@ -72,7 +73,7 @@ fn challenge(shared: &Shared, body: &[u8], stale_nonce: bool) -> Result<Answer, 
     Ok(answer::json(&fields))
 }
 
-fn register(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
+fn register(shared: &Shared, body: &[u8]) -> Result<Wallet, Refusal> {
     #[derive(Deserialize)]
     struct Body {
         message: String,
@@ -106,7 +107,7 @@ fn register(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     let why = || format!("another node with wallet {wallet} is online");
     let node = node.ok_or_else(|| Refusal { status: StatusCode::CONFLICT, why: why() })?;
     shared.emit(Event::Registered { wallet: node.wallet, node_id: node.node_id });
-    Ok(answer::empty())
+    Ok(wallet)
 }
 
 fn verify(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {

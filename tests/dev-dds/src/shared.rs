@@ -36,14 +36,30 @@ pub(crate) struct State {
     pub(crate) tokens: Tokens,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
-    pub(crate) node_url: Option<NodeUrl>,
-    /// The secret of every callback; `None`: a new one each time.
+    node: NodePlace,
+    /// The secret of every callback; `None`: one for each registration.
     pub(crate) secret: Option<String>,
     pub(crate) last_secret: Option<String>,
     changes: u64,
 }
 
+/// Where the callback servers of nodes are.
+#[derive(Clone)]
+enum NodePlace {
+    /// Where [`Settings::find_node`] finds them.
+    Found,
+    At(NodeUrl),
+    /// No node is called.
+    Nowhere,
+}
+
 impl State {
+    /// The secret of the callbacks to come; `None`: a new one, and another one with each registration.
+    pub(crate) fn set_secret(&mut self, secret: Option<String>) {
+        self.secret = secret;
+        self.registry.forget_secrets();
+    }
+
     /// Loses a node, and with it what it was given.
     pub(crate) fn forget(&mut self, wallet: Wallet) {
         self.registry.forget(wallet);
@@ -64,7 +80,7 @@ impl Shared {
             tokens: Tokens::default(),
             faults: Faults::default(),
             record: Record::default(),
-            node_url,
+            node: node_url.map_or(NodePlace::Found, NodePlace::At),
             secret: settings.secret.clone(),
             last_secret: None,
             changes: 0,
@@ -131,9 +147,23 @@ impl Shared {
     }
 
     pub(crate) fn set_node_url(&self, url: Option<String>) -> Result<(), String> {
-        let url = url.map(|url| url.parse()).transpose()?;
-        self.change(|state| state.node_url = url);
+        let url: Option<NodeUrl> = url.map(|url| url.parse()).transpose()?;
+        self.change(|state| state.node = url.map_or(NodePlace::Nowhere, NodePlace::At));
         Ok(())
+    }
+
+    /// Where the callback server of the node with this wallet is.
+    pub(crate) fn node_url(&self, wallet: Option<Wallet>) -> Option<NodeUrl> {
+        let place = self.read(|state| state.node.clone());
+        match place {
+            NodePlace::At(url) => Some(url),
+            NodePlace::Nowhere => None,
+            // Not under the lock: it is the host's code.
+            NodePlace::Found => {
+                let url = self.settings.find_node.as_ref()?(&wallet?.to_string(), &self.url())?;
+                url.parse().map_err(|why| self.emit(Event::NodeUnreachable { why })).ok()
+            }
+        }
     }
 
     /// RFC 3339, on this server's clock, `ahead` from now.

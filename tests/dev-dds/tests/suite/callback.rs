@@ -1,7 +1,7 @@
 //! DDS calls the node.
 
 use std::io::ErrorKind;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use posemesh_dev_dds::{Callback, DevDds, Event};
@@ -31,6 +31,117 @@ fn a_registration_is_followed_by_a_callback() {
         }
         assert_ne!(secrets[0], secrets[1], "a fresh secret each time");
     }
+}
+
+#[test]
+fn a_node_is_called_back_when_its_url_becomes_known() {
+    for when in [Callback::AfterAnswer, Callback::BeforeAnswer] {
+        let node = Node::start(&[OK, OK]);
+        let dds = DevDds::builder().callback(when).start().unwrap();
+        for _ in 0..2 {
+            dds.set_node_url(None).unwrap();
+            Wallet::new(1).register(&dds);
+            dds.set_node_url(Some(node.url.clone())).unwrap();
+            assert_eq!(body(&node.request())["id"], dds.nodes()[0].node_id);
+        }
+    }
+}
+
+#[test]
+fn a_registration_is_followed_by_one_callback() {
+    let node = Node::start(&[OK, OK]);
+    let dds = DevDds::builder().node_url(node.url.clone()).start().unwrap();
+    Wallet::new(1).register(&dds);
+    node.request();
+    // To know the URL once more is no reason to call again; the node takes one more call only, and this is it.
+    dds.set_node_url(Some(node.url.clone())).unwrap();
+    dds.set_secret(Some("by hand".into()));
+    assert_eq!(dds.call_back().unwrap().status, 200);
+    assert_eq!(body(&node.request())["secret"], "by hand");
+}
+
+#[test]
+fn each_registration_has_one_secret() {
+    let node = Node::start(&[OK; 5]);
+    let dds = DevDds::builder().node_url(node.url.clone()).start().unwrap();
+    let secret = || body(&node.request())["secret"].as_str().unwrap().to_owned();
+    Wallet::new(1).register(&dds);
+    let first = secret();
+    dds.call_back().unwrap();
+    assert_eq!(secret(), first);
+    dds.set_secret(None);
+    dds.call_back().unwrap();
+    let second = secret();
+    Wallet::new(1).register(&dds);
+    let third = secret();
+    dds.set_secret(Some("fixed".into()));
+    dds.call_back().unwrap();
+    assert_eq!(secret(), "fixed");
+    assert!(first != second && second != third && first != third);
+}
+
+#[test]
+fn a_node_that_was_out_of_reach_is_called_when_its_url_is_set_again() {
+    let (sender, events) = mpsc::channel();
+    let dds = DevDds::builder()
+        .node_url(Some("http://127.0.0.1:1".to_owned()))
+        .on_event(move |event| sender.send(event.clone()).unwrap())
+        .start()
+        .unwrap();
+    Wallet::new(1).register(&dds);
+    while !matches!(events.recv_timeout(PATIENCE).unwrap(), Event::NodeUnreachable { .. }) {}
+    let node = Node::start(&[OK]);
+    // The failure counts a moment after it was told.
+    for _ in 0..1000 {
+        dds.set_node_url(Some(node.url.clone())).unwrap();
+        if node.request_within(Duration::from_millis(20)).is_some() {
+            return;
+        }
+    }
+    panic!("the node was not called again");
+}
+
+#[test]
+fn nodes_are_found_by_their_wallet() {
+    let nodes = [Node::start(&[OK]), Node::start(&[OK])];
+    let wallets = [Wallet::new(1), Wallet::new(2)];
+    let known: Vec<_> =
+        wallets.iter().map(Wallet::address).zip(nodes.iter().map(|node| node.url.clone())).collect();
+    let dds_url = Arc::new(OnceLock::new());
+    let expected = Arc::clone(&dds_url);
+    let find_node = move |wallet: &str, dds: &str| {
+        assert_eq!(Some(dds), expected.get().map(String::as_str));
+        known.iter().find(|(address, _)| address == wallet).map(|(_, url)| url.clone())
+    };
+    let dds = DevDds::builder().find_node(find_node).start().unwrap();
+    dds_url.set(dds.url()).unwrap();
+    for (wallet, node) in wallets.iter().zip(&nodes) {
+        wallet.register(&dds);
+        let id = dds.nodes().into_iter().find(|node| node.wallet == wallet.address()).unwrap().node_id;
+        assert_eq!(body(&node.request())["id"], id);
+    }
+    // A URL that is set wins.
+    let third = Node::start(&[OK]);
+    dds.set_node_url(Some(third.url.clone())).unwrap();
+    wallets[0].register(&dds);
+    third.request();
+}
+
+#[test]
+fn a_node_that_is_found_elsewhere_than_on_loopback_is_not_called() {
+    let (sender, events) = mpsc::channel();
+    let dds = DevDds::builder()
+        .find_node(|_, _| Some("http://192.0.2.1:80".into()))
+        .on_event(move |event| sender.send(event.clone()).unwrap())
+        .start()
+        .unwrap();
+    assert_eq!(Wallet::new(1).register(&dds).status, 200);
+    let why = |event| match event {
+        Event::NodeUnreachable { why } => Some(why),
+        _ => None,
+    };
+    let why = events.try_iter().find_map(why).expect("an event");
+    assert!(why.contains("192.0.2.1") && why.contains("loopback"), "{why}");
 }
 
 #[test]
@@ -76,7 +187,7 @@ fn any_body_can_be_posted() {
 #[test]
 fn health_is_probed_as_dds_does_it() {
     let node = Node::start(&[OK, "500 Ill\r\ncontent-length: 0\r\n\r\n"]);
-    let dds = DevDds::start().unwrap();
+    let dds = DevDds::builder().callback(Callback::Never).start().unwrap();
     Wallet::new(1).register(&dds);
     dds.set_node_url(Some(node.url.clone())).unwrap();
     assert_eq!(dds.probe_health().unwrap(), 200);
