@@ -9,7 +9,7 @@ use crate::log::Level;
 
 /// The longest pause between two attempts of a backoff, before jitter.
 pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// However long DDS asks us to stay away, the node comes back after this.
+/// The most of a `Retry-After` that is honoured, on any answer: after this the node comes back.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// At most one warning of a kind in this time; what comes between is logged at debug level.
 const WARN_INTERVAL: Duration = Duration::from_secs(180);

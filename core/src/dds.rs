@@ -1,32 +1,25 @@
-//! The HTTP client of DDS: wire types, limits, TLS, and what an answer means.
+//! The requests to DDS: wire types, limits, and what an answer means.
 
-use std::collections::BTreeMap;
+mod failure;
+
 use std::error::Error as _;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use once_cell::sync::OnceCell;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Body, Client, Response, StatusCode, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
+use reqwest::{Body, Client, Response};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
-use crate::config::{Settings, is_loopback};
-use crate::dns::SystemResolver;
-use crate::error::{Error, ErrorCode, Result};
-use crate::log::log;
 use crate::sign_in::Signed;
 use crate::siwe::Challenge;
 use crate::token::Grant;
+
+pub(crate) use failure::{Failure, FailureClass};
+use failure::{classify, is_unknown_node, parse_retry_after};
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
@@ -37,10 +30,6 @@ const MAX_BODY: usize = 64 * 1024;
 /// How much of a refusal is read, and how much of that is shown.
 const MAX_REFUSAL_READ: usize = 16 * 1024;
 const MAX_REFUSAL_SHOWN: usize = 512;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A registration uses its connection twice within milliseconds, and then for hours not at all.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of the registration request.
 #[derive(Serialize)]
@@ -89,46 +78,6 @@ struct VerifyBody<'a> {
     signature: &'a str,
 }
 
-/// Why a request did not get what it asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) class: FailureClass,
-    /// What happened, with DDS's own words.
-    pub(crate) text: String,
-    /// How long DDS asks to be left alone.
-    pub(crate) retry_after: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FailureClass {
-    /// Another online node holds the wallet.
-    Conflict,
-    /// DDS is out of reach or gave no usable answer.
-    Retryable,
-    /// DDS said no.
-    Refused,
-    /// DDS does not know the node that signs in, so it has to register again.
-    UnknownNode,
-}
-
-impl Failure {
-    pub(crate) fn retryable(text: String) -> Self {
-        Self { class: FailureClass::Retryable, text, retry_after: None }
-    }
-
-    pub(crate) fn refused(text: String) -> Self {
-        Self { class: FailureClass::Refused, text, retry_after: None }
-    }
-
-    pub(crate) fn to_error(&self) -> Error {
-        let code = match self.class {
-            FailureClass::Retryable => ErrorCode::Unavailable,
-            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => ErrorCode::Rejected,
-        };
-        Error::new(code, self.text.as_str())
-    }
-}
-
 /// One DDS, spoken to through one HTTP client.
 pub(crate) struct Dds<'a> {
     pub(crate) base_url: &'a Url,
@@ -143,7 +92,7 @@ pub(crate) struct Dds<'a> {
 
 impl Dds<'_> {
     /// Asks for a challenge to sign.
-    pub(crate) async fn challenge(&self, wallet: &str) -> std::result::Result<Challenge, Failure> {
+    pub(crate) async fn challenge(&self, wallet: &str) -> Result<Challenge, Failure> {
         const WHAT: &str = "the challenge request";
         let response = self.post(WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
         let body = read_success(WHAT, response).await?;
@@ -160,13 +109,13 @@ impl Dds<'_> {
         &self,
         request: &NodeRegisterWalletRequest,
         max_concurrency: Option<u32>,
-    ) -> std::result::Result<(), Failure> {
+    ) -> Result<(), Failure> {
         self.post("the registration", REGISTER_PATH, &RegisterBody { request, max_concurrency }).await?;
         Ok(())
     }
 
     /// Changes the signed challenge for an access token.
-    pub(crate) async fn verify(&self, signed: &Signed) -> std::result::Result<Grant, Failure> {
+    pub(crate) async fn verify(&self, signed: &Signed) -> Result<Grant, Failure> {
         const WHAT: &str = "the sign-in";
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
@@ -184,12 +133,7 @@ impl Dds<'_> {
     }
 
     /// Posts JSON and returns the answer if it is a success.
-    async fn post(
-        &self,
-        what: &str,
-        path: &str,
-        body: &impl Serialize,
-    ) -> std::result::Result<Response, Failure> {
+    async fn post(&self, what: &str, path: &str, body: &impl Serialize) -> Result<Response, Failure> {
         let endpoint = self.endpoint(path);
         let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
         // A body that is wrapped cannot be sent twice, so even a host's own client, which may follow
@@ -300,38 +244,13 @@ fn redact(text: &str, secrets: &[&str]) -> String {
     text
 }
 
-/// What an answer that is no success means.
-fn classify(status: StatusCode) -> FailureClass {
-    match status {
-        StatusCode::CONFLICT => FailureClass::Conflict,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => FailureClass::Retryable,
-        status if status.is_server_error() => FailureClass::Retryable,
-        _ => FailureClass::Refused,
-    }
-}
-
-/// Whether the refusal of a sign-in means that DDS has no such node, or has it no more.
-fn is_unknown_node(status: StatusCode, words: &str) -> bool {
-    status == StatusCode::NOT_FOUND
-        || status == StatusCode::FORBIDDEN && words.to_ascii_lowercase().contains("node not found")
-}
-
 /// When DDS wrote the answer, in whole seconds (RFC 9110, 6.6.1).
 fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or an HTTP date.
-fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
-}
-
 /// The body of a success.
-async fn read_success(what: &str, mut response: Response) -> std::result::Result<Vec<u8>, Failure> {
+async fn read_success(what: &str, mut response: Response) -> Result<Vec<u8>, Failure> {
     let failed = |why: String| Failure::retryable(format!("DDS answered {what} {why}"));
     let mut body = Vec::new();
     while let Some(chunk) = response
@@ -375,133 +294,14 @@ fn chain(error: reqwest::Error) -> String {
     text
 }
 
-/// Nodes that register with one DDS at a time; the others wait for their turn. More connections would make
-/// none of them faster, but thousands of nodes run out of file descriptors, and DDS out of patience.
-const MAX_REGISTERING: usize = 64;
-
-/// The HTTP clients that the nodes of one runtime share, and whose turn it is.
-#[derive(Default)]
-pub(crate) struct HttpClients {
-    loopback: OnceCell<Client>,
-    network: OnceCell<Client>,
-    /// By the URL of DDS.
-    turns: Mutex<BTreeMap<String, Weak<Semaphore>>>,
-}
-
-impl HttpClients {
-    /// The client for a node with these settings. Reads the environment (proxies, `SSL_CERT_FILE`) and the
-    /// system's certificates on first use, so it runs on the host's thread, in `start`.
-    pub(crate) fn get(&self, settings: &Settings) -> Result<Client> {
-        if let Some(path) = &settings.ca_file {
-            let mut roots = system_roots();
-            add_ca_file(&mut roots, path)?;
-            return build_client(roots, is_loopback(&settings.dds_base_url));
-        }
-        if settings.dds_base_url.scheme() == "http" && is_loopback(&settings.dds_base_url) {
-            // Never speaks TLS, so it needs no certificates; reading those takes longer than registering.
-            return self.loopback.get_or_try_init(|| build_client(RootCertStore::empty(), true)).cloned();
-        }
-        if is_loopback(&settings.dds_base_url) {
-            return build_client(system_roots(), true);
-        }
-        self.network.get_or_try_init(|| build_client(system_roots(), false)).cloned()
-    }
-
-    /// Gives out the turns to register with the DDS of these settings.
-    pub(crate) fn turns(&self, settings: &Settings) -> Arc<Semaphore> {
-        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let dds = settings.dds_base_url.as_str();
-        if let Some(turns) = all.get(dds).and_then(Weak::upgrade) {
-            return turns;
-        }
-        all.retain(|_, turns| turns.strong_count() > 0);
-        let turns = Arc::new(Semaphore::new(MAX_REGISTERING));
-        all.insert(dds.to_owned(), Arc::downgrade(&turns));
-        turns
-    }
-}
-
-fn build_client(roots: RootCertStore, loopback: bool) -> Result<Client> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::new(ErrorCode::Internal, format!("cannot set up the HTTP client: {error}"))
-    };
-    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
-        .dns_resolver(SystemResolver)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .user_agent(concat!("posemesh-node/", env!("CARGO_PKG_VERSION")));
-    if loopback {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| failed(&chain(error)))
-}
-
-/// The certificate authorities of the system (or of `SSL_CERT_FILE`), else those that come with the library.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let reason = found.errors.first().map_or_else(|| "none found".into(), ToString::to_string);
-        log!(Info, "dds", "using the bundled certificate authorities, for the system has none ({reason})");
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
-}
-
-fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
-    let failed = |what: &dyn std::fmt::Display| {
-        Error::invalid_config(format!(
-            "ca_file {}: {what}; expected a PEM file with at least one certificate",
-            path.display()
-        ))
-    };
-    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| failed(&error))?;
-        roots.add(certificate).map_err(|error| failed(&error))?;
-        added += 1;
-    }
-    if added == 0 {
-        return Err(failed(&"it holds no certificate"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-    use std::time::UNIX_EPOCH;
-
-    fn headers(retry_after: &str) -> HeaderMap {
-        HeaderMap::from_iter([(RETRY_AFTER, retry_after.parse().expect("a header value"))])
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let parse = |value| parse_retry_after(&headers(value), now);
-        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
-        assert_eq!(parse(" 0 "), Some(Duration::ZERO));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:48:37 GMT"), None, "a date that is over");
-        assert_eq!(parse("soon"), None);
-        assert_eq!(parse("-5"), None);
-        assert_eq!(parse_retry_after(&HeaderMap::new(), now), None);
-    }
+    use crate::http_client::loopback_client;
 
     #[test]
     fn a_path_is_put_after_that_of_the_base_url() {
-        let client = build_client(RootCertStore::empty(), true).expect("a client");
+        let client = loopback_client().expect("a client");
         let endpoint = |base_url: &str| {
             let base_url = &base_url.parse().expect("a URL");
             let clock = &DdsClock::default();
@@ -518,33 +318,8 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_of_one_dds_take_turns_and_no_others() {
-        let settings = |dds_base_url: &str| {
-            let mut config = Config::new();
-            for (name, value) in [
-                ("dds_base_url", dds_base_url),
-                ("reg_secret", "r"),
-                ("secp256k1_privhex", &"1".repeat(64)),
-                ("capabilities", "/a"),
-                ("node_version", "1.0.0"),
-            ] {
-                config.set(name, value).expect("a good option");
-            }
-            config.settings().expect("all that is required")
-        };
-        let clients = HttpClients::default();
-        let first = clients.turns(&settings("https://one.example"));
-        assert_eq!(first.available_permits(), MAX_REGISTERING);
-        assert!(Arc::ptr_eq(&first, &clients.turns(&settings("https://one.example/"))));
-        assert!(!Arc::ptr_eq(&first, &clients.turns(&settings("https://two.example"))));
-        drop(first);
-        drop(clients.turns(&settings("https://three.example")));
-        assert_eq!(clients.turns.lock().expect("no panic").len(), 1, "what nobody waits for is forgotten");
-    }
-
-    #[test]
     fn words_of_dds_are_cut_escaped_and_freed_of_secrets() {
-        let client = build_client(RootCertStore::empty(), true).expect("a client");
+        let client = loopback_client().expect("a client");
         let clock = DdsClock::default();
         let base_url = &"http://dds.example".parse().expect("a URL");
         let dds = Dds { base_url, client: &client, timeout: None, secrets: &["s3cr3t", ""], clock: &clock };

@@ -32,6 +32,7 @@ pub mod event;
 mod gate;
 mod healthcheck;
 pub mod http;
+mod http_client;
 #[cfg(target_os = "linux")]
 mod inherited;
 pub mod log;

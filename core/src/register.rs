@@ -369,11 +369,13 @@ impl RetryPolicy {
             FailureClass::Conflict => {
                 self.failures = 0;
                 let remark = "another online node holds this wallet; ";
-                Next { pause: self.interval, level: self.conflict.level(now), remark }
+                let pause = at_least(self.interval, failure.retry_after);
+                Next { pause, level: self.conflict.level(now), remark }
             }
             FailureClass::Refused | FailureClass::UnknownNode => {
                 self.failures = 0;
-                Next { pause: self.interval, level: self.slow_retry.level(now), remark: "" }
+                let pause = at_least(self.interval, failure.retry_after);
+                Next { pause, level: self.slow_retry.level(now), remark: "" }
             }
         }
     }

@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::dds::HttpClients;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
 use crate::gate::gate;
+use crate::http_client::HttpClients;
 use crate::process;
 use crate::thread::{OwnThread, spawn_thread};
 

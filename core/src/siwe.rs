@@ -141,6 +141,12 @@ fn check_uri(uri: &str, expected: &Expectation) -> Result<(), String> {
         return Ok(());
     }
     let parsed = Url::parse(uri).map_err(|_| format!("uri {} does not parse", quoted(uri)))?;
+    let scheme = parsed.scheme();
+    // A domain other than that of DDS may be served in another way.
+    let same_scheme = expected.domain != SiweDomain::OfDds || scheme == expected.dds.scheme();
+    if !matches!(scheme, "http" | "https") || !same_scheme {
+        return Err(format!("uri {} has another scheme than {:?}", quoted(uri), expected.dds.scheme()));
+    }
     let host = parsed.host_str().ok_or_else(|| format!("uri {} has no host", quoted(uri)))?;
     let of_dds = expected.dds.host_str().unwrap_or_default();
     let allowed = match &expected.domain {
@@ -376,6 +382,11 @@ mod tests {
             challenge["uri"] = "https://evil.example/".into();
             let error = compose(&challenge, named(), SiweFormat::Posemesh).expect_err("a foreign host");
             assert!(error.starts_with("uri"), "{error}");
+            challenge["uri"] = "javascript://sign.example/".into();
+            for domain in [named(), SiweDomain::Any] {
+                let error = compose(&challenge, domain, SiweFormat::Posemesh).expect_err("a foreign scheme");
+                assert!(error.contains("another scheme"), "{error}");
+            }
         }
     }
 
@@ -407,9 +418,13 @@ mod tests {
             ("dds.example", "does not parse"),
             ("/base", "does not parse"),
             ("https://", "does not parse"),
+            ("javascript://dds.example/%0aalert(1)", "another scheme"),
+            ("ftp://dds.example:8443/base", "another scheme"),
             ("https://dds.example:99999", "does not parse"),
-            ("data:text/plain,dds.example", "has no host"),
-            ("urn:dds.example:8443", "has no host"),
+            ("data:text/plain,dds.example", "another scheme"),
+            ("urn:dds.example:8443", "another scheme"),
+            ("http://dds.example:8443/base", "another scheme"),
+            ("dds.example:8443", "another scheme"),
             ("https://evil.example:8443/base", "another host"),
             ("https://dds.example.evil.example/", "another host"),
             ("https://dds.example@evil.example/", "another host"),
@@ -421,7 +436,7 @@ mod tests {
             let error = refusal("uri", bad, SiweDomain::OfDds);
             assert!(error.contains(says), "{bad}: {error}");
         }
-        for uri in ["https://DDS.example", "https://dds.example:1234/other?x=1#y", "http://dds.example/"] {
+        for uri in ["https://DDS.example", "https://dds.example:1234/other?x=1#y", "HTTPS://dds.example/"] {
             for format in FORMATS {
                 let message = compose(&with("uri", uri), SiweDomain::OfDds, format).expect(uri);
                 assert!(message.contains(&format!("\nURI: {uri}\n")), "{message}");

@@ -230,6 +230,21 @@ fn the_first_backoff_is_two_seconds_and_retry_after_makes_it_longer() {
 }
 
 #[test]
+fn retry_after_is_honoured_after_a_conflict_and_a_refusal() {
+    for code in [409, 403] {
+        for (retry_after, pause) in [("1", 2), ("7", 7), ("86400", 600)] {
+            let dds = dds();
+            let (node, events) = observed(&dds, &[("register_interval_secs", "2")]);
+            let fault = Fault::Status { code, retry_after: Some(retry_after.into()), body: Vec::new() };
+            dds.inject(Endpoint::Register, fault, u32::MAX);
+            node.rearm().expect("the node runs");
+            let (_, message, retry_in) = next_failure(&events);
+            assert_eq!(retry_in, Duration::from_secs(pause), "{retry_after} after {message}");
+        }
+    }
+}
+
+#[test]
 fn a_dead_port_is_named_and_the_node_comes_back_with_it() {
     // Bound but not listening: nobody else gets the port, and connections are refused.
     let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
@@ -294,6 +309,8 @@ fn a_refused_challenge_is_not_answered() {
         ("domain", json!("evil.example")),
         ("uri", json!("https://evil.example/")),
         ("uri", json!("no uri")),
+        ("uri", json!("javascript://127.0.0.1/%0aalert(1)")),
+        ("uri", json!("https://127.0.0.1/")),
         ("version", json!("2")),
         ("chainId", json!(0)),
         ("chainId", json!(-8453)),

@@ -275,3 +275,34 @@ fn a_proxy_is_never_used_for_this_machine() {
         &[("http_proxy", &proxy), ("https_proxy", &proxy), ("all_proxy", &proxy), ("DDS", &dds.url())],
     );
 }
+
+#[test]
+fn a_malformed_proxy_variable_is_refused_at_start() {
+    if is_child() {
+        let mut config = config("https://dds.invalid", "any");
+        let error = Node::start(&config).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidConfig);
+        assert!(error.message().contains(&format!("variable {} ", variable("REFUSED"))), "{error}");
+        for part in ["not a url", "ftp", "pa55word", "host name"] {
+            assert!(!error.message().contains(part), "{part} in {error}");
+        }
+        // It is never used for this machine, so it cannot do harm there.
+        let dds = DevDds::start().unwrap();
+        config.set("dds_base_url", &dds.url()).unwrap();
+        Node::start(&config).unwrap().wait(Wait::Registered, Some(GUARD)).unwrap();
+        return;
+    }
+    for (variable, value) in [
+        ("HTTPS_PROXY", "not a url"),
+        ("https_proxy", "ftp://proxy.example"),
+        ("HTTP_PROXY", "http://user:pa55word@host name:1"),
+        ("http_proxy", "socks5://user:pa55word@proxy.example"),
+        ("ALL_PROXY", "http://user:pa55word@:3128"),
+        ("all_proxy", "http://user:pa55word@proxy.example:port"),
+    ] {
+        in_a_process_of_its_own(
+            "a_malformed_proxy_variable_is_refused_at_start",
+            &[(variable, value), ("REFUSED", variable)],
+        );
+    }
+}

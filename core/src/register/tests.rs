@@ -132,6 +132,20 @@ fn retry_after_counts_when_longer_and_up_to_ten_minutes() {
     assert_eq!(policy.failed(&retryable_after(secs(3)), now).pause, INTERVAL);
 }
 
+#[test]
+fn retry_after_stretches_the_interval_after_a_conflict_and_a_refusal() {
+    let now = Instant::now();
+    for failure in [conflict(), slow_retry()] {
+        let pause = |retry_after| {
+            let failure = Failure { retry_after: Some(retry_after), ..failure.clone() };
+            RetryPolicy::new(INTERVAL, -1).failed(&failure, now).pause
+        };
+        assert_eq!(pause(secs(119)), INTERVAL);
+        assert_eq!(pause(secs(121)), secs(121));
+        assert_eq!(pause(Duration::MAX), secs(600));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn max_retry_pauses_for_one_interval_and_starts_over() {
     let script = Script::new((0..7).map(|_| failed(retryable())).chain([registered()]));

@@ -1,0 +1,96 @@
+//! What it means when a request to DDS does not get what it asked for.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::error::{Error, ErrorCode};
+
+/// Why a request did not get what it asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) class: FailureClass,
+    /// What happened, with DDS's own words.
+    pub(crate) text: String,
+    /// How long DDS asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureClass {
+    /// Another online node holds the wallet.
+    Conflict,
+    /// DDS is out of reach or gave no usable answer.
+    Retryable,
+    /// DDS said no.
+    Refused,
+    /// DDS does not know the node that signs in, so it has to register again.
+    UnknownNode,
+}
+
+impl Failure {
+    pub(crate) fn retryable(text: String) -> Self {
+        Self { class: FailureClass::Retryable, text, retry_after: None }
+    }
+
+    pub(crate) fn refused(text: String) -> Self {
+        Self { class: FailureClass::Refused, text, retry_after: None }
+    }
+
+    pub(crate) fn to_error(&self) -> Error {
+        let code = match self.class {
+            FailureClass::Retryable => ErrorCode::Unavailable,
+            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => ErrorCode::Rejected,
+        };
+        Error::new(code, self.text.as_str())
+    }
+}
+
+/// What an answer that is no success means.
+pub(super) fn classify(status: StatusCode) -> FailureClass {
+    match status {
+        StatusCode::CONFLICT => FailureClass::Conflict,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => FailureClass::Retryable,
+        status if status.is_server_error() => FailureClass::Retryable,
+        _ => FailureClass::Refused,
+    }
+}
+
+/// Whether the refusal of a sign-in means that DDS has no such node, or has it no more.
+pub(super) fn is_unknown_node(status: StatusCode, words: &str) -> bool {
+    status == StatusCode::NOT_FOUND
+        || status == StatusCode::FORBIDDEN && words.to_ascii_lowercase().contains("node not found")
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or an HTTP date.
+pub(super) fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    fn headers(retry_after: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, retry_after.parse().expect("a header value"))])
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let parse = |value| parse_retry_after(&headers(value), now);
+        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
+        assert_eq!(parse(" 0 "), Some(Duration::ZERO));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:48:37 GMT"), None, "a date that is over");
+        assert_eq!(parse("soon"), None);
+        assert_eq!(parse("-5"), None);
+        assert_eq!(parse_retry_after(&HeaderMap::new(), now), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! The proxy variables of the environment. The HTTP client ignores a value that it cannot use and then connects
+//! directly, so such a value is refused before the first request.
+
+use axum::http::Uri;
+
+use crate::error::{Error, Result};
+
+/// What the HTTP client reads. It uses the first of each pair that is set.
+const VARIABLES: [&str; 6] =
+    ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+/// Refuses a proxy variable whose value cannot be used. The error does not repeat the value, which may hold a
+/// password.
+pub(super) fn check_environment() -> Result<()> {
+    VARIABLES.into_iter().try_for_each(|name| {
+        match std::env::var_os(name) {
+            Some(value) => value.to_str().map_or_else(|| Err("is not UTF-8"), check),
+            None => Ok(()),
+        }
+        .map_err(|why| {
+            Error::invalid_config(format!(
+                "the environment variable {name} {why}; expected the URL of an http or https proxy, such as \
+             http://proxy.example:3128, or unset it to connect directly"
+            ))
+        })
+    })
+}
+
+/// Accepts what the HTTP client can use, with `http` as the scheme where there is none.
+fn check(value: &str) -> std::result::Result<(), &'static str> {
+    if value.is_empty() {
+        return Ok(());
+    }
+    let uri: Uri = value.parse().map_err(|_| "is not a URL")?;
+    if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
+        return Err("has a scheme other than http and https");
+    }
+    let authority = uri.authority().ok_or("has no host")?;
+    // The client splits at the first `@`, so a password with an unescaped one would end up in the host.
+    let host_and_port = authority.as_str().split_once('@').map_or(authority.as_str(), |(_, rest)| rest);
+    if host_and_port.contains('@') {
+        return Err("has an unescaped @ in its user name or password");
+    }
+    let host = authority.host();
+    if host.is_empty() {
+        return Err("has no host");
+    }
+    if host_and_port != host && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err("has no port from 1 to 65535");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_client_can_use_is_accepted() {
+        for good in [
+            "",
+            "http://proxy.example:3128",
+            "https://proxy.example",
+            "http://proxy.example:3128/",
+            "HTTP://user:p%40ss@proxy.example:3128",
+            "proxy.example:3128",
+            "127.0.0.1:3128",
+            "http://[::1]:3128",
+            "proxy",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("not a url", "is not a URL"),
+            (" ", "is not a URL"),
+            ("http://", "is not a URL"),
+            ("http://u:p@host name:1", "is not a URL"),
+            ("http://proxy.example:3128 ", "is not a URL"),
+            ("http://proxy.example\n", "is not a URL"),
+            ("ftp://proxy.example", "has a scheme other than http and https"),
+            ("socks5://proxy.example:1080", "has a scheme other than http and https"),
+            ("/proxy.example", "has no host"),
+            ("http://user:p@ss@proxy.example:3128", "has an unescaped @ in its user name or password"),
+            ("http://:3128", "has no host"),
+            ("http://user:pass@", "is not a URL"),
+            ("http://proxy.example:", "has no port from 1 to 65535"),
+            ("http://proxy.example:0", "has no port from 1 to 65535"),
+            ("http://proxy.example:65536", "has no port from 1 to 65535"),
+            ("http://proxy.example:port", "has no port from 1 to 65535"),
+        ] {
+            assert_eq!(check(bad), Err(why), "{bad:?}");
+        }
+    }
+}
