@@ -1,33 +1,13 @@
-//! Calls from the core's dispatcher thread into Python.
+//! Calls from the library's threads into Python.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread;
 
 use pyo3::prelude::*;
 
-/// The thread that ends the interpreter, once that has begun.
-static EXITING: OnceLock<ThreadId> = OnceLock::new();
-/// Set when no thread of ours may attach any more: CPython kills or hangs a thread that asks for the GIL during
-/// finalization, and an abi3 build cannot ask older versions whether that has begun.
-static NO_CALLBACKS: AtomicBool = AtomicBool::new(false);
+use crate::dataclass::Function;
+use crate::exit::CallbackPermit;
 
-/// The interpreter is about to end: the package's `atexit` handler runs, on this thread.
-#[pyfunction]
-pub(crate) fn begin_exit() {
-    EXITING.get_or_init(|| thread::current().id());
-}
-
-/// Lets no callback into Python from here on.
-#[pyfunction]
-pub(crate) fn end_callbacks() {
-    NO_CALLBACKS.store(true, Ordering::SeqCst);
-}
-
-/// Whether the interpreter is about to end, and this thread will not see it.
-pub(crate) fn is_left_behind() -> bool {
-    EXITING.get().is_some_and(|exiting| *exiting != thread::current().id())
-}
+static CURRENT_THREAD: Function = Function::new("threading", "current_thread");
 
 /// Calls `callback` with the arguments that `arguments` makes. There is nobody to raise an exception to: it
 /// goes to `sys.unraisablehook`, which shows it.
@@ -35,13 +15,23 @@ pub(crate) fn call<A>(callback: &Py<PyAny>, arguments: impl for<'py> FnOnce(Pyth
 where
     A: for<'py> pyo3::call::PyCallArgs<'py>,
 {
-    if NO_CALLBACKS.load(Ordering::SeqCst) {
-        return;
-    }
+    let Some(_permit) = CallbackPermit::get() else { return };
     Python::try_attach(|py| {
         let callback = callback.bind(py);
-        if let Err(error) = arguments(py).and_then(|arguments| callback.call1(arguments)) {
+        let called =
+            name_thread(py).and_then(|()| arguments(py)).and_then(|arguments| callback.call1(arguments));
+        if let Err(error) = called {
             error.write_unraisable(py, Some(callback));
         }
     });
+}
+
+/// Gives the thread its name in Python, too. To `threading` it is a foreign one, `Dummy-1`, and so it would be in the
+/// records that a listener writes. Each time, because newer versions forget such a thread when it detaches.
+fn name_thread(py: Python<'_>) -> PyResult<()> {
+    match thread::current().name() {
+        Some(name) if name.starts_with("posemesh-") => CURRENT_THREAD.get(py)?.call0()?.setattr("name", name),
+        // A thread of the host's that ends what it waits for itself.
+        _ => Ok(()),
+    }
 }

@@ -8,6 +8,26 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
+/// A function of the standard library. Where a thread of the host can get here, it is written in C.
+pub(crate) struct Function {
+    module: &'static str,
+    name: &'static str,
+    found: PyOnceLock<Py<PyAny>>,
+}
+
+impl Function {
+    pub(crate) const fn new(module: &'static str, name: &'static str) -> Self {
+        Self { module, name, found: PyOnceLock::new() }
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let found = self
+            .found
+            .get_or_try_init(py, || Ok::<_, PyErr>(py.import(self.module)?.getattr(self.name)?.unbind()));
+        Ok(found?.bind(py))
+    }
+}
+
 /// A class of the package, or of the standard library. Where a thread of the host can get here, its module has been
 /// imported by then.
 pub(crate) struct Class {

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use posemesh_node_registration::error::{Error, ErrorCode, Result};
 use pyo3::prelude::*;
 
+use crate::dataclass::Function;
+
 /// Runs `work`, which must neither block nor take long.
 pub(crate) fn run<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
     guarded(work).map_err(|error| exception(py, &error))
@@ -19,7 +21,7 @@ pub(crate) fn run_detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Resul
 }
 
 /// A panic becomes an error: PyO3 would raise a `PanicException`, which no `except Exception` catches.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     // Core's own state survives a panic: its locks do not poison.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::new(
@@ -29,12 +31,23 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The Python exception for an error. Its class is chosen by the package.
+static EXC_INFO: Function = Function::new("sys", "exc_info");
+
+/// The Python exception for an error, to raise. Its class is chosen by the package.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
-    match exception_object(py, error) {
+    match exception_object(py, error).and_then(|exception| in_context(py, exception)) {
         Ok(exception) => PyErr::from_value(exception),
         Err(failed) => failed,
     }
+}
+
+/// Notes the exception that is being handled, as `raise` does: PyO3 raises without it.
+fn in_context<'py>(py: Python<'py>, exception: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let handled = EXC_INFO.get(py)?.call0()?.get_item(1)?;
+    if !handled.is_none() {
+        exception.setattr("__context__", handled)?;
+    }
+    Ok(exception)
 }
 
 pub(crate) fn exception_object<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {

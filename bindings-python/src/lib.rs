@@ -4,6 +4,7 @@
 //! types) is the hand-written package in `python/posemesh_node`, but for what only reads a node. The two agree on
 //! `_native.pyi`.
 
+mod aside;
 mod bell;
 mod callback;
 mod config;
@@ -12,17 +13,21 @@ mod dataclass;
 mod dev_dds;
 mod error;
 mod event;
+mod exit;
+mod interpreter;
 mod log;
 mod node;
 mod status;
+mod stream;
+mod timeout;
 mod token;
 mod wait;
 
 // No class here needs the GIL for its safety: all are frozen, and what changes is behind locks and atomics.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
-    #[pymodule_export]
-    use super::callback::{begin_exit, end_callbacks};
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use super::config::{Config, options};
     #[pymodule_export]
@@ -32,12 +37,23 @@ mod _native {
     #[pymodule_export]
     use super::error::{error_codes, panic};
     #[pymodule_export]
+    use super::exit::{begin_exit, end_callbacks, leave_threads_behind};
+    #[pymodule_export]
     use super::log::set_log_callback;
     #[pymodule_export]
-    use super::node::Node;
+    use super::node::{Node, Started, start, start_then};
+    #[pymodule_export]
+    use super::stream::EventQueue;
+    #[pymodule_export]
+    use super::timeout::timeout_seconds;
     #[pymodule_export]
     use super::wait::PendingWait;
 
     #[pymodule_export]
     const VERSION: &str = posemesh_node_registration::VERSION;
+
+    #[pymodule_init]
+    fn init(_: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::interpreter::require_main()
+    }
 }

@@ -2,16 +2,15 @@
 
 use std::time::UNIX_EPOCH;
 
-use posemesh_node_registration::log::{Level, Record, clear_callback, set_callback};
+use posemesh_node_registration::log::{Level, Record, set_callback};
 use pyo3::prelude::*;
 
 use crate::callback;
 use crate::error::run_detached;
 
-/// Sends records of `level` or above to `callback(level, logger, created, dropped, message)`, in place of what was
-/// asked for before. Levels are `logging`'s numbers.
+/// Sends every record to `callback(level, logger, created, dropped, message)`. Levels are `logging`'s numbers.
 #[pyfunction]
-pub(crate) fn set_log_callback(py: Python<'_>, level: i64, callback: Py<PyAny>) -> PyResult<()> {
+pub(crate) fn set_log_callback(py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
     let forward = move |record: &Record| {
         callback::call(&callback, |_| {
             let created = record.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -19,12 +18,8 @@ pub(crate) fn set_log_callback(py: Python<'_>, level: i64, callback: Py<PyAny>) 
             Ok((python_level(record.level), logger, created, record.dropped, record.message.clone()))
         });
     };
-    let least = Level::ALL.into_iter().rev().find(|each| python_level(*each) >= level);
     run_detached(py, || {
-        match least {
-            Some(least) => set_callback(least, forward),
-            None => clear_callback(),
-        }
+        set_callback(Level::Debug, forward);
         Ok(())
     })
 }

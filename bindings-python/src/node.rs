@@ -1,38 +1,112 @@
 //! A running node.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use posemesh_node_registration::error::{ErrorCode, Result};
 use posemesh_node_registration::node::Node as CoreNode;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
+use crate::aside;
 use crate::config::Config;
-use crate::error::{run, run_detached};
-use crate::event::Listeners;
+use crate::error::{guarded, run, run_detached};
+use crate::event::{Listener, Listeners};
 use crate::status;
+use crate::stream::{EventQueue, Queue};
+use crate::timeout::timeout;
 use crate::token;
 use crate::wait::{self, PendingWait};
+
+/// How long the drop of a node that runs holds up its thread. It is enough, unless a callback is stuck.
+const DROP_PATIENCE: Duration = Duration::from_millis(100);
+
+/// A node that has started, on its way to the class that its program sees. Freed before that, it stops.
+#[pyclass(frozen, module = "posemesh_node._native")]
+pub(crate) struct Started(Mutex<Option<CoreNode>>);
+
+/// Starts a node.
+#[pyfunction]
+pub(crate) fn start(py: Python<'_>, config: &Bound<'_, Config>) -> PyResult<Started> {
+    let config = &config.get().0;
+    let node = run_detached(py, || CoreNode::start(config))?;
+    Ok(Started(Mutex::new(Some(node))))
+}
+
+/// As `start`, but on a thread of its own: it reads files and may look up a host name. That thread calls `done` with
+/// what was started or with the exception to raise.
+#[pyfunction]
+pub(crate) fn start_then(py: Python<'_>, config: Py<Config>, done: Py<PyAny>) -> PyResult<()> {
+    let done = wait::tell(done, |py, node| Ok(Bound::new(py, Started(Mutex::new(Some(node))))?.into_any()));
+    py.detach(|| aside::spawn("posemesh-start", move || done(guarded(|| CoreNode::start(&config.get().0)))));
+    Ok(())
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            discard(Arc::new(node));
+        }
+    }
+}
 
 /// The base of `posemesh_node.Node` and `posemesh_node.AsyncNode`: what only reads is theirs as it is, so that no
 /// Python code stands between a program and its status.
 #[pyclass(frozen, subclass, module = "posemesh_node._native")]
 pub(crate) struct Node {
-    /// Given away only by `drop`.
-    node: Option<CoreNode>,
+    /// Given away only by `drop`. Shared with the thread that stops it.
+    node: Option<Arc<CoreNode>>,
     listeners: Listeners,
     /// The last status that was shown, if it lasts: the count of changes before it, and how it was shown.
     shown: Mutex<Option<(u32, Py<PyAny>)>>,
 }
 
 impl Node {
-    fn core(&self) -> &CoreNode {
+    fn core(&self) -> &Arc<CoreNode> {
         self.node.as_ref().expect("only drop takes it")
     }
 
     fn lock_shown(&self) -> MutexGuard<'_, Option<(u32, Py<PyAny>)>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops the node, and then calls `done`: at once, or on a thread that waits for the end.
+    ///
+    /// When this returns, the node has been asked to stop, whatever becomes of the caller.
+    fn stop_then(&self, timeout: Duration, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
+        match self.core().stop(Duration::ZERO) {
+            Err(error) if error.code() == ErrorCode::Timeout && !timeout.is_zero() => {
+                let (node, listeners) = (Arc::clone(self.core()), self.listeners.clone());
+                aside::spawn("posemesh-stop", move || {
+                    let stopped = guarded(|| node.stop(timeout));
+                    drop(node);
+                    listeners.end_streams();
+                    done(stopped);
+                });
+                Ok(())
+            }
+            Err(error) if error.code() != ErrorCode::Timeout => Err(error),
+            stopped => {
+                self.listeners.end_streams();
+                done(stopped);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a listener hear every event from now on, until it is removed or the node stops.
+    fn listen(&self, py: Python<'_>, listener: Listener) -> PyResult<u64> {
+        let (node, listeners) = (self.core(), self.listeners.clone());
+        let number = listeners.add(listener);
+        // Each time, because the core knows whether there is still something to hear.
+        let listening = run_detached(py, || node.set_event_callback(move |event| listeners.tell(event)));
+        if let Err(error) = listening {
+            self.listeners.remove(number);
+            return Err(error);
+        }
+        Ok(number)
     }
 
     /// Shows the status as it is after so many changes, or more.
@@ -57,12 +131,12 @@ impl Node {
 
 #[pymethods]
 impl Node {
-    /// Starts a node.
+    /// Takes over what was started.
     #[new]
-    fn new(py: Python<'_>, config: &Bound<'_, Config>) -> PyResult<Self> {
-        let config = &config.get().0;
-        let node = run_detached(py, || CoreNode::start(config))?;
-        Ok(Self { node: Some(node), listeners: Listeners::default(), shown: Mutex::default() })
+    fn new(started: &Bound<'_, Started>) -> PyResult<Self> {
+        let node = started.get().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let node = node.ok_or_else(|| PyValueError::new_err("this start has its node already"))?;
+        Ok(Self { node: Some(Arc::new(node)), listeners: Listeners::default(), shown: Mutex::default() })
     }
 
     /// What the node is doing. Reads memory and never blocks; also after a stop.
@@ -122,8 +196,8 @@ impl Node {
 
     /// Waits for a registration, or for a secret.
     #[pyo3(name = "_wait")]
-    fn wait(&self, py: Python<'_>, secret: bool, timeout: Option<f64>) -> PyResult<()> {
-        let (node, what, timeout) = (self.core(), wait::what(secret), wait::timeout(timeout)?);
+    fn wait(&self, py: Python<'_>, secret: bool, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (node, what, timeout) = (self.core(), wait::what(secret), self::timeout(timeout)?);
         let wait = run_detached(py, || node.wait_async(what))?;
         // At last it may come true in that instant, or the core words the error.
         wait::interruptible(py, wait, timeout, || node.wait(what, Some(Duration::ZERO)))
@@ -139,8 +213,8 @@ impl Node {
 
     /// Waits for an access token.
     #[pyo3(name = "_access_token")]
-    fn access_token<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let (node, timeout) = (self.core(), wait::timeout(timeout)?);
+    fn access_token<'py>(&self, py: Python<'py>, timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (node, timeout) = (self.core(), self::timeout(timeout)?);
         let wait = run_detached(py, || node.access_token_async())?;
         let token = wait::interruptible(py, wait, timeout, || node.access_token(Some(Duration::ZERO)))?;
         token::to_python(py, token)
@@ -172,40 +246,76 @@ impl Node {
         })
     }
 
-    /// Tells `listener` every event, on the dispatcher thread, until it is removed or the node stops.
+    /// Calls `call` with every event, on the dispatcher thread, until `listener` is removed or the node stops.
     #[pyo3(name = "_add_listener")]
-    fn add_listener(&self, py: Python<'_>, listener: Py<PyAny>) -> PyResult<u64> {
-        let (node, listeners) = (self.core(), self.listeners.clone());
-        let number = listeners.add(listener);
-        // Each time, because the core knows whether there is still something to hear.
-        let listening = run_detached(py, || node.set_event_callback(move |event| listeners.tell(event)));
-        if let Err(error) = listening {
-            self.listeners.remove(number);
-            return Err(error);
-        }
-        Ok(number)
+    fn add_listener(&self, py: Python<'_>, listener: Py<PyAny>, call: Py<PyAny>) -> PyResult<()> {
+        let (function, call) = (Arc::new(listener), Arc::new(call));
+        self.listen(py, Listener::Function { function, call }).map(drop)
     }
 
+    /// False when it does not listen.
     #[pyo3(name = "_remove_listener")]
-    fn remove_listener(&self, number: u64) {
-        self.listeners.remove(number);
+    fn remove_listener(&self, listener: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.listeners.remove_function(listener)
+    }
+
+    /// The events from now on. `ring` is called when there is something to look at, in any thread.
+    #[pyo3(name = "_follow")]
+    fn follow(
+        &self,
+        py: Python<'_>,
+        timeout: &Bound<'_, PyAny>,
+        ring: Option<Py<PyAny>>,
+    ) -> PyResult<EventQueue> {
+        let (queue, timeout) = (Arc::new(Queue::new(ring)), self::timeout(timeout)?);
+        let number = self.listen(py, Listener::Stream(Arc::clone(&queue)))?;
+        Ok(EventQueue::new(queue, self.listeners.clone(), number, timeout))
     }
 
     #[pyo3(name = "_stop")]
-    fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
-        let node = self.core();
-        let timeout = wait::timeout(Some(timeout))?.unwrap_or(Duration::MAX);
-        run_detached(py, || node.stop(timeout))?;
+    fn stop(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (node, timeout) = (self.core(), self::timeout(timeout)?.unwrap_or(Duration::MAX));
+        let (put, stopped) = aside::outcome();
+        run_detached(py, || self.stop_then(timeout, put))?;
+        // That thread keeps the time.
+        wait::interruptible(py, stopped, None, || node.stop(Duration::ZERO))?;
         // They may refer to the node: a circle that the garbage collector cannot see.
         self.listeners.clear();
         Ok(())
+    }
+
+    /// As `stop`, but calls `done` with `None` or the exception to raise, in any thread.
+    #[pyo3(name = "_stop_then")]
+    fn stop_then_call(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>, done: Py<PyAny>) -> PyResult<()> {
+        let timeout = self::timeout(timeout)?.unwrap_or(Duration::MAX);
+        let (done, listeners) =
+            (wait::tell(done, |py, ()| Ok(py.None().into_bound(py))), self.listeners.clone());
+        run_detached(py, || {
+            self.stop_then(timeout, move |stopped| {
+                if stopped.is_ok() {
+                    listeners.clear();
+                }
+                done(stopped);
+            })
+        })
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let node = self.node.take();
-        // It waits for the dispatcher thread, which may wait for the GIL.
-        Python::try_attach(|py| py.detach(|| drop(node)));
+        if let Some(node) = self.node.take() {
+            discard(node);
+        }
     }
+}
+
+/// Ends a node that nobody can use any more.
+fn discard(node: Arc<CoreNode>) {
+    let end = || match node.stop(DROP_PATIENCE) {
+        // A callback is stuck. The drop of the core's node waits for it, but the program does not.
+        Err(error) if error.code() == ErrorCode::Timeout => aside::spawn("posemesh-stop", move || drop(node)),
+        _ => drop(node),
+    };
+    // It waits for the dispatcher thread, which may wait for the GIL.
+    Python::try_attach(|py| py.detach(end));
 }

@@ -8,23 +8,12 @@ use std::time::{Duration, Instant};
 
 use posemesh_node_registration::error::Result;
 use posemesh_node_registration::node::{self, Wait};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::bell::{Bell, Slept};
-use crate::callback::{self, is_left_behind};
+use crate::callback;
 use crate::error::{exception_object, run_detached};
-
-/// Seconds as Python gives them. `None`: no limit, or one that no clock can hold.
-pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    match seconds {
-        Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
-            Err(PyValueError::new_err("timeout must not be negative"))
-        }
-        Some(seconds) => Ok(Duration::try_from_secs_f64(seconds).ok()),
-        None => Ok(None),
-    }
-}
+use crate::exit::{is_left_behind, this_thread};
 
 pub(crate) fn what(secret: bool) -> Wait {
     if secret { Wait::Secret } else { Wait::Registered }
@@ -57,6 +46,7 @@ pub(crate) fn interruptible<T: Send>(
     at_last: impl Fn() -> Result<T> + Sync,
 ) -> PyResult<T> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    this_thread(py)?;
     let mut wait = pin!(wait);
     let mut poll = |waker: &Waker| {
         let result = poll(wait.as_mut(), waker);

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import GUARD, Program, environment
-from posemesh_node import Node, NodeTimeoutError, _logging
+from posemesh_node import Event, Node, NodeTimeoutError
 from posemesh_node.testing import Fault, LocalDds
 
 LOGGER = logging.getLogger("posemesh_node")
@@ -69,56 +69,53 @@ def test_no_record_has_a_secret(dds: LocalDds, handler: Handler) -> None:
     assert not any(text in shown for text in (secret, options["reg_secret"], options["secp256k1_privhex"]))
 
 
-class Crossings:
-    """The records that cross from the native half into Python."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.records: SimpleQueue[tuple[int, str]] = SimpleQueue()
-        handle = _logging._handle
-
-        def spy(level: int, name: str, created: float, dropped: int, message: str) -> None:
-            handle(level, name, created, dropped, message)
-            self.records.put((level, message))
-
-        monkeypatch.setattr(_logging, "_handle", spy)
-
-    def of_a_node(self, dds: LocalDds) -> set[int]:
-        """The levels of what crosses while a node registers and stops."""
-        with Node.start(**dds.options()) as node:
-            node.wait_registered(timeout=GUARD)
-        levels: set[int] = set()
-        while not self.records.empty():
-            levels.add(self.records.get()[0])
-        return levels
+def levels_of_a_node(dds: LocalDds, handler: Handler) -> set[int]:
+    """The levels of the records that arrive while a node registers and stops."""
+    with Node.start(**dds.options()) as node:
+        node.wait_registered(timeout=GUARD)
+    levels: set[int] = set()
+    while not handler.records.empty():
+        levels.add(handler.records.get().levelno)
+    return levels
 
 
-@pytest.fixture
-def crossings(monkeypatch: pytest.MonkeyPatch) -> Crossings:
-    return Crossings(monkeypatch)
-
-
-def test_only_what_is_wanted_crosses(dds: LocalDds, crossings: Crossings) -> None:
+def test_only_what_a_level_lets_through_arrives(dds: LocalDds, handler: Handler) -> None:
     child = logging.getLogger("posemesh_node.register")
-    levels = {logging.DEBUG, logging.INFO}
+    root = logging.getLogger()
+    root_level, levels = root.level, {logging.DEBUG, logging.INFO}
     try:
         LOGGER.setLevel(logging.WARNING)
-        assert crossings.of_a_node(dds) == set()
+        assert levels_of_a_node(dds, handler) == set()
         child.setLevel(logging.DEBUG)
-        assert crossings.of_a_node(dds) == levels
+        assert levels_of_a_node(dds, handler) == levels
         logging.disable(logging.DEBUG)
-        assert crossings.of_a_node(dds) == {logging.INFO}
+        assert levels_of_a_node(dds, handler) == {logging.INFO}
         logging.disable(logging.CRITICAL)
-        assert crossings.of_a_node(dds) == set()
-        logging.disable(logging.NOTSET)
-        child.setLevel(logging.NOTSET)
-        LOGGER.setLevel(logging.CRITICAL)
-        assert crossings.of_a_node(dds) == set()
-        LOGGER.setLevel(5)
-        assert crossings.of_a_node(dds) == levels
-    finally:
+        assert levels_of_a_node(dds, handler) == set()
         logging.disable(logging.NOTSET)
         child.setLevel(logging.NOTSET)
         LOGGER.setLevel(logging.NOTSET)
+        root.setLevel(logging.INFO)
+        assert levels_of_a_node(dds, handler) == {logging.INFO}
+    finally:
+        logging.disable(logging.NOTSET)
+        child.setLevel(logging.NOTSET)
+        root.setLevel(root_level)
+
+
+def test_a_record_names_the_librarys_thread(dds: LocalDds, handler: Handler) -> None:
+    heard: SimpleQueue[str] = SimpleQueue()
+    with Node.start(**dds.options()) as node:
+
+        @node.on_event
+        def listener(event: Event) -> None:
+            heard.put(threading.current_thread().name)
+
+        assert callable(listener)
+        node.rearm()
+        node.wait_registered(timeout=GUARD)
+        assert {record.threadName for record in handler.until("re-armed")} == {"posemesh-events"}
+        assert heard.get(timeout=GUARD) == "posemesh-events"
 
 
 @pytest.mark.parametrize("logger", [LOGGER, LOGGER.getChild("sign_in")], ids=["parent", "child"])
@@ -139,27 +136,8 @@ def test_levels_are_followed_while_a_node_runs(dds: LocalDds, handler: Handler, 
             handler.until("the last one")
 
 
-def test_the_level_of_the_root_logger_is_followed(dds: LocalDds, crossings: Crossings) -> None:
-    root = logging.getLogger()
-    level = root.level
-    try:
-        with Node.start(**dds.options()) as node:
-            node.wait_registered(timeout=GUARD)
-            root.setLevel(logging.DEBUG)
-            node.rearm()
-            while crossings.records.get(timeout=GUARD) != (logging.DEBUG, "challenge checked and signed"):
-                pass
-            node.wait_registered(timeout=GUARD)
-            root.setLevel(logging.ERROR)
-        while not crossings.records.empty():
-            crossings.records.get()
-        assert crossings.of_a_node(dds) == set()
-    finally:
-        root.setLevel(level)
-
-
-def test_a_logger_that_decides_in_its_own_way_is_asked_each_time(
-    dds: LocalDds, handler: Handler, crossings: Crossings, monkeypatch: pytest.MonkeyPatch
+def test_a_logger_that_decides_in_its_own_way_is_asked(
+    dds: LocalDds, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Moody(logging.Logger):
         mood = False
@@ -167,15 +145,11 @@ def test_a_logger_that_decides_in_its_own_way_is_asked_each_time(
         def isEnabledFor(self, level: int) -> bool:
             return self.mood
 
-    monkeypatch.setattr(LOGGER, "__class__", Moody)
+    monkeypatch.setattr(LOGGER.getChild("node"), "__class__", Moody)
     LOGGER.setLevel(logging.CRITICAL)
-    assert crossings.of_a_node(dds) == {logging.DEBUG, logging.INFO}
-    child = LOGGER.getChild("node")
-    monkeypatch.setattr(child, "__class__", Moody)
-    assert handler.records.empty()
+    assert levels_of_a_node(dds, handler) == set()
     monkeypatch.setattr(Moody, "mood", True)
-    crossings.of_a_node(dds)
-    assert [record.getMessage() for record in handler.until("stopped")] == ["stopped"]
+    assert levels_of_a_node(dds, handler) == {logging.INFO}
 
 
 UNTIL_REGISTERED_AGAIN = """
@@ -188,17 +162,7 @@ def register_again():
 """
 
 
-def test_logging_is_not_imported_for_nobody(dds: LocalDds, run: Callable[..., Program]) -> None:
-    code = f"""
-{UNTIL_REGISTERED_AGAIN}
-with Node.from_env() as node:
-    node.wait_registered()
-assert "logging" not in sys.modules
-"""
-    run("-c", code, env=environment(dds)).succeed()
-
-
-def test_warnings_show_without_logging(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_warnings_show_when_logging_is_not_set_up(dds: LocalDds, run: Callable[..., Program]) -> None:
     dds.inject("register", Fault.status(403, body="not you"), times=None)
     code = f"""
 {UNTIL_REGISTERED_AGAIN}
@@ -211,7 +175,7 @@ node.stop()
     assert "not you" in err and len(err.splitlines()) == 1
 
 
-def test_logging_that_is_imported_later(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_logging_that_is_set_up_later(dds: LocalDds, run: Callable[..., Program]) -> None:
     code = f"""
 {UNTIL_REGISTERED_AGAIN}
 node = Node.from_env()
@@ -263,31 +227,6 @@ logging.basicConfig(level=logging.INFO, filename=sys.argv[1])
 """
     run("-W", "error", "-c", code, str(log), env=environment(dds)).succeed()
     assert log.read_text().splitlines()[-1] == "INFO:posemesh_node.node:stopped"
-
-
-def test_a_program_that_lives_on_is_not_asked_for_ever(dds: LocalDds, run: Callable[..., Program]) -> None:
-    code = f"""
-{UNTIL_REGISTERED_AGAIN}
-from posemesh_node import _logging
-asked = []
-handle = _logging._handle
-_logging._handle = lambda *record: (handle(*record), asked.append(record[-1]))
-with Node.from_env() as node:
-    while "logging" not in sys.modules:
-        register_again()
-with Node.from_env() as node:
-    before = len(asked)
-    for _ in range(3):
-        register_again()
-    assert len(asked) == before, asked
-
-    # From here on as ever.
-    import logging
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-    register_again()
-"""
-    lines = run("-c", code, env=environment(dds)).succeed().splitlines()
-    assert lines[0] == "re-armed: registering again" and lines[-1] == "stopped"
 
 
 def test_a_handler_that_raises_harms_nobody(

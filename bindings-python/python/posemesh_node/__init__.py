@@ -12,6 +12,8 @@ send the node's access token along; ``posemesh_node.testing`` has a local DDS.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._errors import (
     AlreadyRunningError,
     BindError,
@@ -29,27 +31,25 @@ from ._errors import (
     UnavailableError,
     WouldDeadlockError,
 )
+from ._events import (
+    AttemptFailed,
+    Event,
+    EventStream,
+    HealthChecked,
+    RegistrationLost,
+    SecretChanged,
+    StatusChanged,
+    TokenRefreshed,
+)
 from ._native import VERSION as __version__
 from ._native import eth_address, sign_eip191
 from ._node import Node
+from ._options import Options, Overrides
+from ._status import Role, State, Status
+from ._token import AccessToken
 
-# As type checkers know it from `typing`, which costs more to import than this whole package.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._aio import AsyncEventStream, AsyncNode
-    from ._events import (
-        AttemptFailed,
-        Event,
-        EventStream,
-        HealthChecked,
-        RegistrationLost,
-        SecretChanged,
-        StatusChanged,
-        TokenRefreshed,
-    )
-    from ._options import Options, Overrides
-    from ._status import Role, State, Status
-    from ._token import AccessToken
 
 __all__ = [
     "AccessToken",
@@ -89,34 +89,16 @@ __all__ = [
     "sign_eip191",
 ]
 
-# What needs asyncio, dataclasses or typing is imported by the first one who asks for it.
-_LAZY = {
-    "AccessToken": "_token",
-    "AsyncEventStream": "_aio",
-    "AsyncNode": "_aio",
-    "AttemptFailed": "_events",
-    "Event": "_events",
-    "EventStream": "_events",
-    "HealthChecked": "_events",
-    "Options": "_options",
-    "Overrides": "_options",
-    "RegistrationLost": "_events",
-    "Role": "_status",
-    "SecretChanged": "_events",
-    "State": "_status",
-    "Status": "_status",
-    "StatusChanged": "_events",
-    "TokenRefreshed": "_events",
-}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    # A program with threads does not need asyncio, which takes longer to import than all the rest.
+    if name in ("AsyncEventStream", "AsyncNode"):
+        from . import _aio
 
-    value = globals()[name] = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    return value
+        value = globals()[name] = getattr(_aio, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

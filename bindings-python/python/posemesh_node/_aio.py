@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
-from . import _native
+from . import _logging, _native
 from ._errors import PosemeshError
-from ._events import Event, Stream
+from ._events import Event, Listener
+from ._listener import check_listener
 from ._node import NodeBase, held_secret
-
-if TYPE_CHECKING:
-    import sys
-    from collections.abc import Callable
-    from types import TracebackType
-
-    if sys.version_info >= (3, 11):
-        from typing import Self, Unpack
-    else:
-        from typing_extensions import Self, Unpack
-
-    from ._events import Listener
-    from ._options import Options, Overrides
-    from ._token import AccessToken
+from ._options import Options, Overrides
+from ._token import AccessToken
+from ._typing import Self, Unpack
 
 __all__ = ["AsyncEventStream", "AsyncNode"]
 
 _T = TypeVar("_T")
+_N = TypeVar("_N", bound="AsyncNode")
+
+_STOP_TIMEOUT = 5.0
 
 
 class AsyncNode(NodeBase):
@@ -36,31 +30,36 @@ class AsyncNode(NodeBase):
     As ``Node``, with ``await`` where something is waited for. A wait costs a future and no thread. Works with
     every event loop that has ``call_soon_threadsafe``, such as uvloop's.
 
-        async with await AsyncNode.from_env() as node:
+        async with AsyncNode.from_env() as node:
             await node.wait_registered(timeout=30)
             async for event in node.events():
                 print(event)
     """
 
     @classmethod
-    async def start(cls, **options: Unpack[Options]) -> Self:
+    def start(cls, **options: Unpack[Options]) -> Starting[Self]:
         """Check the options, bind the callback address and start to register. Does not wait for DDS.
 
-        The options and errors are those of ``Node.start``.
+        To be awaited, or entered with ``async with``. The options and errors are those of ``Node.start``.
         """
-        return await cls._start_aside(_native.Config(options))
+        return Starting(cls._start(options, from_env=False))
 
     @classmethod
-    async def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
+    def from_env(cls, **overrides: Unpack[Overrides]) -> Starting[Self]:
         """Start a node with the options that the environment holds, as ``Node.from_env`` does."""
-        return await cls._start_aside(_native.Config(overrides, from_env=True))
+        return Starting(cls._start(overrides, from_env=True))
 
     @classmethod
-    async def _start_aside(cls, config: _native.Config) -> Self:
-        # In a thread: it reads certificates and may look up a host name. If this is cancelled, the node is
-        # dropped there, which stops it.
-        loop = asyncio.get_running_loop()
-        return (await loop.run_in_executor(None, cls._start, config))._adopt()
+    async def _start(cls, options: Options | Overrides, *, from_env: bool) -> Self:
+        config = _native.Config(options, from_env=from_env)
+        _logging.install()
+        started = _Outcome[_native.Started]()
+        _native.start_then(config, started.put)
+        try:
+            return cls._adopt(await started)
+        finally:
+            # When this was cancelled: a node that has started meanwhile is freed here, which stops it.
+            del started
 
     async def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered; without a timeout for as long as it takes.
@@ -89,33 +88,39 @@ class AsyncNode(NodeBase):
         return await access_token(self, timeout)
 
     def on_event(self, listener: Listener) -> Listener:
-        """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
+        """Call ``listener`` with each event from now on, until ``off_event`` or the node stops. Works as a decorator.
 
         It is called in the running event loop, and is no coroutine function; to await something, follow
         ``events``.
         """
+        check_listener(listener)
         loop = asyncio.get_running_loop()
-        self._add_listener(lambda event: _call_soon(loop, listener, event))
+        self._add_listener(listener, lambda event: _call_soon(loop, listener, event))
         return listener
 
-    def events(self) -> AsyncEventStream:
-        """Iterate over the events from now on, until the node stops.
+    def events(self, timeout: float | None = None) -> AsyncEventStream:
+        """Iterate over the events from now on, until the node stops or ``timeout`` seconds are over.
 
-            async for event in node.events():
+            async for event in node.events(timeout=60):
                 match event:
                     case SecretChanged():
                         await use(node.read_secret())
         """
-        return AsyncEventStream(self)
+        return AsyncEventStream(self, timeout)
 
-    async def stop(self, timeout: float = 5.0) -> None:
+    async def stop(self, timeout: float | None = _STOP_TIMEOUT) -> None:
         """End the node: wake every wait with StoppedError, deliver the last events, free the port.
 
-        May be called twice. Raises NodeTimeoutError when a logging handler does not return in time.
+        May be called twice. Raises NodeTimeoutError when a logging handler does not return in time. When it is
+        cancelled, it ends at once, and the node stops all the same.
         """
-        # In a thread: it waits for the library's threads.
-        await asyncio.get_running_loop().run_in_executor(None, self._stop, timeout)
-        self._end_streams()
+        stopped = self._begin_stop(timeout)
+        await stopped
+
+    def _begin_stop(self, timeout: float | None) -> _Outcome[None]:
+        stopped = _Outcome[None]()
+        self._stop_then(timeout, stopped.put)
+        return stopped
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,27 +131,90 @@ class AsyncNode(NodeBase):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop()
+        # The node has stopped when this ends, however often this is cancelled. The native half keeps the time.
+        stopped = self._begin_stop(_STOP_TIMEOUT)
+        cancelled: asyncio.CancelledError | None = None
+        while not stopped.future.done():
+            try:
+                await asyncio.wait((stopped.future,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        try:
+            if cancelled is not None:
+                raise cancelled
+            stopped.result()
+        finally:
+            # Its traceback refers to this frame.
+            del cancelled
 
 
-class AsyncEventStream(Stream, AsyncIterator[Event]):
-    """The events of a node, one by one. Made by ``AsyncNode.events``."""
+class Starting(Coroutine[Any, Any, _N]):
+    """A node that is being started: for ``await``, or for ``async with``. It is a coroutine, so tasks take it, too."""
 
-    def __init__(self, node: AsyncNode) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
-        super().__init__(node)
+    __slots__ = ("_coroutine", "_node")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _N]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, _N]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *exception: Any) -> Any:
+        return self._coroutine.throw(*exception)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    async def __aenter__(self) -> _N:
+        self._node = await self._coroutine
+        return await self._node.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._node.__aexit__(exc_type, exc_value, traceback)
+
+
+class AsyncEventStream(AsyncIterator[Event]):
+    """The events of a node, one by one, in the event loop it was made in. Made by ``AsyncNode.events``."""
+
+    def __init__(self, node: AsyncNode, timeout: float | None) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        ready = self._ready = asyncio.Event()
+        self._queue = node._follow(timeout, lambda: _call_soon(loop, ready.set))
+        # Which lives as long as somebody follows it.
+        self._node = node
+
+    def close(self) -> None:
+        """Stop following the events. What was not read yet is lost."""
+        self._queue.close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        while not self._buffer:
-            if self._ended:
-                raise StopAsyncIteration
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this stream of events belongs to another event loop; call node.events() in this one")
+        while True:
             self._ready.clear()
-            await self._ready.wait()
-        return self._buffer.popleft()
+            event = self._queue.take()
+            if event is not None:
+                return event
+            if self._queue.has_ended():
+                raise StopAsyncIteration
+            left = self._queue.left()
+            timer = None if left is None else self._loop.call_later(left, self._ready.set)
+            try:
+                await self._ready.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,13 +222,10 @@ class AsyncEventStream(Stream, AsyncIterator[Event]):
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    def _wake(self) -> None:
-        _call_soon(self._loop, self._ready.set)
-
 
 async def wait(node: NodeBase, secret: bool, timeout: float | None) -> None:
     """Wait as ``Node`` does, but leave the event loop free."""
-    await _called_back(
+    await _called_back_within(
         lambda done: node._wait_then(secret, done),
         # It came true in this instant, or the native half words the error.
         lambda: node._wait(secret, 0),
@@ -173,33 +238,50 @@ async def access_token(node: NodeBase, timeout: float | None) -> AccessToken:
     token = node._access_token_at_hand()
     if token is not None:
         return token
-    return await _called_back(node._access_token_then, lambda: node._access_token(0), timeout)
+    return await _called_back_within(node._access_token_then, lambda: node._access_token(0), timeout)
 
 
-async def _called_back(
+async def _called_back_within(
     begin: Callable[[Callable[[_T | PosemeshError], object]], _native.PendingWait],
     at_last: Callable[[], _T],
     timeout: float | None,
 ) -> _T:
     """Wait for what ``begin`` calls back with. When the time is over, ``at_last`` tells how it ends."""
-    loop = asyncio.get_running_loop()
-    # The error is its result: as an exception that a cancelled wait never takes, asyncio would log it.
-    finished: asyncio.Future[_T | PosemeshError] = loop.create_future()
-
-    def settle(outcome: _T | PosemeshError) -> None:
-        if not finished.done():
-            finished.set_result(outcome)
-
-    pending = begin(lambda outcome: _call_soon(loop, settle, outcome))
+    seconds = _native.timeout_seconds(timeout)
+    outcome = _Outcome[_T]()
+    pending = begin(outcome.put)
     try:
-        await asyncio.wait((finished,), timeout=timeout)
-        outcome = finished.result() if finished.done() else at_last()
+        await asyncio.wait((outcome.future,), timeout=seconds)
+        return outcome.result() if outcome.future.done() else at_last()
     finally:
         pending.cancel()
-        finished.cancel()
-    if isinstance(outcome, PosemeshError):
-        raise outcome
-    return outcome
+        outcome.future.cancel()
+
+
+class _Outcome(Generic[_T]):
+    """What the native half calls back with, from any thread: a value, or the exception to raise."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # An error is its result: as an exception that a cancelled wait never takes, asyncio would log it.
+        self.future: asyncio.Future[_T | PosemeshError] = self._loop.create_future()
+
+    def put(self, outcome: _T | PosemeshError) -> None:
+        _call_soon(self._loop, self._settle, outcome)
+
+    def _settle(self, outcome: _T | PosemeshError) -> None:
+        if not self.future.done():
+            self.future.set_result(outcome)
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        yield from self.future
+        return self.result()
+
+    def result(self) -> _T:
+        outcome = self.future.result()
+        if isinstance(outcome, PosemeshError):
+            raise outcome
+        return outcome
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AlreadyRunningError",
     "BindError",
@@ -32,6 +34,13 @@ class PosemeshError(Exception):
 
     name: str = ""
     """What went wrong, as a name that never changes, such as ``ERR_TIMEOUT``."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # For pydantic, which calls it with a field that holds an error, such as `Status.last_error`.
+        from ._pydantic import error_schema
+
+        return error_schema(cls)
 
 
 class InvalidArgumentError(PosemeshError, ValueError):

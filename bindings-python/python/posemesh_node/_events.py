@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
-import weakref
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from ._dataclass import Value
+from ._errors import PosemeshError
+from ._status import State
+from ._typing import Self
 
-TYPE_CHECKING = False  # without importing `typing`
 if TYPE_CHECKING:
-    import sys
-    from collections.abc import Callable
-    from dataclasses import dataclass
-    from datetime import datetime
-    from typing import TypeAlias, TypeVar
-
-    if sys.version_info >= (3, 11):
-        from typing import Self
-    else:
-        from typing_extensions import Self
-
-    from ._errors import PosemeshError
-    from ._node import NodeBase
-    from ._status import State
-else:
-    from ._dataclass import dataclass
+    from ._node import Node
 
 __all__ = [
     "AttemptFailed",
@@ -42,7 +27,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class StatusChanged(Value):
+class StatusChanged:
     """The node moved from one state to another."""
 
     at: datetime
@@ -59,7 +44,7 @@ class StatusChanged(Value):
 
 
 @dataclass(frozen=True)
-class SecretChanged(Value):
+class SecretChanged:
     """DDS sent a new secret; ``read_secret`` gives it out."""
 
     at: datetime
@@ -73,7 +58,7 @@ class SecretChanged(Value):
 
 
 @dataclass(frozen=True)
-class AttemptFailed(Value):
+class AttemptFailed:
     """A registration attempt failed. The node goes on by itself."""
 
     at: datetime
@@ -90,7 +75,7 @@ class AttemptFailed(Value):
 
 
 @dataclass(frozen=True)
-class HealthChecked(Value):
+class HealthChecked:
     """DDS probed the callback server."""
 
     at: datetime
@@ -101,7 +86,7 @@ class HealthChecked(Value):
 
 
 @dataclass(frozen=True)
-class TokenRefreshed(Value):
+class TokenRefreshed:
     """A new access token is held; ``access_token`` gives it out."""
 
     at: datetime
@@ -115,7 +100,7 @@ class TokenRefreshed(Value):
 
 
 @dataclass(frozen=True)
-class RegistrationLost(Value):
+class RegistrationLost:
     """DDS does not know the node any more. The node registers again by itself."""
 
     at: datetime
@@ -131,93 +116,32 @@ class RegistrationLost(Value):
 Event: TypeAlias = StatusChanged | SecretChanged | AttemptFailed | HealthChecked | TokenRefreshed | RegistrationLost
 """Any event of a node."""
 
-if TYPE_CHECKING:
-    Listener = TypeVar("Listener", bound=Callable[[Event], object])
+Listener = TypeVar("Listener", bound=Callable[[Event], object])
 
 
-class Stream:
-    """A bounded buffer between the thread that delivers events and one that follows them."""
+class EventStream(Iterator[Event]):
+    """The events of a node, one by one. Made by ``Node.events``."""
 
-    _CAPACITY = 1024
-
-    def __init__(self, node: NodeBase) -> None:
-        self._buffer: deque[Event] = deque()
-        self._lost = 0
-        self._ended = False
-        # Guards the three above.
-        self._changed = threading.Condition()
+    def __init__(self, node: Node, timeout: float | None) -> None:
+        self._queue = node._follow(timeout, None)
+        # Which lives as long as somebody follows it.
         self._node = node
-
-        # Weakly, so that an abandoned stream goes away by itself, and takes its listener along.
-        stream = weakref.ref(self)
-
-        def deliver(event: Event) -> None:
-            if (alive := stream()) is not None:
-                alive._deliver(event)
-
-        self._listener = node._add_listener(deliver)
-        node._streams.add(self)
 
     def close(self) -> None:
         """Stop following the events. What was not read yet is lost."""
-        self._node._streams.discard(self)
-        self._node._remove_listener(self._listener)
-        with self._changed:
-            self._buffer.clear()
-        self.end()
-
-    def end(self) -> None:
-        """Let the iteration end after what is in the buffer: there will be no more."""
-        with self._changed:
-            self._ended = True
-        self._wake()
-
-    def _deliver(self, event: Event) -> None:
-        with self._changed:
-            if len(self._buffer) == self._CAPACITY:
-                self._lost += 1
-                return
-            if self._lost:
-                from dataclasses import replace
-
-                event = replace(event, dropped=event.dropped + self._lost)
-                self._lost = 0
-            self._buffer.append(event)
-        self._wake()
-
-    def _wake(self) -> None:
-        raise NotImplementedError
-
-    def __del__(self) -> None:
-        # Not there if `add_listener` raised.
-        if hasattr(self, "_listener"):
-            self._node._remove_listener(self._listener)
-
-
-class EventStream(Stream, Iterator[Event]):
-    """The events of a node, one by one. Made by ``Node.events``."""
-
-    def __init__(self, node: NodeBase, timeout: float | None) -> None:
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        super().__init__(node)
+        self._queue.close()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        left = None if self._deadline is None else self._deadline - time.monotonic()
-        with self._changed:
-            self._changed.wait_for(lambda: self._buffer or self._ended, left)
-            if not self._buffer:
-                raise StopIteration
-            return self._buffer.popleft()
+        event = self._queue.next()
+        if event is None:
+            raise StopIteration
+        return event
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import warnings
-import weakref
+from collections.abc import Callable
+from types import TracebackType
 
-from . import _native
+from . import _logging, _native
 from ._errors import ForkedError
-
-TYPE_CHECKING = False  # without importing `typing`
-if TYPE_CHECKING:
-    import sys
-    from types import TracebackType
-
-    if sys.version_info >= (3, 11):
-        from typing import Self, Unpack
-    else:
-        from typing_extensions import Self, Unpack
-
-    from ._events import EventStream, Listener, Stream
-    from ._options import Options, Overrides
-    from ._token import AccessToken
+from ._events import Event, EventStream, Listener
+from ._exit import stop_at_exit
+from ._listener import check_listener
+from ._options import Options, Overrides
+from ._token import AccessToken
+from ._typing import Self, Unpack
 
 __all__ = ["Node"]
 
@@ -28,27 +21,16 @@ __all__ = ["Node"]
 class NodeBase(_native.Node):
     """What ``Node`` and ``AsyncNode`` have in common: everything that does not wait."""
 
-    _streams: weakref.WeakSet[Stream]
+    def __new__(cls, *_: object, **__: object) -> Self:
+        name = cls.__name__
+        raise TypeError(f"{name}(...) starts no node: use {name}.start(...), or {name}.from_env()")
 
     @classmethod
-    def _start(cls, config: _native.Config) -> Self:
-        """Start a node whose log records arrive. In any thread; ``_adopt`` follows, if anybody still wants it."""
-        from . import _logging
-
-        _logging.install()
-        return cls(config)
-
-    def _adopt(self) -> Self:
-        """Make the node the program's own: it has to be stopped, and is at the latest when the program ends."""
-        # The native half makes objects of these, and must not be the one who imports them.
-        import datetime  # pyright: ignore[reportUnusedImport]
-
-        from . import _status, _token  # pyright: ignore[reportUnusedImport]
-        from ._exit import stop_at_exit
-
-        self._streams = weakref.WeakSet()
-        stop_at_exit(self)
-        return self
+    def _adopt(cls, started: _native.Started) -> Self:
+        """Make a started node the program's own: at the latest it is stopped when the program ends."""
+        node = super().__new__(cls, started)
+        stop_at_exit(node)
+        return node
 
     def invalidate_token(self, token: AccessToken | str | None = None) -> None:
         """Drop the access token that is held; the next one is on its way.
@@ -57,13 +39,11 @@ class NodeBase(_native.Node):
         that many callers who were refused with the same one cause one sign-in. Without a ``token``, whichever is
         held is dropped.
         """
-        from ._token import AccessToken
-
         self._invalidate_token(token.value if isinstance(token, AccessToken) else token)
 
-    def _end_streams(self) -> None:
-        for stream in list(self._streams):
-            stream.end()
+    def off_event(self, listener: Callable[[Event], object]) -> bool:
+        """Remove what ``on_event`` has added. Returns False when it is not there, such as after a stop."""
+        return self._remove_listener(listener)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -75,7 +55,7 @@ class NodeBase(_native.Node):
 
     def __del__(self) -> None:
         # What follows this method stops the node.
-        if hasattr(self, "_streams") and self._is_running():
+        if self._is_running():
             warnings.warn(f"unclosed {self!r}: call stop(), or use it in a with statement", ResourceWarning, 2, self)
 
 
@@ -140,7 +120,7 @@ class Node(NodeBase):
         Raises ConfigError, AlreadyRunningError, BindError, NodeIOError, and TypeError for a value of the
         wrong type or an unknown option.
         """
-        return cls._start(_native.Config(options))._adopt()
+        return cls._start(_native.Config(options))
 
     @classmethod
     def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
@@ -150,7 +130,12 @@ class Node(NodeBase):
         REGISTER_MAX_RETRY. A secret may stand in a file instead, which REG_SECRET_FILE or
         SECP256K1_PRIVHEX_FILE names. Keywords go before the environment; they are those of ``start``.
         """
-        return cls._start(_native.Config(overrides, from_env=True))._adopt()
+        return cls._start(_native.Config(overrides, from_env=True))
+
+    @classmethod
+    def _start(cls, config: _native.Config) -> Self:
+        _logging.install()
+        return cls._adopt(_native.start(config))
 
     def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered; without a timeout for as long as it takes.
@@ -179,12 +164,13 @@ class Node(NodeBase):
         return self._access_token(timeout)
 
     def on_event(self, listener: Listener) -> Listener:
-        """Call ``listener`` with each event from now on, until the node stops. Works as a decorator.
+        """Call ``listener`` with each event from now on, until ``off_event`` or the node stops. Works as a decorator.
 
         It runs on a thread of the library, one event at a time, and may call anything but ``stop``. What it
         raises goes to ``sys.unraisablehook``.
         """
-        self._add_listener(listener)
+        check_listener(listener)
+        self._add_listener(listener, listener)
         return listener
 
     def events(self, timeout: float | None = None) -> EventStream:
@@ -195,18 +181,15 @@ class Node(NodeBase):
                     case SecretChanged():
                         use(node.read_secret())
         """
-        from ._events import EventStream
-
         return EventStream(self, timeout)
 
-    def stop(self, timeout: float = 5.0) -> None:
+    def stop(self, timeout: float | None = 5.0) -> None:
         """End the node: wake every wait with StoppedError, deliver the last events, free the port.
 
         May be called twice. Raises NodeTimeoutError when an event listener or a logging handler does not
-        return in time, and WouldDeadlockError inside one.
+        return in time, and WouldDeadlockError inside one. Ctrl-C ends the wait; the node stops all the same.
         """
         self._stop(timeout)
-        self._end_streams()
 
     def __enter__(self) -> Self:
         return self

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import Enum
 
-from ._dataclass import Value
-
-TYPE_CHECKING = False  # without importing `typing`
-if TYPE_CHECKING:
-    from dataclasses import dataclass, field
-    from datetime import datetime, timedelta
-
-    from ._errors import PosemeshError
-else:
-    from ._dataclass import dataclass, field
+from ._errors import PosemeshError
 
 __all__ = ["Role", "State", "Status"]
 
@@ -48,7 +41,7 @@ class Role(str, Enum):
 
 
 @dataclass(frozen=True)
-class Status(Value):
+class Status:
     """A picture of a node at one moment."""
 
     state: State

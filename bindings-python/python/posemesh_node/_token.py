@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from ._dataclass import Value
-
-TYPE_CHECKING = False  # without importing `typing`
-if TYPE_CHECKING:
-    from dataclasses import dataclass, field
-    from datetime import datetime
-else:
-    from ._dataclass import dataclass, field
+from dataclasses import dataclass, field
+from datetime import datetime
 
 __all__ = ["AccessToken"]
 
 
 @dataclass(frozen=True)
-class AccessToken(Value):
+class AccessToken:
     """An access token, for an ``Authorization: Bearer`` header.
 
     It shows in no ``repr`` and no ``str``: only ``value`` gives it out. Two are equal when token and expiry are.
