@@ -9,5 +9,10 @@ node.on('attemptFailed', ({ error, retryInMs }) => console.log(`${error.code}, a
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => node.stop())
 
-await node.waitRegistered()
-console.log(`${node.walletAddress} is registered`)
+try {
+  await node.waitRegistered()
+  console.log(`${node.walletAddress} is registered`)
+} catch (error) {
+  // A signal has stopped the node before it was registered.
+  if (error.code !== 'ERR_STOPPED') throw error
+}

@@ -6,6 +6,7 @@ import { native } from './binary.js'
 import { PosemeshError, typeError } from './error.js'
 import type { Logger, LogLevel } from './log.js'
 import type { OptionInfo } from './native.js'
+import { withoutPrototype } from './options.js'
 
 /** The options that core has. Each says which environment variable {@link PosemeshNode.fromEnv} reads for it. */
 export interface CoreOptions {
@@ -49,7 +50,10 @@ export interface CoreOptions {
    * by default the state is in memory.
    */
   stateDir?: string | URL | undefined
-  /** A PEM file with certificate authorities to trust beside the system's. `CA_FILE`. */
+  /**
+   * A PEM file with certificate authorities to trust beside the system's. `CA_FILE`, by default the file that Node.js
+   * itself reads: `NODE_EXTRA_CA_CERTS`.
+   */
   caFile?: string | URL | undefined
   /** Allows http to a DDS on another machine: credentials then travel in the open. `ALLOW_INSECURE_HTTP`, default false. */
   allowInsecureHttp?: boolean | undefined
@@ -84,7 +88,7 @@ const camelNames: ReadonlyMap<string, string> = new Map(Array.from(table, ([came
 /** The options for core, as text by core's names. An option that is `undefined` is not set. */
 export function toCore(options: object): Record<string, string> {
   const set = Object.entries(options).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(
+  return withoutPrototype(
     set.map(([name, value]) => {
       const option = table.get(name)
       if (!option) throw unknownOption(name)
@@ -106,12 +110,18 @@ function toText(name: string, kind: OptionInfo['kind'], value: unknown): string 
     case 'path':
       if (value instanceof URL) return fileURLToPath(value)
       if (typeof value !== 'string') throw typeError(name, 'a string or a file URL', value)
-      return value
+      return wellFormed(name, value)
     default:
       if (name === 'ddsBaseUrl' && value instanceof URL) return value.href
       if (typeof value !== 'string') throw typeError(name, 'a string', value)
-      return value
+      return wellFormed(name, value)
   }
+}
+
+/** Half a surrogate pair would reach core, and DDS, as U+FFFD: another text than the one that was given. */
+function wellFormed(name: string, value: string): string {
+  if (value.isWellFormed()) return value
+  throw new PosemeshError('ERR_INVALID_CONFIG', `${name} has a lone surrogate; expected well-formed Unicode text`)
 }
 
 function toList(name: string, value: unknown): string {
@@ -122,6 +132,7 @@ function toList(name: string, value: unknown): string {
     if (entry.includes(',')) {
       throw new PosemeshError('ERR_INVALID_CONFIG', `${name}[${index}] has a comma; make it two entries`)
     }
+    wellFormed(`${name}[${index}]`, entry)
   })
   return value.join(',')
 }
@@ -139,8 +150,20 @@ export function environment(env: NodeJS.ProcessEnv, given: Record<string, string
   const variables = Array.from(table.values())
     .filter((option) => !(option.name in given))
     .flatMap((option) => option.variables)
-  const set = variables.flatMap((name): [string, string][] => (env[name] === undefined ? [] : [[name, env[name]]]))
-  return Object.fromEntries(set)
+  // An environment inherits from Object.prototype, in Node.js as in a test that passes one.
+  const set = variables.filter((name) => Object.hasOwn(env, name) && env[name] !== undefined)
+  return withoutPrototype(set.map((name) => [name, wellFormed(name, env[name] as string)]))
+}
+
+export const EXTRA_AUTHORITIES = 'NODE_EXTRA_CA_CERTS'
+
+/** The file of certificate authorities that Node.js trusts, if core is to trust them because no other file is given. */
+export function extraAuthorities(given: Record<string, string>, variables: Record<string, string>): string | undefined {
+  const valueOf = (name: string) => given[name] ?? variables[name.toUpperCase()]
+  if (valueOf('ca_file') !== undefined || !Object.hasOwn(process.env, EXTRA_AUTHORITIES)) return undefined
+  // A connection without TLS needs none, and core does not read the system's for it.
+  const usesTls = !/^\s*http:/i.test(valueOf('dds_base_url') ?? '')
+  return usesTls ? process.env[EXTRA_AUTHORITIES] || undefined : undefined
 }
 
 /** Puts the names that options have in JavaScript into a message of core. Parts of a path stay as they are. */

@@ -1,3 +1,7 @@
+/** Errors: their codes, and how those of the addon become JavaScript's. */
+
+import type { Failure } from './native.js'
+
 /** What went wrong, for programs: stable names, the same in every language that this library speaks. */
 export const ErrorCode = Object.freeze({
   /** An argument of a call is not usable. */
@@ -46,6 +50,11 @@ export class PosemeshError extends Error {
     super(message, options)
     this.code = code
   }
+
+  /** What `JSON.stringify` shows: an error has no property that it would show by itself but `code`. */
+  toJSON(): { name: string; code: ErrorCode; message: string } {
+    return { name: this.name, code: this.code, message: this.message }
+  }
 }
 
 /** A call was ended through its `AbortSignal`; `cause` is the signal's reason. */
@@ -61,32 +70,47 @@ export class AbortError extends Error {
   }
 }
 
-const codes: ReadonlySet<unknown> = new Set(Object.values(ErrorCode))
-
-/** Calls the addon. Its errors become ours, with a stack that leads to the caller. */
-export function call<T>(native: () => T): T {
-  try {
-    return native()
-  } catch (error) {
-    throw toPosemeshError(error)
-  }
+/**
+ * @internal Calls the addon. It returns a failure instead of throwing it, because to V8 an exception of an addon is uncaught
+ * wherever JavaScript catches it. Here it becomes an error with a stack that leads to the caller.
+ */
+export function call<T>(native: () => T | Failure): T {
+  const outcome = native()
+  if (isFailure(outcome)) throw fromFailure(outcome)
+  return outcome
 }
 
-/** What the addon threw, as an error of ours; anything else as it is. */
-export function toPosemeshError(error: unknown): unknown {
-  // Not asked by `instanceof`: under Jest the addon and this file have an `Error` each.
-  const { code, message } = error as { code?: unknown; message: string }
-  return codes.has(code) ? new PosemeshError(code as ErrorCode, message) : error
+/** @internal Whether the addon returned a failure. Nothing else that it returns has a code. */
+export function isFailure(outcome: unknown): outcome is Failure {
+  return typeof outcome === 'object' && outcome !== null && Object.hasOwn(outcome, 'code')
 }
 
-/** Checks a time span in milliseconds. */
-export function checkTimeout(timeoutMs: unknown): void {
-  if (typeof timeoutMs !== 'number') throw typeError('timeoutMs', 'a number', timeoutMs)
-  if (!(timeoutMs >= 0)) throw new RangeError(`timeoutMs must be 0 or more, got ${timeoutMs}`)
+/** @internal */
+export function fromFailure({ code, message }: Failure): PosemeshError {
+  return new PosemeshError(code, message)
 }
 
 /** A TypeError that names what was wrong and the type it had, never the value: that may be a secret. */
 export function typeError(name: string, expected: string, value: unknown): TypeError {
-  const type = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
-  return Object.assign(new TypeError(`${name} must be ${expected}, got ${type}`), { code: 'ERR_INVALID_ARG_TYPE' })
+  const type = value === null ? 'null' : Array.isArray(value) ? 'an array' : className(value) ?? typeof value
+  return withCode(new TypeError(`${name} must be ${expected}, got ${type}`), 'ERR_INVALID_ARG_TYPE')
+}
+
+/** The class of an object that has one: "got object" would not say what is wrong with an AbortSignal. */
+function className(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { constructor } = value
+  return typeof constructor === 'function' && constructor.name !== 'Object' ? constructor.name : undefined
+}
+
+/** A TypeError for a value that cannot be used although its type is right. The codes are those of Node.js. */
+export const valueError = (message: string) => withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE')
+
+export const rangeError = (message: string) => withCode(new RangeError(message), 'ERR_OUT_OF_RANGE')
+
+/** A method was called on something that is not an object of its class. */
+export const thisError = (name: string) => withCode(new TypeError(`this is not a ${name}`), 'ERR_INVALID_THIS')
+
+export function withCode<E extends Error>(error: E, code: string): E {
+  return Object.assign(error, { code })
 }

@@ -1,7 +1,10 @@
 /** What a node tells its listeners. */
 
-import type { PosemeshError } from './error.js'
+import type { EventEmitter } from 'node:events'
+
+import { type PosemeshError, fromFailure } from './error.js'
 import type { LogRecord } from './log.js'
+import type { Message } from './native.js'
 import type { State } from './status.js'
 
 interface NodeEvent {
@@ -27,7 +30,7 @@ export interface SecretEvent extends NodeEvent {
 export interface AttemptFailedEvent extends NodeEvent {
   /** `ERR_REJECTED` or `ERR_UNAVAILABLE`, with DDS's own words. */
   readonly error: PosemeshError
-  /** Milliseconds until the next attempt. */
+  /** Whole milliseconds until the next attempt. */
   readonly retryInMs: number
 }
 
@@ -68,3 +71,33 @@ export const sentEvents = [
 
 /** @internal Whether the addon sends an event of this name. */
 export const isSent = (event: unknown) => (sentEvents as readonly unknown[]).includes(event)
+
+/** @internal Emits what the addon sent. */
+export function emitEvent(
+  node: EventEmitter<PosemeshNodeEvents>,
+  message: Exclude<Message, { type: 'waited' | 'closed' }>,
+): void {
+  const common = { at: new Date(message.at), dropped: message.dropped }
+  switch (message.type) {
+    case 'status':
+      node.emit('status', { from: message.from, to: message.to, ...common })
+      break
+    case 'secret':
+      node.emit('secret', { version: message.version, ...common })
+      break
+    case 'attemptFailed': {
+      const { error, retryInMs } = message
+      node.emit('attemptFailed', { error: fromFailure(error), retryInMs, ...common })
+      break
+    }
+    case 'healthcheck':
+      node.emit('healthcheck', common)
+      break
+    case 'tokenRefreshed':
+      node.emit('tokenRefreshed', { expiresAt: new Date(message.expiresAt), ...common })
+      break
+    case 'registrationLost':
+      node.emit('registrationLost', { reason: message.reason, ...common })
+      break
+  }
+}

@@ -2,17 +2,21 @@
 
 import { types } from 'node:util'
 
-import { checkTimeout, typeError } from './error.js'
+import { typeError } from './error.js'
 import type { PosemeshNode } from './node.js'
+import { type Checks, checkFunction, checkTimeout, readOptions } from './options.js'
+import { now } from './timers.js'
 import type { AccessToken } from './token.js'
 
 /** What {@link authorizedFetch} takes. */
 export interface AuthorizedFetchOptions {
   /** What sends the requests; by default the global `fetch`. */
   fetch?: typeof globalThis.fetch | undefined
-  /** Milliseconds that a request may wait for an access token; by default as long as it takes. */
+  /** Milliseconds that a request may wait for access tokens, in all; by default as long as it takes. */
   timeoutMs?: number | undefined
 }
+
+const checks: Checks<AuthorizedFetchOptions> = { fetch: checkFunction('fetch'), timeoutMs: checkTimeout }
 
 /**
  * Makes a `fetch` that sends the node's access token as a bearer token, in place of any other authorization.
@@ -29,22 +33,25 @@ export interface AuthorizedFetchOptions {
  */
 export function authorizedFetch(
   node: Pick<PosemeshNode, 'accessToken' | 'invalidateToken'>,
-  { fetch, timeoutMs }: AuthorizedFetchOptions = {},
+  options: AuthorizedFetchOptions = {},
 ): typeof globalThis.fetch {
   if (typeof node?.accessToken !== 'function') throw typeError('node', 'a PosemeshNode', node)
-  if (fetch !== undefined && typeof fetch !== 'function') throw typeError('fetch', 'a function', fetch)
-  if (timeoutMs !== undefined) checkTimeout(timeoutMs)
+  const { fetch, timeoutMs } = readOptions<AuthorizedFetchOptions>(options, checks)
 
   return async (input, init) => {
     const request = isRequest(input) ? input : undefined
     const signal = (init?.signal === undefined ? request?.signal : init.signal) ?? undefined
+    let left = timeoutMs
     const token = async () => {
+      const start = now()
       try {
-        return await node.accessToken({ timeoutMs, signal })
+        return await node.accessToken({ timeoutMs: left, signal })
       } catch (error) {
         // As fetch does it.
         signal?.throwIfAborted()
         throw error
+      } finally {
+        if (left !== undefined) left = Math.max(0, left - (now() - start))
       }
     }
     const send = (token: AccessToken) => {
@@ -84,10 +91,18 @@ function canBeSentTwice(body: unknown): boolean {
     typeof body === 'string' ||
     ArrayBuffer.isView(body) ||
     types.isAnyArrayBuffer(body) ||
-    body instanceof Blob ||
-    body instanceof FormData ||
-    body instanceof URLSearchParams
+    (isTagged(body, ['Blob', 'File', 'FormData', 'URLSearchParams']) && !isStream(body))
   )
+}
+
+/** By its tag rather than its class: undici from npm and every realm have classes of their own. */
+function isTagged(body: unknown, tags: readonly string[]): boolean {
+  return tags.includes(Object.prototype.toString.call(body).slice('[object '.length, -1))
+}
+
+/** The FormData of the package form-data has that tag, too, and is a stream, which is spent once it was sent. */
+function isStream(body: unknown): boolean {
+  return typeof (body as { pipe?: unknown }).pipe === 'function'
 }
 
 /** Also one of another realm or of a `fetch` from npm. */

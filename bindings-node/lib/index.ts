@@ -14,6 +14,7 @@ export type {
 } from './event.js'
 export { type AuthorizedFetchOptions, authorizedFetch } from './fetch.js'
 export type { LogLevel, LogRecord, Logger } from './log.js'
-export { PosemeshNode, type StopOptions, type WaitOptions } from './node.js'
+export { PosemeshNode, type StopOptions } from './node.js'
 export type { Role, State, Status } from './status.js'
 export { AccessToken } from './token.js'
+export type { WaitOptions } from './wait.js'

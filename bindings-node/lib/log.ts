@@ -4,7 +4,7 @@
  */
 
 import { native } from './binary.js'
-import { call } from './error.js'
+import { call, typeError } from './error.js'
 import type { LogRecord as NativeLogRecord } from './native.js'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
@@ -67,5 +67,12 @@ export function write(logger: Logger): (record: LogRecord) => void {
   return ({ level, target, message, dropped }) => {
     if (dropped > 0) logger.warn(`posemesh_node: ${dropped} log records were lost`)
     logger[level](`${target}: ${message}`)
+  }
+}
+
+export function checkLogger(logger: Logger): void {
+  if (typeof logger !== 'object' || logger === null) throw typeError('logger', 'an object', logger)
+  for (const level of logLevels) {
+    if (typeof logger[level] !== 'function') throw typeError(`logger.${level}`, 'a function', logger[level])
   }
 }

@@ -11,12 +11,10 @@ export declare class LogSink {
    */
   constructor(deliver: (arg: LogRecord) => void)
   /**
-   * Listens to records up to this level; `null` to none.
-   *
-   * # Errors
-   * `ERR_INVALID_ARGUMENT` for a level that there is not.
+   * Listens to records up to this level; `null` to none. Fails with `ERR_INVALID_ARGUMENT` when there is no such
+   * level.
    */
-  setLevel(level?: string | undefined | null): void
+  setLevel(level?: string | undefined | null): undefined | Failure
 }
 
 /** A local DDS on a thread of its own. */
@@ -45,112 +43,49 @@ export declare class NativeNode {
   /**
    * A 32-bit number that is another one after every change of the status; `null` where the engine shares no
    * memory. Whoever writes to it breaks `status()`.
-   *
-   * # Errors
-   * `ERR_FORKED`, and `ERR_INTERNAL` when Node-API fails.
    */
-  statusChanges(): ArrayBuffer | null
-  /**
-   * What the node is doing.
-   *
-   * # Errors
-   * `ERR_FORKED`.
-   */
-  status(): Status
-  /**
-   * Whether events are sent from now on. A node that was started sends them; one that was stopped has none.
-   *
-   * # Errors
-   * `ERR_FORKED`.
-   */
-  hearEvents(yes: boolean): void
-  /**
-   * The node secret, once DDS has sent one.
-   *
-   * # Errors
-   * `ERR_FORKED`.
-   */
-  readSecret(): string | null
-  /**
-   * The access token that is held. `ERR_TIMEOUT` says why there is none yet.
-   *
-   * # Errors
-   * `ERR_TIMEOUT`, `ERR_REJECTED`, `ERR_STOPPED`, `ERR_FORKED`.
-   */
-  accessToken(): Token
-  /**
-   * Drops the access token that is held; with a value only if it is this one.
-   *
-   * # Errors
-   * `ERR_STOPPED`, `ERR_FORKED`.
-   */
-  invalidateToken(value?: string | undefined | null): void
-  /**
-   * Registers again.
-   *
-   * # Errors
-   * `ERR_STOPPED`, `ERR_FORKED`.
-   */
-  rearm(): void
-  /**
-   * Where the callback server listens.
-   *
-   * # Errors
-   * `ERR_FORKED`.
-   */
-  callbackAddress(): string | null
-  /**
-   * The node's Ethereum address.
-   *
-   * # Errors
-   * `ERR_FORKED`.
-   */
-  walletAddress(): string
-  /**
-   * Signs a message with the node's key.
-   *
-   * # Errors
-   * `ERR_FORKED`.
-   */
-  sign(message: Uint8Array): string
-  /**
-   * Begins a wait and returns its number. A `waited` message ends it, if `endWait` does not do so first.
-   *
-   * # Errors
-   * `ERR_STOPPED`, `ERR_FORKED`.
-   */
-  beginWait(what: 'registered' | 'secret' | 'token'): number
+  statusChanges(): ArrayBuffer | null | Failure
+  /** What the node is doing. */
+  status(): Status | Failure
+  /** Whether events are sent from now on. A node that was started sends them; one that was stopped has none. */
+  hearEvents(yes: boolean): undefined | Failure
+  /** The node secret, once DDS has sent one. */
+  readSecret(): string | null | Failure
+  /** The access token that is held. `ERR_TIMEOUT` says why there is none yet. */
+  accessToken(): Token | Failure
+  /** Drops the access token that is held; with a value only if it is this one. */
+  invalidateToken(value?: string | undefined | null): undefined | Failure
+  /** Registers again. */
+  rearm(): undefined | Failure
+  /** Where the callback server listens. */
+  callbackAddress(): string | null | Failure
+  /** The node's Ethereum address. */
+  walletAddress(): string | Failure
+  /** Signs a message with the node's key. */
+  sign(message: Uint8Array): string | Failure
+  /** Begins a wait and returns its number. A `waited` message ends it, if `endWait` does not do so first. */
+  beginWait(what: 'registered' | 'secret' | 'token'): number | Failure
   /**
    * Lets go of a wait, finished or not, and returns the token that it brought. Each one that was begun
    * needs it.
-   *
-   * # Errors
-   * `ERR_INTERNAL` when Node-API fails.
    */
-  endWait(wait: number): Token | null
-  /** Ends the node, on libuv's pool: it joins threads. A `closed` message follows when it succeeds. */
-  stop(timeoutMs: number): Promise<void>
+  endWait(wait: number): Token | null | Failure
   /**
-   * Whether the node keeps the event loop alive.
-   *
-   * # Errors
-   * When Node-API fails.
+   * Ends the node, on libuv's pool: it joins threads. The time in the pool's queue is part of `timeoutMs`. A
+   * `closed` message follows when it succeeds.
    */
-  keepAlive(yes: boolean): void
+  stop(timeoutMs: number): Promise<void | Failure>
+  /** Whether the node keeps the event loop alive. */
+  keepAlive(yes: boolean): undefined | Failure
 }
 
 /** The name of every error code that core knows. */
 export declare function errorCodes(): Array<string>
 
-/**
- * The Ethereum address of a private key.
- *
- * # Errors
- * `ERR_INVALID_ARGUMENT` when the key is none.
- */
-export declare function ethAddress(privhex: string): string
+/** The Ethereum address of a private key. Fails with `ERR_INVALID_ARGUMENT` when the key is none. */
+export declare function ethAddress(privhex: string): string | Failure
 
-/** Something that failed, where it is told and not thrown. */
+/** Something that failed, as a value. */
 export interface Failure {
   /** The stable name, such as `ERR_TIMEOUT`. */
   code: import('./error.js').ErrorCode
@@ -222,7 +157,7 @@ export type Message =
   dropped: number }
   | { type: 'waited'; /** What `beginWait` returned. */
     wait: number; /** Why it failed, if it did. */
-  error?: Failure }
+  error: Failure | null }
   | { type: 'closed' }
 
 /** One option of a node, as core knows it. */
@@ -238,22 +173,15 @@ export interface OptionInfo {
 /** Every option, in the order of core's table. */
 export declare function options(): Array<OptionInfo>
 
-/**
- * Signs a message as a wallet does (EIP-191 `personal_sign`).
- *
- * # Errors
- * `ERR_INVALID_ARGUMENT` when the key is none.
- */
-export declare function signEip191(privhex: string, message: Uint8Array): string
+/** Signs a message as a wallet does (EIP-191 `personal_sign`). Fails with `ERR_INVALID_ARGUMENT` when the key is none. */
+export declare function signEip191(privhex: string, message: Uint8Array): string | Failure
 
 /**
  * Starts a node, on libuv's pool: that may read certificates. `options` and `environment` are text by the
- * names that core has for them; `deliver` is called with everything that happens to the node.
- *
- * # Errors
- * When Node-API fails; the promise rejects with core's errors.
+ * names that core has for them, in objects without a prototype: Node-API also reads what an object inherits.
+ * `deliver` is called with everything that happens to the node.
  */
-export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void): Promise<NativeNode>
+export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void): Promise<NativeNode | Failure>
 
 /** A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC). */
 export interface Status {
@@ -266,23 +194,23 @@ export interface Status {
   /** 0 = no secret so far; each new secret adds one. */
   secretVersion: number
   /** When DDS last probed the node. */
-  lastHealthcheck?: number
+  lastHealthcheck: number | null
   /** When DDS last confirmed a registration. */
-  registeredAt?: number
+  registeredAt: number | null
   /** Registration attempts begun since the start. */
   attempts: number
   /** Attempts that failed since the last success. */
   consecutiveFailures: number
   /** What the last attempt failed with; none after a success. */
-  lastError?: Failure
+  lastError: Failure | null
   /** The time until the next attempt, while the registrar waits for one. */
-  nextAttemptInMs?: number
+  nextAttemptInMs: number | null
   /** Which part the node has among those that share its `state_dir`. */
   role: import('./status.js').Role
   /** Why the state cannot be kept in `state_dir` at present. */
-  persistenceError?: Failure
+  persistenceError: Failure | null
   /** When the access token that is held expires. */
-  tokenExpiresAt?: number
+  tokenExpiresAt: number | null
   /** Sign-ins for an access token that failed since the last one that succeeded. */
   signInFailures: number
   /** How far the clock of DDS is ahead of this machine's. */

@@ -4,22 +4,34 @@ import { EventEmitter } from 'node:events'
 import { inspect, type InspectOptions } from 'node:util'
 
 import { native } from './binary.js'
-import { type PosemeshNodeOptions, type PosemeshNodeOverrides, environment, inCamelCase, toCore } from './config.js'
+import {
+  EXTRA_AUTHORITIES,
+  type PosemeshNodeOptions,
+  type PosemeshNodeOverrides,
+  environment,
+  extraAuthorities,
+  inCamelCase,
+  toCore,
+} from './config.js'
 import { bytes } from './crypto.js'
-import { AbortError, PosemeshError, call, checkTimeout, toPosemeshError, typeError } from './error.js'
-import { type PosemeshNodeEvents, isSent, sentEvents } from './event.js'
-import { type Logger, type LogLevel, listen, logLevels, write } from './log.js'
-import type { Message, NativeNode, Token } from './native.js'
+import {
+  AbortError,
+  PosemeshError,
+  call,
+  fromFailure,
+  isFailure,
+  thisError,
+  typeError,
+  withCode,
+} from './error.js'
+import { type PosemeshNodeEvents, emitEvent, isSent, sentEvents } from './event.js'
+import { type Logger, type LogLevel, checkLogger, listen, logLevels, write } from './log.js'
+import type { Failure, Message, NativeNode, Token } from './native.js'
+import { type Checks, checkSignal, checkTimeout, ownOptions, readOptions, withoutPrototype } from './options.js'
 import { type Status, StatusReader } from './status.js'
+import { clearTimeout, setImmediate, startTimer } from './timers.js'
 import { AccessToken } from './token.js'
-
-/** How long a wait may take. */
-export interface WaitOptions {
-  /** Milliseconds after which the wait rejects with `ERR_TIMEOUT`; by default it takes as long as it takes. */
-  timeoutMs?: number | undefined
-  /** Ends the wait with an `AbortError`. */
-  signal?: AbortSignal | undefined
-}
+import { type WaitOptions, Waits, readWait } from './wait.js'
 
 /** How long a stop may take. */
 export interface StopOptions {
@@ -27,11 +39,13 @@ export interface StopOptions {
   timeoutMs?: number | undefined
 }
 
-/** What a node can be waited for. */
-type Awaited = 'registered' | 'secret' | 'token'
+const stopChecks: Checks<StopOptions> = { timeoutMs: checkTimeout }
 
-/** Settles a wait: with an error, or without. */
-type Settle = (error?: Error) => void
+/** What happens to a node, and is not the end of a wait. */
+type Notice = Exclude<Message, { type: 'waited' }>
+
+/** Leads from a Proxy to the node behind it. */
+const unwrap = Symbol('unwrap')
 
 /** Only `start` and `fromEnv` make nodes. */
 const internal = Symbol('internal')
@@ -46,11 +60,11 @@ const internal = Symbol('internal')
  * await node.waitRegistered({ timeoutMs: 30_000 })
  */
 export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
-  readonly #waits = new Map<number, Settle>()
   /** Events that came before the caller could have a listener. */
-  #early: Message[] | null = []
+  #early: Notice[] | null = []
   #native!: NativeNode
   #status!: StatusReader
+  #waits!: Waits
   /** Whether the addon sends events. A node that starts does. */
   #subscribed = true
   #referenced = true
@@ -67,8 +81,12 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   ]
 
   private constructor(key: typeof internal, logger: Logger | undefined, logLevel: LogLevel) {
-    if (key !== internal) throw new TypeError('Illegal constructor; call PosemeshNode.start()')
+    if (key !== internal) {
+      throw withCode(new TypeError('Illegal constructor; call PosemeshNode.start()'), 'ERR_ILLEGAL_CONSTRUCTOR')
+    }
     super()
+    // A function, because a Proxy that wraps the objects that it finds leaves functions alone.
+    Object.defineProperty(this, unwrap, { value: () => this, configurable: true })
     this.#logLevel = logLevel
     this.#endLogger = logger ? listen(logger, logLevel, write(logger)) : () => {}
     this.#watchListeners()
@@ -94,26 +112,27 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 
   static async #start(given: PosemeshNodeOverrides, fromEnv: boolean): Promise<PosemeshNode> {
-    if (typeof given !== 'object' || given === null) throw typeError('options', 'an object', given)
-    const { logger, logLevel = 'info', signal, ...options } = given
-    checkLogger(logger)
+    const { logger, logLevel = 'info', signal, ...options } = ownOptions(given) as PosemeshNodeOverrides
+    if (logger !== undefined) checkLogger(logger)
     if (!logLevels.includes(logLevel)) {
       throw new PosemeshError('ERR_INVALID_CONFIG', `logLevel is one of ${logLevels.join(', ')}`)
     }
-    checkSignal(signal)
+    if (signal !== undefined) checkSignal(signal)
     const core = toCore(options)
-    const env = fromEnv ? environment(process.env, core) : {}
+    const variables = fromEnv ? environment(process.env, core) : withoutPrototype<string>([])
+    const authorities = extraAuthorities(core, variables)
+    if (authorities !== undefined) core['ca_file'] = authorities
+    if (signal?.aborted) throw new AbortError(signal)
 
     const node = new PosemeshNode(internal, logger, logLevel)
-    try {
-      node.#native = await native.start(core, env, (message) => node.#receive(message))
-      node.#status = new StatusReader(node.#native)
-    } catch (error) {
+    const started = await native.start(core, variables, (message) => node.#receive(message))
+    if (isFailure(started)) {
       node.#endLogger()
-      const failure = toPosemeshError(error)
-      if (failure instanceof PosemeshError) failure.message = inCamelCase(failure.message)
-      throw failure
+      throw startError(started, authorities)
     }
+    node.#native = started
+    node.#waits = new Waits(started)
+    node.#status = new StatusReader(started)
     // One turn of the event loop later, so that the caller's listeners miss nothing.
     setImmediate(() => {
       const early = node.#early ?? []
@@ -133,24 +152,24 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    * fails, it is the same object again.
    */
   status(): Status {
-    return this.#status.read()
+    return target(this).#status.read()
   }
 
   /** Waits until the node is registered. */
   async waitRegistered(options: WaitOptions = {}): Promise<void> {
-    await this.#wait('registered', options)
+    await target(this).#waits.begin('registered', readWait(options))
   }
 
   /** Waits until the node holds a secret, and returns it. */
   async waitSecret(options: WaitOptions = {}): Promise<string> {
-    await this.#wait('secret', options)
+    await target(this).#waits.begin('secret', readWait(options))
     // A node that has had a secret keeps one.
     return this.readSecret() as string
   }
 
   /** The node secret; `null` before DDS has sent one. It stays readable after a stop. */
   readSecret(): string | null {
-    return call(() => this.#native.readSecret())
+    return call(() => target(this).#native.readSecret())
   }
 
   /**
@@ -163,11 +182,12 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    * @throws {AbortError} The signal was aborted.
    */
   async accessToken(options: WaitOptions = {}): Promise<AccessToken> {
-    checkWait(options)
-    const held = this.#heldToken()
-    if (held instanceof AccessToken) return held
-    if (held.code !== 'ERR_TIMEOUT') throw held
-    return toAccessToken((await this.#wait('token', options)) as Token)
+    const checked = readWait(options)
+    const node = target(this)
+    const held = node.#native.accessToken()
+    if (!isFailure(held)) return toAccessToken(held)
+    if (held.code !== 'ERR_TIMEOUT') throw fromFailure(held)
+    return toAccessToken((await node.#waits.begin('token', checked)) as Token)
   }
 
   /**
@@ -178,7 +198,7 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   invalidateToken(token?: AccessToken | string): void {
     const value = token instanceof AccessToken ? token.value : token
     if (value !== undefined && typeof value !== 'string') throw typeError('token', 'an AccessToken or a string', value)
-    call(() => this.#native.invalidateToken(value))
+    call(() => target(this).#native.invalidateToken(value))
   }
 
   /**
@@ -186,25 +206,16 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    * wants to hear of it, listens before.
    */
   rearm(): void {
-    call(() => this.#native.rearm())
+    call(() => target(this).#native.rearm())
   }
 
   /**
    * Ends the node: cancels what is in flight, rejects every wait with `ERR_STOPPED`, delivers the last events and frees
    * the port. After it, no event follows. Calling it again is fine.
    */
-  async stop({ timeoutMs = 5000 }: StopOptions = {}): Promise<void> {
-    checkTimeout(timeoutMs)
-    // What a node has to say at its end is heard by those who begin to listen now, and of one that is unreferenced, too.
-    this.#subscribe()
-    this.#native.keepAlive(true)
-    try {
-      await this.#native.stop(timeoutMs)
-    } catch (error) {
-      this.#native.keepAlive(this.#referenced)
-      throw toPosemeshError(error)
-    }
-    await this.#untilClosed
+  async stop(options: StopOptions = {}): Promise<void> {
+    const { timeoutMs = 5000 } = readOptions<StopOptions>(options, stopChecks)
+    await target(this).#stop(timeoutMs)
   }
 
   /** Stops the node at the end of an `await using` block. */
@@ -214,95 +225,86 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
 
   /** Where the callback server listens, such as `127.0.0.1:8080`; `null` without one. */
   get callbackAddress(): string | null {
-    return call(() => this.#native.callbackAddress())
+    return call(() => target(this).#native.callbackAddress())
   }
 
   /** The node's Ethereum address: `0x` and 40 lowercase hex digits. */
   get walletAddress(): string {
-    return call(() => this.#native.walletAddress())
+    return call(() => target(this).#native.walletAddress())
   }
 
   /** Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits. */
   sign(message: Uint8Array): string {
-    return call(() => this.#native.sign(bytes(message)))
+    return call(() => target(this).#native.sign(bytes(message)))
   }
 
   /** As every emitter does it. */
   override removeAllListeners(...event: [eventName?: string | symbol]): this {
     super.removeAllListeners(...event)
     // Also those that watch the others.
-    this.#watchListeners()
+    target(this).#watchListeners()
     return this
   }
 
   /** Keeps the process alive while the node runs. That is the default. */
   ref(): this {
-    return this.#reference(true)
+    target(this).#reference(true)
+    return this
   }
 
   /** Lets the process end although the node runs; pending waits do not keep it alive either. */
   unref(): this {
-    return this.#reference(false)
+    target(this).#reference(false)
+    return this
+  }
+
+  /** What `JSON.stringify` shows: no secret. */
+  toJSON(): { walletAddress: string; callbackAddress: string | null; status: Status } {
+    const { walletAddress, callbackAddress } = this
+    return { walletAddress, callbackAddress, status: this.status() }
   }
 
   /** What a debug print shows: no secret. */
   [inspect.custom](depth: number, options: InspectOptions): string {
-    const { walletAddress, callbackAddress } = this
-    const shown = { walletAddress, callbackAddress, status: this.status() }
-    return `PosemeshNode ${depth < 0 ? '{…}' : inspect(shown, { ...options, depth: options.depth ?? 2 })}`
+    const shown = () => inspect(this.toJSON(), { ...options, depth: options.depth ?? 2 })
+    return `PosemeshNode ${depth < 0 ? '{…}' : shown()}`
   }
 
-  #reference(yes: boolean): this {
-    this.#referenced = yes
-    this.#native.keepAlive(yes)
-    return this
-  }
-
-  /** The token that is held, or an error that says why there is none. */
-  #heldToken(): AccessToken | PosemeshError {
+  async #stop(timeoutMs: number): Promise<void> {
+    // What a node has to say at its end is heard by those who begin to listen now, and of one that is unreferenced, too.
+    this.#subscribe()
+    call(() => this.#native.keepAlive(true))
     try {
-      return toAccessToken(this.#native.accessToken())
+      await this.#untilStopped(timeoutMs)
     } catch (error) {
-      return toPosemeshError(error) as PosemeshError
+      call(() => this.#native.keepAlive(this.#referenced))
+      throw error
     }
   }
 
-  /** Resolves with the token, if it is one that was waited for. */
-  #wait(what: Awaited, options: WaitOptions): Promise<Token | null> {
-    checkWait(options)
-    const { timeoutMs, signal } = options
-    const wait = call(() => this.#native.beginWait(what))
+  /** Core keeps to the limit itself, but its answer comes through the pool of libuv, which may be busy. */
+  #untilStopped(timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const settle: Settle = (error) => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-        this.#waits.delete(wait)
-        const token = this.#native.endWait(wait)
-        if (error) reject(error)
-        else resolve(token)
+      const timedOut = () => reject(new PosemeshError('ERR_TIMEOUT', STOP_TIMED_OUT))
+      const timer = startTimer(timeoutMs + POOL_GRACE_MS, timedOut)
+      const stopped = async () => {
+        const failure = await this.#native.stop(timeoutMs)
+        if (isFailure(failure)) throw fromFailure(failure)
+        await this.#untilClosed
       }
-      const abort = () => settle(new AbortError(signal as AbortSignal))
-      const timer = startTimer(timeoutMs, () => settle(this.#timedOut(what, timeoutMs as number)))
-      signal?.addEventListener('abort', abort)
-      this.#waits.set(wait, settle)
+      stopped().then(resolve, reject).finally(() => clearTimeout(timer))
     })
   }
 
-  #timedOut(what: Awaited, timeoutMs: number): PosemeshError {
-    if (what === 'token') {
-      const held = this.#heldToken()
-      // Core knows what the last sign-in failed with.
-      if (held instanceof PosemeshError) return held
-    }
-    const missing = { registered: 'is not registered', secret: 'holds no secret', token: 'holds no access token' }[what]
-    return new PosemeshError('ERR_TIMEOUT', `the node ${missing} after ${timeoutMs} ms; status() says why`)
+  #reference(yes: boolean): void {
+    this.#referenced = yes
+    call(() => this.#native.keepAlive(yes))
   }
 
   #receive(message: Message): void {
     // Waits are settled at once: nobody can have begun one without having the node.
     if (message.type === 'waited') {
-      const { error } = message
-      this.#waits.get(message.wait)?.(error && new PosemeshError(error.code, error.message))
+      this.#waits.end(message)
     } else if (this.#early) {
       this.#early.push(message)
     } else {
@@ -310,41 +312,14 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     }
   }
 
-  #dispatch(message: Message): void {
-    switch (message.type) {
-      case 'status':
-        this.emit('status', { from: message.from, to: message.to, ...common(message) })
-        break
-      case 'secret':
-        this.emit('secret', { version: message.version, ...common(message) })
-        break
-      case 'attemptFailed': {
-        const { error, retryInMs } = message
-        this.emit('attemptFailed', {
-          error: new PosemeshError(error.code, error.message),
-          retryInMs,
-          ...common(message),
-        })
-        break
-      }
-      case 'healthcheck':
-        this.emit('healthcheck', common(message))
-        break
-      case 'tokenRefreshed':
-        this.emit('tokenRefreshed', { expiresAt: new Date(message.expiresAt), ...common(message) })
-        break
-      case 'registrationLost':
-        this.emit('registrationLost', { reason: message.reason, ...common(message) })
-        break
-      case 'closed':
-        // Log records come another way: one turn later, those that were written before have arrived.
-        setImmediate(() => {
-          this.#endLogger()
-          this.#endLogEvents?.()
-          this.#closed()
-        })
-        break
-    }
+  #dispatch(message: Notice): void {
+    if (message.type !== 'closed') return emitEvent(this, message)
+    // Log records come another way: one turn later, those that were written before have arrived.
+    setImmediate(() => {
+      this.#endLogger()
+      this.#endLogEvents?.()
+      this.#closed()
+    })
   }
 
   /** The addon is asked for events and log records only while somebody listens: each is work for two more threads. */
@@ -383,39 +358,27 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 }
 
-function common({ at, dropped }: { at: number; dropped: number }): { at: Date; dropped: number } {
-  return { at: new Date(at), dropped }
-}
-
 function toAccessToken({ value, expiresAt }: Token): AccessToken {
   return new AccessToken(value, new Date(expiresAt))
 }
 
-/** It does not keep the process alive: that is for the node to do. */
-function startTimer(timeoutMs: number | undefined, done: () => void): NodeJS.Timeout | undefined {
-  // What no timer can hold is "as long as it takes".
-  return timeoutMs === undefined || timeoutMs > MAX_TIMER ? undefined : setTimeout(done, timeoutMs).unref()
+/** Core's own error says more: it may arrive this much after the limit. */
+const POOL_GRACE_MS = 100
+
+const STOP_TIMED_OUT =
+  "not stopped in time: all threads of Node.js's pool (UV_THREADPOOL_SIZE) are busy; call stop again to go on waiting"
+
+/** The node itself, where a method was called on a Proxy: private fields do not show through one. */
+function target(node: PosemeshNode): PosemeshNode {
+  const unwrapped = (node as { [unwrap]?: unknown } | undefined)?.[unwrap]
+  if (typeof unwrapped !== 'function') throw thisError('PosemeshNode')
+  return unwrapped()
 }
 
-const MAX_TIMER = 2 ** 31 - 1
-
-function checkWait({ timeoutMs, signal }: WaitOptions): void {
-  if (timeoutMs !== undefined) checkTimeout(timeoutMs)
-  checkSignal(signal)
-  if (signal?.aborted) throw new AbortError(signal)
-}
-
-function checkSignal(signal: unknown): void {
-  // As Node.js itself tells one, so that polyfills and other realms work.
-  if (signal !== undefined && !(typeof signal === 'object' && signal !== null && 'aborted' in signal)) {
-    throw typeError('signal', 'an AbortSignal', signal)
-  }
-}
-
-function checkLogger(logger: Logger | undefined): void {
-  if (logger === undefined) return
-  if (typeof logger !== 'object' || logger === null) throw typeError('logger', 'an object', logger)
-  for (const level of logLevels) {
-    if (typeof logger[level] !== 'function') throw typeError(`logger.${level}`, 'a function', logger[level])
-  }
+/** Why a start failed, in the names that options have here. */
+function startError(failure: Failure, authorities: string | undefined): PosemeshError {
+  const error = fromFailure(failure)
+  error.message = inCamelCase(failure.message)
+  if (authorities !== undefined) error.message = error.message.replace(/^caFile(?= )/, EXTRA_AUTHORITIES)
+  return error
 }

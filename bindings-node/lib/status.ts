@@ -3,7 +3,7 @@
 import { inspect } from 'node:util'
 
 import { inCamelCase } from './config.js'
-import { PosemeshError, call } from './error.js'
+import { PosemeshError, call, fromFailure } from './error.js'
 import type { NativeNode, Status as NativeStatus } from './native.js'
 
 /** Where a node stands with DDS. */
@@ -35,7 +35,7 @@ export interface Status {
   readonly consecutiveFailures: number
   /** What the last attempt failed with, in DDS's own words; `null` after a success. */
   readonly lastError: PosemeshError | null
-  /** Milliseconds until the next attempt, while the registrar waits for one. */
+  /** Whole milliseconds until the next attempt, while the registrar waits for one. */
   readonly nextAttemptInMs: number | null
   /** Which part the node has among those that share its `stateDir`. */
   readonly role: Role
@@ -86,7 +86,7 @@ export class StatusReader {
 }
 
 function toStatus(status: NativeStatus): Status {
-  const date = (seconds: number | undefined) => (seconds === undefined ? null : new Date(seconds * 1000))
+  const date = (seconds: number | null) => (seconds === null ? null : new Date(seconds * 1000))
   const { lastError, persistenceError } = status
   const picture: Status = {
     state: status.state,
@@ -102,8 +102,8 @@ function toStatus(status: NativeStatus): Status {
     },
     attempts: status.attempts,
     consecutiveFailures: status.consecutiveFailures,
-    lastError: lastError ? new PosemeshError(lastError.code, lastError.message) : null,
-    nextAttemptInMs: status.nextAttemptInMs ?? null,
+    lastError: lastError && fromFailure(lastError),
+    nextAttemptInMs: status.nextAttemptInMs,
     role: status.role,
     persistenceError: persistenceError
       ? new PosemeshError(persistenceError.code, inCamelCase(persistenceError.message))

@@ -1,13 +1,13 @@
-//! Errors of core as errors of JavaScript, and the border that no panic crosses.
+//! Errors of core as values and errors of JavaScript, and the border that no panic crosses.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use napi::bindgen_prelude::Env;
-use napi::{JsError, Status};
+use napi::Status;
+use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 use posemesh_node_registration::error::{self as core, ErrorCode};
 
-/// What a function that JavaScript calls returns. The code becomes the `code` of the thrown error.
+/// What a function that throws returns. The code becomes the `code` of the thrown error.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error on its way to JavaScript.
@@ -30,20 +30,33 @@ impl From<Status> for Code {
     }
 }
 
-/// Runs what JavaScript asked for. A panic comes back as `ERR_PANIC` instead of ending the process.
+/// Runs what JavaScript asked for, and returns a failure as a value: V8 takes an exception that an addon throws
+/// for uncaught, even where JavaScript catches it, and `--abort-on-uncaught-exception` then ends the process.
+pub(crate) fn outcome<T>(body: impl FnOnce() -> core::Result<T>) -> Either<T, Failure> {
+    match caught(body) {
+        Ok(value) => Either::A(value),
+        Err(error) => Either::B(error.into()),
+    }
+}
+
+/// As [`outcome`], for what can only throw.
 pub(crate) fn guard<T>(body: impl FnOnce() -> core::Result<T>) -> Result<T> {
-    let caught = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+    caught(body).map_err(|error| Error::new(Code(error.code()), error.message().to_owned()))
+}
+
+/// A panic comes back as `ERR_PANIC` instead of ending the process.
+fn caught<T>(body: impl FnOnce() -> core::Result<T>) -> core::Result<T> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(core::Error::new(
             ErrorCode::Panic,
             "a bug in posemesh-node, caught at its border; please report it",
         ))
-    });
-    caught.map_err(|error| Error::new(Code(error.code()), error.message().to_owned()))
+    })
 }
 
-/// An error with its code, for a promise: the tasks of napi-rs can only reject with codes of Node-API.
-pub(crate) fn rejection(env: Env, error: Error) -> napi::Error {
-    JsError::from(error).into_unknown(env).into()
+/// Node-API failed while core's code ran.
+pub(crate) fn node_api(error: napi::Error) -> core::Error {
+    core::Error::new(ErrorCode::Internal, format!("Node-API failed: {}", error.reason))
 }
 
 /// Node-API failed where core was not asked.
@@ -51,7 +64,7 @@ pub(crate) fn internal(error: napi::Error) -> Error {
     Error::new(error.status.into(), error.reason.clone())
 }
 
-/// Something that failed, where it is told and not thrown.
+/// Something that failed, as a value.
 #[napi(object, object_from_js = false)]
 pub struct Failure {
     /// The stable name, such as `ERR_TIMEOUT`.
@@ -74,11 +87,8 @@ pub fn error_codes() -> Vec<&'static str> {
 }
 
 /// Panics, for the test of the border.
-///
-/// # Errors
-/// Always.
 #[cfg(feature = "test-exports")]
 #[napi(skip_typescript)]
-pub fn test_panic() -> Result<()> {
-    guard(|| panic!("a test panics on purpose"))
+pub fn test_panic() -> Either<(), Failure> {
+    outcome(|| panic!("a test panics on purpose"))
 }

@@ -1,6 +1,6 @@
 //! What a node tells its JavaScript object.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use napi_derive::napi;
 use posemesh_node_registration::event::{Event, EventKind};
@@ -9,7 +9,7 @@ use crate::error::Failure;
 
 /// A message to the JavaScript object of a node. `at` is in milliseconds since 1970 (UTC); `dropped` counts
 /// the events that were lost just before this one.
-#[napi(discriminant = "type", discriminant_case = "camelCase", object_from_js = false)]
+#[napi(discriminant = "type", discriminant_case = "camelCase", object_from_js = false, use_nullable = true)]
 pub enum Message {
     /// The node moved from one state to another.
     Status {
@@ -38,7 +38,7 @@ pub enum Message {
         /// Why.
         error: Failure,
         /// The time until the next attempt.
-        retry_in_ms: f64,
+        retry_in_ms: i64,
         /// When.
         at: f64,
         /// Events lost before.
@@ -93,7 +93,7 @@ impl Message {
             }
             EventKind::AttemptFailed { code, message, retry_in } => Self::AttemptFailed {
                 error: Failure { code: code.name(), message: message.clone() },
-                retry_in_ms: retry_in.as_secs_f64() * 1000.0,
+                retry_in_ms: whole_millis(*retry_in),
                 at,
                 dropped,
             },
@@ -112,4 +112,9 @@ impl Message {
 /// Milliseconds since 1970, as `Date` takes them.
 pub(crate) fn unix_millis(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).map_or(0.0, |since| (since.as_secs_f64() * 1000.0).floor())
+}
+
+/// Whole milliseconds, as the C header has them.
+pub(crate) fn whole_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

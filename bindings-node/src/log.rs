@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{Either, Function};
 use napi_derive::napi;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::log::{self, Level, Record};
 
 use crate::channel::Channel;
-use crate::error::{Result, guard};
+use crate::error::{Failure, outcome};
 use crate::event::unix_millis;
 
 /// One log record. `at` is in milliseconds since 1970 (UTC).
@@ -52,13 +52,11 @@ impl LogSink {
         Ok(Self { channel: Arc::new(Channel::new(&deliver)?) })
     }
 
-    /// Listens to records up to this level; `null` to none.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARGUMENT` for a level that there is not.
+    /// Listens to records up to this level; `null` to none. Fails with `ERR_INVALID_ARGUMENT` when there is no such
+    /// level.
     #[napi]
-    pub fn set_level(&self, level: Option<String>) -> Result<()> {
-        guard(|| {
+    pub fn set_level(&self, level: Option<String>) -> Either<(), Failure> {
+        outcome(|| {
             let level = level.map(|name| parse(&name)).transpose()?;
             self.listen(level);
             Ok(())

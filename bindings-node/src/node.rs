@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, Function, Uint8Array};
+use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Either, Env, Function, Uint8Array};
 use napi::{JsString, Task};
 use napi_derive::napi;
 use posemesh_node_registration::error as core;
@@ -16,7 +16,7 @@ use posemesh_node_registration::token::AccessToken;
 
 use crate::channel::Channel;
 use crate::config::config;
-use crate::error::{Error, Failure, Result, guard, internal, rejection};
+use crate::error::{Failure, node_api, outcome};
 use crate::event::Message;
 use crate::status::{self, Status};
 use crate::token::Token;
@@ -68,6 +68,10 @@ impl Inner {
         Ok(())
     }
 
+    fn keep_alive(&self, env: Env, yes: bool) -> napi::Result<()> {
+        self.channel().map_or(Ok(()), |channel| channel.keep_alive(&env, yes))
+    }
+
     fn stop(&self, timeout: Duration) -> core::Result<()> {
         self.node().stop(timeout)?;
         let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -87,22 +91,18 @@ fn send_events(channel: Arc<Channel<Message>>) -> impl Fn(&Event) {
 impl NativeNode {
     /// A 32-bit number that is another one after every change of the status; `null` where the engine shares no
     /// memory. Whoever writes to it breaks `status()`.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`, and `ERR_INTERNAL` when Node-API fails.
-    #[napi]
-    pub fn status_changes<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
-        let changes = guard(|| self.inner.node().status_changes())?;
-        status::share(env, Arc::clone(changes)).map_err(internal)
+    #[napi(ts_return_type = "ArrayBuffer | null | Failure")]
+    pub fn status_changes<'env>(&self, env: &'env Env) -> Either<Option<ArrayBuffer<'env>>, Failure> {
+        outcome(|| {
+            let changes = self.inner.node().status_changes()?;
+            status::share(env, Arc::clone(changes)).map_err(node_api)
+        })
     }
 
     /// What the node is doing.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`.
     #[napi]
-    pub fn status(&self) -> Result<Status> {
-        guard(|| {
+    pub fn status(&self) -> Either<Status, Failure> {
+        outcome(|| {
             let node = self.inner.node();
             let status = node.status()?;
             // Words are kept under a lock: asked for only if there are any.
@@ -114,12 +114,9 @@ impl NativeNode {
     }
 
     /// Whether events are sent from now on. A node that was started sends them; one that was stopped has none.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`.
     #[napi]
-    pub fn hear_events(&self, yes: bool) -> Result<()> {
-        guard(|| {
+    pub fn hear_events(&self, yes: bool) -> Either<(), Failure> {
+        outcome(|| {
             let Some(channel) = self.inner.channel() else { return Ok(()) };
             let node = self.inner.node();
             let done =
@@ -129,81 +126,56 @@ impl NativeNode {
     }
 
     /// The node secret, once DDS has sent one.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`.
-    #[napi]
-    pub fn read_secret<'env>(&self, env: &'env Env) -> Result<Option<JsString<'env>>> {
+    #[napi(ts_return_type = "string | null | Failure")]
+    pub fn read_secret<'env>(&self, env: &'env Env) -> Either<Option<JsString<'env>>, Failure> {
         // The engine's copy is the only one that is made.
         let copy = |secret: &Secret| env.create_string(secret.expose());
-        guard(|| self.inner.node().with_secret(|secret| secret.map(copy).transpose()))?.map_err(internal)
+        outcome(|| self.inner.node().with_secret(|secret| secret.map(copy).transpose())?.map_err(node_api))
     }
 
     /// The access token that is held. `ERR_TIMEOUT` says why there is none yet.
-    ///
-    /// # Errors
-    /// `ERR_TIMEOUT`, `ERR_REJECTED`, `ERR_STOPPED`, `ERR_FORKED`.
     #[napi]
-    pub fn access_token<'env>(&self, env: &'env Env) -> Result<Token<'env>> {
-        let token = guard(|| self.inner.node().access_token(Some(Duration::ZERO)))?;
-        Token::new(env, &token)
+    pub fn access_token<'env>(&self, env: &'env Env) -> Either<Token<'env>, Failure> {
+        outcome(|| Token::new(env, &self.inner.node().access_token(Some(Duration::ZERO))?))
     }
 
     /// Drops the access token that is held; with a value only if it is this one.
-    ///
-    /// # Errors
-    /// `ERR_STOPPED`, `ERR_FORKED`.
     #[napi]
-    pub fn invalidate_token(&self, value: Option<String>) -> Result<()> {
-        guard(|| match value {
+    pub fn invalidate_token(&self, value: Option<String>) -> Either<(), Failure> {
+        outcome(|| match value {
             Some(value) => self.inner.node().invalidate_token_if(Secret::new(value).expose()),
             None => self.inner.node().invalidate_token(),
         })
     }
 
     /// Registers again.
-    ///
-    /// # Errors
-    /// `ERR_STOPPED`, `ERR_FORKED`.
     #[napi]
-    pub fn rearm(&self) -> Result<()> {
-        guard(|| self.inner.node().rearm())
+    pub fn rearm(&self) -> Either<(), Failure> {
+        outcome(|| self.inner.node().rearm())
     }
 
     /// Where the callback server listens.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`.
-    #[napi]
-    pub fn callback_address(&self) -> Result<Option<String>> {
-        guard(|| Ok(self.inner.node().callback_address()?.map(|address| address.to_string())))
+    #[napi(ts_return_type = "string | null | Failure")]
+    pub fn callback_address(&self) -> Either<Option<String>, Failure> {
+        outcome(|| Ok(self.inner.node().callback_address()?.map(|address| address.to_string())))
     }
 
     /// The node's Ethereum address.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`.
     #[napi]
-    pub fn wallet_address(&self) -> Result<String> {
-        guard(|| self.inner.node().wallet_address().map(str::to_owned))
+    pub fn wallet_address(&self) -> Either<String, Failure> {
+        outcome(|| self.inner.node().wallet_address().map(str::to_owned))
     }
 
     /// Signs a message with the node's key.
-    ///
-    /// # Errors
-    /// `ERR_FORKED`.
     #[napi]
-    pub fn sign(&self, message: Uint8Array) -> Result<String> {
-        guard(|| self.inner.node().sign(&message))
+    pub fn sign(&self, message: Uint8Array) -> Either<String, Failure> {
+        outcome(|| self.inner.node().sign(&message))
     }
 
     /// Begins a wait and returns its number. A `waited` message ends it, if `endWait` does not do so first.
-    ///
-    /// # Errors
-    /// `ERR_STOPPED`, `ERR_FORKED`.
     #[napi(ts_args_type = "what: 'registered' | 'secret' | 'token'")]
-    pub fn begin_wait(&self, what: String) -> Result<u32> {
-        guard(|| {
+    pub fn begin_wait(&self, what: String) -> Either<u32, Failure> {
+        outcome(|| {
             let node = self.inner.node();
             let channel = self.inner.channel().ok_or_else(stopped)?;
             let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,56 +200,52 @@ impl NativeNode {
 
     /// Lets go of a wait, finished or not, and returns the token that it brought. Each one that was begun
     /// needs it.
-    ///
-    /// # Errors
-    /// `ERR_INTERNAL` when Node-API fails.
-    #[napi]
-    pub fn end_wait<'env>(&self, env: &'env Env, wait: u32) -> Result<Option<Token<'env>>> {
+    #[napi(ts_return_type = "Token | null | Failure")]
+    pub fn end_wait<'env>(&self, env: &'env Env, wait: u32) -> Either<Option<Token<'env>>, Failure> {
         let begun = {
             let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
             waits.begun.remove(&wait)
         };
         let token = begun.as_ref().and_then(|begun| begun.token.get());
-        token.map(|token| Token::new(env, token)).transpose()
+        outcome(|| token.map(|token| Token::new(env, token)).transpose())
     }
 
-    /// Ends the node, on libuv's pool: it joins threads. A `closed` message follows when it succeeds.
-    #[napi(ts_return_type = "Promise<void>")]
+    /// Ends the node, on libuv's pool: it joins threads. The time in the pool's queue is part of `timeoutMs`. A
+    /// `closed` message follows when it succeeds.
+    #[napi(ts_return_type = "Promise<void | Failure>")]
     pub fn stop(&self, timeout_ms: f64) -> AsyncTask<Stop> {
-        // What no timer can hold is "as long as it takes".
+        // What no clock can hold is "as long as it takes".
         let timeout = Duration::try_from_secs_f64(timeout_ms / 1000.0).unwrap_or(Duration::MAX);
-        AsyncTask::new(Stop { inner: Arc::clone(&self.inner), timeout })
+        AsyncTask::new(Stop { inner: Arc::clone(&self.inner), deadline: Instant::now().checked_add(timeout) })
     }
 
     /// Whether the node keeps the event loop alive.
-    ///
-    /// # Errors
-    /// When Node-API fails.
     #[napi]
-    pub fn keep_alive(&self, env: Env, yes: bool) -> napi::Result<()> {
-        self.inner.channel().map_or(Ok(()), |channel| channel.keep_alive(&env, yes))
+    pub fn keep_alive(&self, env: Env, yes: bool) -> Either<(), Failure> {
+        outcome(|| self.inner.keep_alive(env, yes).map_err(node_api))
     }
 }
 
 /// Starts a node, on libuv's pool: that may read certificates. `options` and `environment` are text by the
-/// names that core has for them; `deliver` is called with everything that happens to the node.
-///
-/// # Errors
-/// When Node-API fails; the promise rejects with core's errors.
-#[napi(ts_return_type = "Promise<NativeNode>")]
+/// names that core has for them, in objects without a prototype: Node-API also reads what an object inherits.
+/// `deliver` is called with everything that happens to the node.
+#[napi(ts_return_type = "Promise<NativeNode | Failure>")]
 pub fn start(
     env: Env,
     options: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     #[napi(ts_arg_type = "(message: Message) => void")] deliver: Function<'_, Message, ()>,
-) -> napi::Result<AsyncTask<Start>> {
-    let inner = Arc::new(Inner {
-        node: OnceLock::new(),
-        channel: Mutex::new(Some(Arc::new(Channel::new(&deliver)?))),
-        waits: Mutex::default(),
-    });
-    stop_when_environment_ends(&env, &inner)?;
-    Ok(AsyncTask::new(Start { inner, options: Options { options, environment } }))
+) -> Either<AsyncTask<Start>, Failure> {
+    let prepare = || {
+        let inner = Arc::new(Inner {
+            node: OnceLock::new(),
+            channel: Mutex::new(Some(Arc::new(Channel::new(&deliver)?))),
+            waits: Mutex::default(),
+        });
+        stop_when_environment_ends(&env, &inner)?;
+        Ok(AsyncTask::new(Start { inner, options: Options { options, environment } }))
+    };
+    outcome(|| prepare().map_err(node_api))
 }
 
 /// The work of [`start`].
@@ -292,37 +260,43 @@ struct Options {
 }
 
 impl Task for Start {
-    type Output = std::result::Result<(), Error>;
-    type JsValue = NativeNode;
+    type Output = Either<(), Failure>;
+    type JsValue = Either<NativeNode, Failure>;
 
     fn compute(&mut self) -> napi::Result<Self::Output> {
-        Ok(guard(|| self.inner.start(&self.options)))
+        Ok(outcome(|| self.inner.start(&self.options)))
     }
 
-    fn resolve(&mut self, env: Env, output: Self::Output) -> napi::Result<NativeNode> {
-        output.map_err(|error| rejection(env, error))?;
-        let node = NativeNode { inner: Arc::clone(&self.inner) };
-        node.keep_alive(env, true)?;
-        Ok(node)
+    fn resolve(&mut self, env: Env, output: Self::Output) -> napi::Result<Self::JsValue> {
+        Ok(match output {
+            Either::A(()) => {
+                self.inner.keep_alive(env, true)?;
+                Either::A(NativeNode { inner: Arc::clone(&self.inner) })
+            }
+            Either::B(failure) => Either::B(failure),
+        })
     }
 }
 
 /// The work of [`NativeNode::stop`].
 pub struct Stop {
     inner: Arc<Inner>,
-    timeout: Duration,
+    /// None: as long as it takes.
+    deadline: Option<Instant>,
 }
 
 impl Task for Stop {
-    type Output = std::result::Result<(), Error>;
-    type JsValue = ();
+    type Output = Either<(), Failure>;
+    type JsValue = Either<(), Failure>;
 
     fn compute(&mut self) -> napi::Result<Self::Output> {
-        Ok(guard(|| self.inner.stop(self.timeout)))
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let timeout = self.deadline.map_or(Duration::MAX, left);
+        Ok(outcome(|| self.inner.stop(timeout)))
     }
 
-    fn resolve(&mut self, env: Env, output: Self::Output) -> napi::Result<()> {
-        output.map_err(|error| rejection(env, error))
+    fn resolve(&mut self, _: Env, output: Self::Output) -> napi::Result<Self::JsValue> {
+        Ok(output)
     }
 }
 
@@ -346,7 +320,7 @@ fn stop_when_environment_ends(env: &Env, inner: &Arc<Inner>) -> napi::Result<()>
                     && inner.node.get().is_some()
                 {
                     // Nobody is left to be told.
-                    let _ = guard(|| inner.stop(END_TIMEOUT));
+                    let _ = outcome(|| inner.stop(END_TIMEOUT));
                 }
             }
         })?;

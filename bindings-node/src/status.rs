@@ -9,9 +9,10 @@ use posemesh_node_registration::error as core;
 use posemesh_node_registration::status;
 
 use crate::error::Failure;
+use crate::event::whole_millis;
 
 /// A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC).
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Status {
     /// Where the node stands with DDS.
     #[napi(ts_type = "import('./status.js').State")]
@@ -33,7 +34,7 @@ pub struct Status {
     /// What the last attempt failed with; none after a success.
     pub last_error: Option<Failure>,
     /// The time until the next attempt, while the registrar waits for one.
-    pub next_attempt_in_ms: Option<f64>,
+    pub next_attempt_in_ms: Option<i64>,
     /// Which part the node has among those that share its `state_dir`.
     #[napi(ts_type = "import('./status.js').Role")]
     pub role: &'static str,
@@ -64,7 +65,7 @@ impl Status {
             attempts: number(status.attempts),
             consecutive_failures: status.consecutive_failures,
             last_error: last_error.map(Failure::from),
-            next_attempt_in_ms: status.next_attempt_in().map(|wait| wait.as_secs_f64() * 1000.0),
+            next_attempt_in_ms: status.next_attempt_in().map(whole_millis),
             role: status.role.name(),
             persistence_error: persistence_error.map(Failure::from),
             token_expires_at: status.token_expires_at.map(number),

@@ -3,9 +3,11 @@
 use napi::JsString;
 use napi::bindgen_prelude::Env;
 use napi_derive::napi;
+use posemesh_node_registration::error::Result;
 use posemesh_node_registration::token::AccessToken;
 
-use crate::error::{Result, internal};
+use crate::error::node_api;
+
 use crate::event::unix_millis;
 
 /// An access token. `expiresAt` is in milliseconds since 1970 (UTC).
@@ -19,7 +21,7 @@ pub struct Token<'env> {
 
 impl<'env> Token<'env> {
     pub(crate) fn new(env: &'env Env, token: &AccessToken) -> Result<Self> {
-        let value = env.create_string(token.value()).map_err(internal)?;
+        let value = env.create_string(token.value()).map_err(node_api)?;
         Ok(Self { value, expires_at: unix_millis(token.expires_at()) })
     }
 }

@@ -17,7 +17,9 @@ import {
   signEip191,
 } from 'posemesh-node'
 import { native } from '../lib/binary.js'
-import { HANG_MS, REG_SECRET, localDds, newKey, optionsFor, startNode } from './support.js'
+import { call } from '../lib/error.js'
+import type { Failure } from '../lib/native.js'
+import { HANG_MS, REG_SECRET, RUNS, localDds, newKey, optionsFor, startNode } from './support.js'
 
 const KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
 const wait = { timeoutMs: HANG_MS }
@@ -91,7 +93,12 @@ describe('a node', () => {
     assert.ok(event.error instanceof PosemeshError)
     assert.equal(event.error.code, ErrorCode.Unavailable)
     assert.match(event.error.message, /closed for lunch/)
-    assert.ok(event.retryInMs >= 0)
+    assert.ok(Number.isInteger(event.retryInMs) && event.retryInMs >= 0, `${event.retryInMs}`)
+    assert.deepEqual(JSON.parse(JSON.stringify(event.error)), {
+      name: 'PosemeshError',
+      code: 'ERR_UNAVAILABLE',
+      message: event.error.message,
+    })
     await node.waitRegistered(wait)
   })
 
@@ -104,7 +111,7 @@ describe('a node', () => {
     assert.equal(lastError?.code, 'ERR_REJECTED')
     assert.match(lastError.message, /unknown credentials/)
     assert.equal(consecutiveFailures, 1)
-    assert.ok(nextAttemptInMs !== null && nextAttemptInMs > 0)
+    assert.ok(Number.isInteger(nextAttemptInMs) && Number(nextAttemptInMs) > 0, `${nextAttemptInMs}`)
   })
 
   it('registers again when DDS does not probe it any more', async (t) => {
@@ -137,8 +144,55 @@ describe('a node', () => {
     assert.equal(kept.status().running, false)
   })
 
-  it('cannot be made with new', () => {
-    assert.throws(() => Reflect.construct(PosemeshNode, []), TypeError)
+  it('cannot be made with new, and its methods need one', () => {
+    assert.throws(() => Reflect.construct(PosemeshNode, []), { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' })
+    for (const other of [{}, undefined, Object.create(PosemeshNode.prototype)]) {
+      assert.throws(() => PosemeshNode.prototype.status.call(other as never), {
+        name: 'TypeError',
+        code: 'ERR_INVALID_THIS',
+        message: 'this is not a PosemeshNode',
+      })
+    }
+  })
+
+  it('shows the same as JSON and in a debug print, and nothing of its inside', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
+    await node.waitRegistered(wait)
+    const { walletAddress, callbackAddress } = node
+    const status = JSON.parse(JSON.stringify(node.status()))
+    assert.deepEqual(JSON.parse(JSON.stringify({ node })), { node: { walletAddress, callbackAddress, status } })
+    for (const shown of [inspect(node), inspect({ node }), inspect(node, { showHidden: true })]) {
+      assert.match(shown, new RegExp(`PosemeshNode \\{[^]*${walletAddress}[^]*state: 'registered'`))
+      assert.doesNotMatch(shown, /_events|unwrap/)
+    }
+    assert.equal(inspect([[[node]]], { depth: 1 }), '[ [ [Array] ] ]')
+  })
+
+  it('works through a Proxy', async (t) => {
+    const dds = await localDds(t)
+    const binding: ProxyHandler<PosemeshNode> = {
+      get(node, name) {
+        const value: unknown = Reflect.get(node, name)
+        return typeof value === 'function' ? value.bind(node) : value
+      },
+    }
+    for (const handler of [{}, binding]) {
+      const node = await startNode(t, dds)
+      const proxy = new Proxy(node, handler)
+      const states: string[] = []
+      proxy.on('status', ({ to }) => states.push(to))
+      await proxy.waitRegistered(wait)
+      const { value } = await proxy.accessToken(wait)
+      proxy.invalidateToken(value)
+      assert.equal(proxy.status(), node.status())
+      assert.equal(proxy.sign(Buffer.from('hello')), node.sign(Buffer.from('hello')))
+      assert.deepEqual([proxy.walletAddress, proxy.callbackAddress, proxy.readSecret()], [node.walletAddress, null, null])
+      assert.equal(JSON.stringify(proxy), JSON.stringify(node))
+      proxy.unref().ref().rearm()
+      await proxy.stop()
+      assert.equal(states.at(-1), 'disconnected')
+    }
   })
 
   it('fails to start twice with one wallet, and on a port that is taken', async (t) => {
@@ -203,7 +257,10 @@ describe('start', () => {
   it('rejects with an AbortError and leaves nothing behind', async (t) => {
     const dds = await localDds(t)
     const options = optionsFor(dds)
-    await assert.rejects(PosemeshNode.start({ ...options, signal: AbortSignal.abort() }), { name: 'AbortError' })
+    for (let i = 0; i < RUNS; i++) {
+      await assert.rejects(PosemeshNode.start({ ...options, signal: AbortSignal.abort() }), { name: 'AbortError' })
+    }
+    assert.deepEqual(await dds.requests(), [], 'a signal that is aborted already starts nothing')
     const controller = new AbortController()
     const starting = PosemeshNode.start({ ...options, signal: controller.signal })
     controller.abort()
@@ -330,9 +387,9 @@ describe('errors', () => {
 
   it('of a panic in Rust are ERR_PANIC', (t) => {
     // Only builds with the feature test-exports have it.
-    const { testPanic } = native as { testPanic?: () => void }
+    const { testPanic } = native as { testPanic?: () => Failure }
     if (!testPanic) return t.skip('a release build')
-    assert.throws(testPanic, { code: 'ERR_PANIC' })
+    assert.throws(() => call(testPanic), { name: 'PosemeshError', code: 'ERR_PANIC' })
   })
 })
 

@@ -38,9 +38,9 @@ function example(t: TestContext, name: string, env: NodeJS.ProcessEnv) {
       if (match) return match
     }
   }
-  const terminate = async () => {
+  const terminate = async (signal: NodeJS.Signals = 'SIGTERM') => {
     const exit = once(child, 'exit')
-    child.kill('SIGTERM')
+    child.kill(signal)
     assert.deepEqual(await exit, [0, null])
   }
   return { until, terminate }
@@ -52,6 +52,17 @@ describe('the examples', () => {
     const { until, terminate } = example(t, 'register.mjs', environment(dds))
     await until(/^0x[0-9a-f]{40} is registered$/)
     await terminate()
+  })
+
+  it('register.mjs, stopped while DDS is down', async (t) => {
+    const dds = await localDds(t)
+    const env = environment(dds)
+    await dds.stop()
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const { until, terminate } = example(t, 'register.mjs', env)
+      await until(/^ERR_UNAVAILABLE, again in \d+ ms$/)
+      await terminate(signal)
+    }
   })
 
   it('fastify.ts', async (t) => {

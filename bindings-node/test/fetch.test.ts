@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { type TestContext, describe, it } from 'node:test'
 
-import { authorizedFetch } from 'posemesh-node'
+import { type AccessToken, authorizedFetch } from 'posemesh-node'
+import * as undici from 'undici'
 import { HANG_MS, localDds, startNode, until } from './support.js'
 
 const wait = { timeoutMs: HANG_MS }
@@ -95,6 +97,49 @@ describe('an authorized fetch', () => {
     const { url, received } = await service(t, distrustful())
     assert.equal((await authorizedFetch(node, wait)(new Request(url))).status, 200)
     assert.equal(received.length, 2)
+  })
+
+  it('sends what a fetch from npm has of its own again, but no stream in such clothes', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const { url, received } = await service(t, distrustful())
+    const form = new undici.FormData()
+    form.set('name', 'value')
+    assert.ok(!((form as unknown) instanceof FormData), 'a class of its own')
+    const fetch = authorizedFetch(node, { ...wait, fetch: undici.fetch as unknown as typeof globalThis.fetch })
+    const answer = await fetch(url, { method: 'POST', body: form as unknown as FormData })
+    assert.equal(answer.status, 200)
+    assert.equal(received.length, 2)
+    for (const one of received) assert.match(one.body, /name="name"\r\n\r\nvalue\r\n/)
+
+    // As that of the package form-data.
+    const stream = Object.assign(Readable.from(['a form']), { [Symbol.toStringTag]: 'FormData' })
+    let sent = 0
+    const once = authorizedFetch(node, { ...wait, fetch: async () => new Response(null, { status: ++sent && 401 }) })
+    assert.equal((await once(url, { method: 'POST', body: stream as never })).status, 401)
+    assert.equal(sent, 1)
+  })
+
+  it('waits for tokens no longer than its limit, in all', async () => {
+    // What the node is asked for is all that matters here: it takes 30 ms each time.
+    const limits: (number | undefined)[] = []
+    const token = { value: 'a-token' } as AccessToken
+    const node: Parameters<typeof authorizedFetch>[0] = {
+      accessToken: async (options) => {
+        limits.push(options?.timeoutMs)
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        return token
+      },
+      invalidateToken: () => {},
+    }
+    const refuse = async () => new Response(null, { status: 401 })
+    await authorizedFetch(node, { timeoutMs: 10_000, fetch: refuse })('http://service.invalid')
+    await authorizedFetch(node, { timeoutMs: 1, fetch: refuse })('http://service.invalid')
+    await authorizedFetch(node, { fetch: refuse })('http://service.invalid')
+    const [first, second, third, fourth, ...unlimited] = limits
+    assert.equal(first, 10_000)
+    assert.ok(Number(second) < 10_000 && Number(second) > 0, `${second}`)
+    assert.deepEqual([third, fourth, unlimited], [1, 0, [undefined, undefined]])
   })
 
   it('signs in once for many requests that are refused with one token', async (t) => {

@@ -95,7 +95,8 @@ describe('test runners', () => {
     const env = { ...process.env }
     // Else the inner runner takes itself for a part of this one.
     delete env['NODE_TEST_CONTEXT']
-    assertEnded(await runNode(['--test', fixture('node-test/node.test.mjs')], { env }), 0)
+    const files = ['node-test/node.test.mjs', 'node-test/fake-timers.test.mjs'].map(fixture)
+    assertEnded(await runNode(['--test', ...files], { env }), 0)
   })
 
   it('Vitest, with its default pool and with threads', async () => {
@@ -103,7 +104,7 @@ describe('test runners', () => {
       const args = [bin('vitest/vitest.mjs'), 'run', '--root', fixture('vitest'), ...pool]
       const ended = await runNode(args, { cwd: PACKAGE, env: { ...process.env, CI: '1' } })
       assertEnded(ended, 0)
-      assert.match(ended.stdout, /2 passed/)
+      assert.match(ended.stdout, /4 passed/)
     }
   })
 
@@ -111,7 +112,7 @@ describe('test runners', () => {
     const args = [bin('jest/bin/jest.js'), '--rootDir', fixture('jest'), '--testMatch', '**/*.test.cjs']
     const ended = await runNode(args, { cwd: PACKAGE })
     assertEnded(ended, 0)
-    assert.match(ended.stderr, /Tests: +2 passed/)
+    assert.match(ended.stderr, /Tests: +4 passed/)
     assert.doesNotMatch(ended.stderr, /did not exit|open handle/)
   })
 })

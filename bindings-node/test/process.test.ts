@@ -25,6 +25,16 @@ describe('a process', () => {
     it(what, () => repeat(async () => assertEnded(await fixture(name, ...args), code, stdout)))
   }
 
+  it('outlives every refusal with --abort-on-uncaught-exception', async () => {
+    const codes = [
+      ...['ERR_INVALID_ARGUMENT', 'ERR_INVALID_ARGUMENT', 'ERR_TIMEOUT', 'ERR_TIMEOUT', 'ABORT_ERR'],
+      ...['ERR_INVALID_ARG_VALUE', 'ERR_TIMEOUT', 'ERR_INVALID_CONFIG', 'ERR_BIND', 'ABORT_ERR'],
+      ...['ERR_STOPPED', 'ERR_STOPPED', 'ERR_STOPPED', 'ERR_STOPPED'],
+    ]
+    const args = ['--abort-on-uncaught-exception', join(FIXTURES, 'refusals.mjs')]
+    assertEnded(await runNode(args), 0, codes.join(' '))
+  })
+
   it('ends with an uncaught exception of a listener', () =>
     repeat(async () => {
       const ended = await fixture('uncaught.mjs')

@@ -1,0 +1,48 @@
+// The limits of waits and of stop hold whatever the rest of the process does.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, describe, it } from 'node:test'
+
+import { HANG_MS, localDds, startNode } from './support.js'
+
+const POOL_THREADS = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4)
+
+/** Keeps every thread of libuv's pool in a system call, and returns what frees them. */
+async function occupyPool(t: TestContext): Promise<() => Promise<void>> {
+  const directory = await mkdtemp(join(tmpdir(), 'posemesh-node-pool-'))
+  t.after(() => rm(directory, { recursive: true }))
+  const pipes = Array.from({ length: POOL_THREADS }, (_, index) => join(directory, `pipe-${index}`))
+  execFileSync('mkfifo', pipes)
+  // To open a pipe takes as long as nobody opens its other end.
+  const opening = pipes.map((pipe) => open(pipe, 'r'))
+  return async () => {
+    const ends = pipes.map((pipe) => openSync(pipe, 'w'))
+    for (const file of await Promise.all(opening)) await file.close()
+    ends.forEach((end) => closeSync(end))
+  }
+}
+
+describe('a pool of libuv that is busy', () => {
+  it('makes no stop take longer than its limit', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    await node.waitRegistered({ timeoutMs: HANG_MS })
+    const free = await occupyPool(t)
+    try {
+      await assert.rejects(node.stop({ timeoutMs: 50 }), {
+        name: 'PosemeshError',
+        code: 'ERR_TIMEOUT',
+        message: /^not stopped in time: .*UV_THREADPOOL_SIZE/,
+      })
+      assert.equal(node.status().running, true)
+    } finally {
+      await free()
+    }
+    await node.stop({ timeoutMs: HANG_MS })
+    assert.equal(node.status().running, false)
+  })
+})
