@@ -34,8 +34,8 @@ export interface CoreOptions {
   /** Where the callback server listens: `host:port`, port 0 = any. `CALLBACK_BIND`, by default there is none. */
   callbackBind?: string | undefined
   /**
-   * Which secrets are taken: the first of each registration, or whatever comes last. `CALLBACK_POLICY`,
-   * default `per_registration`.
+   * Which secret wins among the callbacks that confirm a registration: the first one, or with `open` the last one.
+   * `CALLBACK_POLICY`, default `per_registration`.
    */
   callbackPolicy?: 'per_registration' | 'open' | undefined
   /** Seconds without a health probe, after a first one, until the node registers again; 0 = never. `HEALTHCHECK_TTL_SECS`, default 0. */

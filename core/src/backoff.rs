@@ -30,14 +30,37 @@ pub(crate) fn at_least(pause: Duration, retry_after: Option<Duration>) -> Durati
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit {
     next: Option<Instant>,
+    left_out: u64,
 }
 
 impl RateLimit {
     pub(crate) fn level(&mut self, now: Instant) -> Level {
+        self.next(now).0
+    }
+
+    /// Also returns how many records since the last warning were not warnings.
+    pub(crate) fn next(&mut self, now: Instant) -> (Level, u64) {
         if self.next.is_some_and(|next| now < next) {
-            return Level::Debug;
+            self.left_out += 1;
+            return (Level::Debug, self.left_out);
         }
         self.next = Some(now + WARN_INTERVAL);
-        Level::Warn
+        (Level::Warn, std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_tells_how_many_were_left_out() {
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
+        assert_eq!(limit.next(start), (Level::Warn, 0));
+        for left_out in 1..=1000 {
+            assert_eq!(limit.next(start + WARN_INTERVAL / 2), (Level::Debug, left_out));
+        }
+        assert_eq!(limit.next(start + WARN_INTERVAL), (Level::Warn, 1000));
+        assert_eq!(limit.next(start + WARN_INTERVAL * 2), (Level::Warn, 0));
     }
 }

@@ -228,7 +228,7 @@ pub static OPTIONS: &[ConfigOption] = &[
         required: false,
         secret: false,
         expects: "per_registration or open",
-        help: "Which secrets are taken: the first of each registration, or whatever comes last.",
+        help: "Which secret wins among the callbacks that confirm a registration: the first one, or with open the last one.",
         apply: |config, value| {
             config.callback_policy = match value {
                 "per_registration" => CallbackPolicy::PerRegistration,
@@ -339,14 +339,16 @@ pub static OPTIONS: &[ConfigOption] = &[
     },
 ];
 
-/// Which secrets the callback server takes.
+/// Which secrets the callback server accepts.
+///
+/// Under both policies a callback confirms a registration only from the moment that its signed challenge is handed
+/// in until DDS refuses it. At any other time the callback is answered with 409 and changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallbackPolicy {
-    /// While registering or registered, the first secret of a registration wins; a different one is
-    /// refused until the node is re-armed.
+    /// The first secret of a registration wins; a different one is refused with 403 until the node is re-armed.
     #[default]
     PerRegistration,
-    /// Whatever comes last wins.
+    /// The last secret wins.
     Open,
 }
 

@@ -677,11 +677,8 @@ fn deadline(timeout: Option<Duration>) -> Option<Instant> {
 }
 
 fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
-    Callback {
-        store: Arc::clone(store),
-        policy: settings.callback_policy,
-        node_id: decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id),
-    }
+    let node_id = decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id);
+    Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
 }
 
 /// A wallet registered at a DDS, at most once at a time in a process.

@@ -131,7 +131,7 @@ pub async fn register_once(
         expected: &Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh },
         clock: &DdsClock::default(),
     };
-    registration.attempt(|| {}).await.into()
+    registration.attempt(|_| {}).await.into()
 }
 
 /// Everything one attempt needs.
@@ -148,9 +148,16 @@ struct Registration<'a> {
     clock: &'a DdsClock,
 }
 
+/// What happens to a signed challenge.
+enum HandIn {
+    Begins,
+    Refused,
+}
+
 impl Registration<'_> {
-    /// `hand_in` is called right before the signed challenge goes out: DDS may call back from there on.
-    async fn attempt(&self, hand_in: impl FnOnce()) -> Result<(), Failure> {
+    /// `on_hand_in` hears when the signed challenge goes out, and when DDS refuses it: in between DDS may call
+    /// back, and after an answer that says neither yes nor no it still may.
+    async fn attempt(&self, on_hand_in: impl Fn(HandIn)) -> Result<(), Failure> {
         if self.capabilities.is_empty() {
             return Err(Failure::refused("DDS registers no node without capabilities; name one".into()));
         }
@@ -180,8 +187,12 @@ impl Registration<'_> {
             capabilities: self.capabilities.to_vec(),
             version: self.node_version.to_owned(),
         };
-        hand_in();
-        dds.register(&request, self.max_concurrency).await
+        on_hand_in(HandIn::Begins);
+        let answer = dds.register(&request, self.max_concurrency).await;
+        if answer.as_ref().is_err_and(|failure| failure.class != FailureClass::Retryable) {
+            on_hand_in(HandIn::Refused);
+        }
+        answer
     }
 }
 
@@ -264,7 +275,11 @@ pub(crate) async fn run_registrar(store: &Store, settings: &Settings, client: &C
             expected,
             clock: store.clock(),
         };
-        Some(registration.attempt(|| store.hand_in(number)).await.into())
+        let attempt = registration.attempt(|event| match event {
+            HandIn::Begins => store.hand_in(number),
+            HandIn::Refused => store.hand_in_refused(number),
+        });
+        Some(attempt.await.into())
     })
     .await;
 }

@@ -83,8 +83,20 @@ pub(crate) enum Acceptance {
     New(u64),
     /// It is the one already held.
     Same,
-    /// The callback policy forbids it, for this reason.
-    Refused(&'static str),
+    /// The callback policy forbids it: this registration has another one.
+    Another,
+    /// There is no registration that a callback could confirm, for this reason.
+    NotWaiting(&'static str),
+}
+
+/// What has become of a signed challenge, with the registration it was for. Of another registration it says
+/// nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandIn {
+    /// It is on its way, or DDS may have acted on it whatever it answered: it may call back.
+    Pending(u64),
+    /// DDS has refused it: a callback is not for this registration.
+    Refused(u64),
 }
 
 /// What the node's tasks and waiters watch.
@@ -166,6 +178,8 @@ pub(crate) struct Inner {
     pub(crate) registration: u64,
     /// The registration in which the held secret was accepted.
     secret_registration: Option<u64>,
+    /// The last one; none before the first.
+    hand_in: Option<HandIn>,
     pub(crate) token: TokenState,
     pub(crate) stopped: bool,
     /// The state before the stop.
@@ -384,14 +398,15 @@ impl Store {
         })
     }
 
-    /// The signed challenge goes out: from here on DDS may send the secret of this registration. One that came
-    /// before was late for the former registration, and must not keep the new one out.
+    /// The signed challenge goes out: from here on DDS may call back to confirm this registration, until it
+    /// refuses the challenge.
     pub(crate) fn hand_in(&self, registration: u64) {
-        self.update(|inner| {
-            if inner.registration == registration {
-                inner.secret_registration = None;
-            }
-        });
+        self.update(|inner| inner.hand_in = Some(HandIn::Pending(registration)));
+    }
+
+    /// DDS has refused the signed challenge. A callback that came before the refusal still counts.
+    pub(crate) fn hand_in_refused(&self, registration: u64) {
+        self.update(|inner| inner.hand_in = Some(HandIn::Refused(registration)));
     }
 
     /// An attempt succeeded. False when a re-arm has overtaken it, and it does not count.
@@ -450,19 +465,18 @@ impl Store {
     }
 
     /// Takes a secret that DDS sent, if the policy allows it; DDS has thereby confirmed the registration.
-    pub(crate) fn accept_secret(&self, policy: CallbackPolicy, secret: Secret) -> Acceptance {
+    /// Without a policy every secret is taken, at any time.
+    pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
         self.update(|inner| {
-            if inner.stopped {
-                return Acceptance::Refused("the node was stopped");
+            if policy.is_some()
+                && let Some(why) = inner.awaits_no_callback()
+            {
+                return Acceptance::NotWaiting(why);
             }
             let same = self.secret.load().as_deref() == Some(&secret);
-            if policy == CallbackPolicy::PerRegistration {
-                if inner.status.state == State::Disconnected {
-                    return Acceptance::Refused("the node is not registering");
-                }
-                if inner.secret_registration == Some(inner.registration) && !same {
-                    return Acceptance::Refused("this registration already has another secret");
-                }
+            let has_one = inner.secret_registration == Some(inner.registration);
+            if policy == Some(CallbackPolicy::PerRegistration) && has_one && !same {
+                return Acceptance::Another;
             }
             inner.secret_registration = Some(inner.registration);
             if inner.status.state != State::Registered {
@@ -640,6 +654,26 @@ impl Inner {
         self.status.last_error = None;
         self.status.set_next_attempt(None);
         self.last_error = None;
+    }
+
+    /// Why a callback confirms nothing at present; none when it confirms this registration.
+    fn awaits_no_callback(&self) -> Option<&'static str> {
+        if self.stopped {
+            return Some("the node is not waiting for a callback: it was stopped");
+        }
+        match self.status.state {
+            State::Registered => None,
+            State::Disconnected => {
+                Some("the node is not waiting for a callback: it has not begun to register")
+            }
+            State::Registering => match self.hand_in {
+                Some(HandIn::Pending(registration)) if registration == self.registration => None,
+                Some(HandIn::Refused(registration)) if registration == self.registration => {
+                    Some("the node is not waiting for a callback: DDS has refused its registration")
+                }
+                _ => Some("the node is not waiting for a callback: it has not sent DDS its registration yet"),
+            },
+        }
     }
 
     fn rearm(&mut self) {
@@ -854,7 +888,8 @@ mod tests {
     fn an_attempt_does_not_begin_over_a_registration() {
         let store = Store::default();
         let registration = store.begin_attempt().expect("not registered");
-        let accepted = store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("s"));
+        store.hand_in(registration);
+        let accepted = store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new("s"));
         assert_eq!(accepted, Acceptance::New(1));
         assert_eq!(store.begin_attempt(), None);
         assert_eq!((store.status().state, store.status().attempts), (State::Registered, 1));

@@ -1,11 +1,18 @@
 //! The callback server of a node, spoken to over bare sockets.
 
+#[path = "callback/crowd.rs"]
+mod crowd;
 mod support;
+#[path = "callback/window.rs"]
+mod window;
+#[cfg(target_os = "linux")]
+#[path = "support/worker.rs"]
+mod worker;
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +28,15 @@ use support::{Events, GUARD};
 const SECRET: &str = "the-node-secret-5b1e";
 const ID: &str = "0b5e4f2a-1111-4222-8333-4444aaaabbbb";
 
+/// Not a test: what a process does that was started as a worker.
+#[cfg(target_os = "linux")]
+#[test]
+fn worker() {
+    if support::child_case().as_deref() == Some("worker") {
+        worker::work();
+    }
+}
+
 /// A registered node with a callback server, and its DDS, which calls nobody back unless told to.
 struct Setup {
     dds: DevDds,
@@ -33,13 +49,17 @@ impl Setup {
         Self::with(DevDds::builder().callback(Callback::Never).start().expect("a DDS"), options, true)
     }
 
-    /// A node whose attempts hang: it stays `registering` until it is called back.
+    /// A node whose hand-ins get no answer: it stays `registering` until it is called back.
     fn registering(options: &[(&str, &str)]) -> Self {
         let dds = DevDds::builder().callback(Callback::Never).start().expect("a DDS");
-        dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
+        dds.inject(Endpoint::Register, Fault::Hang, u32::MAX);
         let setup = Self::with(dds, options, false);
-        assert!(setup.dds.wait_for_requests(Endpoint::Challenge, 1, GUARD), "the node asks for a challenge");
+        setup.until_handed_in(1);
         setup
+    }
+
+    fn until_handed_in(&self, times: usize) {
+        assert!(self.dds.wait_for_requests(Endpoint::Register, times, GUARD), "the node hands in");
     }
 
     fn with(dds: DevDds, options: &[(&str, &str)], registered: bool) -> Self {
@@ -52,6 +72,14 @@ impl Setup {
             node.wait(Wait::Registered, Some(GUARD)).expect("registers");
         }
         Self { dds, node, address }
+    }
+
+    fn until_failed(&self) {
+        let deadline = Instant::now() + GUARD;
+        while self.node.status().expect("this process").consecutive_failures == 0 {
+            assert!(Instant::now() < deadline, "the attempt fails");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn call(&self, body: &str) -> Answer {
@@ -227,6 +255,22 @@ fn bodies_of_every_kind() {
         (422, json!({ "id": ID, "secret": [SECRET] }).to_string().into()),
         (422, json!({ "id": ID, "secret": SECRET, "organization_id": 1 }).to_string().into()),
         (422, format!("{{\"id\":\"{ID}\",\"secret\":\"{SECRET}\",\"secret\":\"b\"}}").into()),
+        // A C program would read a part of it.
+        (422, r#"{"id":"a","secret":"abc\u0000def"}"#.into()),
+        (422, r#"{"id":"a\u0000","secret":"s"}"#.into()),
+        (422, r#"{"id":"a","secret":"\u0000"}"#.into()),
+        (422, r#"{"id":"a","secret":"s","\u0073ecret":"s"}"#.into()),
+        (422, json!({ "id": ID, "secret": { "secret": SECRET } }).to_string().into()),
+        (422, json!({ "id": [ID], "secret": SECRET }).to_string().into()),
+        // An array has no fields, though some parsers read it as if its elements were.
+        (422, json!([ID, SECRET, null, null, null]).to_string().into()),
+        (422, json!([{ "id": ID, "secret": SECRET }]).to_string().into()),
+        (422, format!(" \r\n\t[\"{ID}\",\"{SECRET}\",null,null,null]").into()),
+        // Half a surrogate pair, and control characters that JSON has in escapes only.
+        (400, r#"{"id":"a","secret":"\ud83d"}"#.into()),
+        (400, r#"{"id":"a","secret":"\udd11\ud83d"}"#.into()),
+        (400, b"{\"id\":\"a\",\"secret\":\"a\0b\"}".to_vec()),
+        (400, b"{\"id\":\"a\",\"secret\":\"a\nb\"}".to_vec()),
         (422, b"null".to_vec()),
         (422, b"\"text\"".to_vec()),
         (403, secret_of(4097).into()),
@@ -524,6 +568,7 @@ fn the_first_secret_of_a_registration_wins() {
     events.until_state(State::Registered);
     setup.node.rearm().expect("the node runs");
     events.until_state(State::Registering);
+    setup.until_handed_in(2);
     assert_eq!(setup.secret().as_deref(), Some("first"), "held until there is another");
     assert_eq!(setup.send_secret("second"), 200);
     assert_eq!(setup.send_secret("second"), 200);

@@ -324,7 +324,8 @@ async fn a_callback_from_dds_ends_a_pause_and_parks() {
     let script = Script::new([failed(retryable())]);
     let store = spawn_registrar(&script, -1);
     settle().await;
-    let accepted = store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
+    store.hand_in(0);
+    let accepted = store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new("from DDS"));
     assert_eq!(accepted, Acceptance::New(1));
     tokio::time::sleep(secs(86_400)).await;
     assert_eq!(script.attempts(), 1);
@@ -339,7 +340,8 @@ async fn a_callback_from_dds_resets_the_backoff_as_any_success() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     settle().await;
-    store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
+    store.hand_in(0);
+    store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new("from DDS"));
     settle().await;
     store.rearm().unwrap();
     store.wait_async(Wait::Registered).await.unwrap();
@@ -350,7 +352,8 @@ async fn a_callback_from_dds_resets_the_backoff_as_any_success() {
 async fn an_attempt_that_fails_after_dds_has_called_back_does_not_count() {
     let store = Store::default();
     let registration = store.begin_attempt().unwrap();
-    store.accept_secret(CallbackPolicy::PerRegistration, Secret::new("from DDS"));
+    store.hand_in(registration);
+    store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new("from DDS"));
     assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
     assert_eq!(store.status().state, State::Registered);
     assert_eq!(store.status().consecutive_failures, 0);
@@ -366,21 +369,136 @@ async fn an_attempt_that_a_re_arm_has_overtaken_does_not_count() {
     assert_eq!(store.status().state, State::Disconnected);
 }
 
-#[test]
-fn a_late_secret_of_the_former_registration_does_not_shut_out_the_new_one() {
-    let store = Store::default();
-    let accept = |secret| store.accept_secret(CallbackPolicy::PerRegistration, Secret::new(secret));
-    store.begin_attempt().unwrap();
-    assert_eq!(accept("late"), Acceptance::New(1));
-    assert!(matches!(accept("another"), Acceptance::Refused(_)));
+/// Where a registration can be when a callback comes, and whether the callback confirms it there.
+type Moment = (&'static str, fn(&Store), bool);
 
-    store.rearm().unwrap();
-    let registration = store.begin_attempt().unwrap();
-    assert_eq!(accept("late again"), Acceptance::New(2));
+const MOMENTS: [Moment; 12] = [
+    ("not started", |_| {}, false),
+    ("before the hand-in", |store| begin(store, 0), false),
+    ("the hand-in is in flight", |store| hand_in(store, 0), true),
+    ("answered 2xx", |store| succeed(store, 0), true),
+    ("refused", |store| refuse(store, 0), false),
+    (
+        "refused, and the next challenge is asked for",
+        |store| {
+            refuse(store, 0);
+            begin(store, 0);
+        },
+        false,
+    ),
+    (
+        "refused, and handed in again",
+        |store| {
+            refuse(store, 0);
+            hand_in(store, 0);
+        },
+        true,
+    ),
+    ("no answer", |store| lack_answer(store, 0), true),
+    (
+        "no answer, then refused",
+        |store| {
+            lack_answer(store, 0);
+            refuse(store, 0);
+        },
+        false,
+    ),
+    (
+        "re-armed from a hand-in",
+        |store| {
+            hand_in(store, 0);
+            store.rearm().unwrap();
+            begin(store, 1);
+        },
+        false,
+    ),
+    (
+        "lost",
+        |store| {
+            succeed(store, 0);
+            assert!(store.lose_registration(0, "no probe"));
+        },
+        false,
+    ),
+    (
+        "stopped",
+        |store| {
+            succeed(store, 0);
+            store.stop(None);
+        },
+        false,
+    ),
+];
+
+fn begin(store: &Store, registration: u64) {
+    assert_eq!(store.begin_attempt(), Some(registration));
+}
+
+fn hand_in(store: &Store, registration: u64) {
+    begin(store, registration);
     store.hand_in(registration);
-    assert_eq!(accept("of this registration"), Acceptance::New(3));
-    assert_eq!(accept("of this registration"), Acceptance::Same);
-    assert!(matches!(accept("another"), Acceptance::Refused(_)));
+}
+
+fn succeed(store: &Store, registration: u64) {
+    hand_in(store, registration);
+    assert!(store.finish_attempt(registration));
+}
+
+fn refuse(store: &Store, registration: u64) {
+    hand_in(store, registration);
+    store.hand_in_refused(registration);
+    assert!(store.fail_attempt(registration, &conflict().to_error(), INTERVAL));
+}
+
+fn lack_answer(store: &Store, registration: u64) {
+    hand_in(store, registration);
+    assert!(store.fail_attempt(registration, &retryable().to_error(), secs(2)));
+}
+
+#[test]
+fn a_callback_confirms_from_the_hand_in_to_the_refusal_and_changes_nothing_otherwise() {
+    for policy in [CallbackPolicy::PerRegistration, CallbackPolicy::Open] {
+        for (moment, reach, confirms) in MOMENTS {
+            let store = Store::default();
+            reach(&store);
+            let (status, signal) = (store.status(), *store.signal().borrow());
+            let call = |secret| store.accept_secret(Some(policy), Secret::new(secret));
+            let first = call("first");
+            if confirms {
+                assert_eq!(first, Acceptance::New(1), "{moment}");
+                assert_eq!(store.status().state, State::Registered, "{moment}");
+                assert_eq!(call("first"), Acceptance::Same, "{moment}");
+                let open = policy == CallbackPolicy::Open;
+                let expected = if open { Acceptance::New(2) } else { Acceptance::Another };
+                assert_eq!(call("other"), expected, "{moment}");
+            } else {
+                let Acceptance::NotWaiting(why) = first else { panic!("{moment}: {first:?}") };
+                assert!(why.starts_with("the node is not waiting for a callback: "), "{why}");
+                assert_eq!((store.status(), *store.signal().borrow()), (status, signal), "{moment}");
+                assert!(store.secret().is_none(), "{moment}");
+            }
+            // The default store, for hosts of the predecessor, accepts one at any time but after a stop.
+            if moment != "stopped" {
+                let store = Store::default();
+                reach(&store);
+                assert_eq!(store.accept_secret(None, Secret::new("first")), Acceptance::New(1), "{moment}");
+                assert_eq!(store.accept_secret(None, Secret::new("other")), Acceptance::New(2), "{moment}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_held_from_the_former_registration_is_the_first_of_the_next() {
+    let store = Store::default();
+    let accept = |secret| store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new(secret));
+    succeed(&store, 0);
+    assert_eq!(accept("former"), Acceptance::New(1));
+    store.rearm().unwrap();
+    assert!(matches!(accept("former"), Acceptance::NotWaiting(_)));
+    hand_in(&store, 1);
+    assert_eq!(accept("of this one"), Acceptance::New(2));
+    assert_eq!(accept("former"), Acceptance::Another);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! A node in a process of its own, for what processes share: it does what it is told on its standard input,
 //! line by line, and can be killed at any moment.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -95,6 +97,12 @@ pub(crate) fn work() {
                 let lock = std::env::var("STATE_DIR").expect("set") + "/lock";
                 format!("{}", std::fs::read(lock).expect("a file").len())
             }
+            "take-files" => {
+                let files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+                let count = files.len();
+                std::mem::forget(files);
+                count.to_string()
+            }
             "stop" => format!("{:?}", node.stop(GUARD)),
             other => panic!("unknown command {other}"),
         };
@@ -164,6 +172,15 @@ impl Worker {
     pub(crate) fn start_apart(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let mut program = Command::new("unshare");
         program.args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().expect("this binary"));
+        let worker = Self::spawn_as(program, dds_base_url, options);
+        worker.until("started");
+        worker
+    }
+
+    /// Starts one that may have only so many files open.
+    pub(crate) fn start_with_files(limit: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let mut program = Command::new("prlimit");
+        program.arg(format!("--nofile={limit}")).arg(std::env::current_exe().expect("this binary"));
         let worker = Self::spawn_as(program, dds_base_url, options);
         worker.until("started");
         worker

@@ -1,0 +1,250 @@
+//! One connection to the callback server: how far its request has got, and when it has been silent for too long.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::routes::{Callback, route};
+use crate::log::log;
+
+/// A peer has this long to send a request's header, and again for its body; between two requests at most twice
+/// this long. It also ends idle connections.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers the requests of one peer until the connection ends or falls silent.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    callback: Arc<Callback>,
+    progress: Arc<Progress>,
+) {
+    let progress = &*progress;
+    let service = service_fn(async |request: hyper::Request<Incoming>| {
+        progress.begin_request(request.body().is_end_stream());
+        let response = route(&callback, request.map(|body| Arriving { body, progress })).await;
+        progress.end_request();
+        Ok::<_, Infallible>(response)
+    });
+    let served = http1::Builder::new()
+        // In its place stands `progress`.
+        .header_read_timeout(None)
+        // A peer that has sent all it will send still wants its answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(Watched { stream, progress }), service);
+    tokio::select! {
+        biased;
+        served = served => if let Err(error) = served {
+            log!(Debug, "http", "connection from {peer} ended: {error}");
+        },
+        () = progress.stalled() => log!(Debug, "http", "connection from {peer} closed: no request came"),
+    }
+}
+
+/// How far a connection's request has got. The less has been received, the less is lost by closing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Nothing of a request has been received.
+    Idle = 0,
+    /// A part of the header.
+    Header = 1,
+    /// The header, and a part of the body.
+    Body = 2,
+    /// All of it. It is being handled.
+    Complete = 3,
+    /// The answer has not been sent yet.
+    Answered = 4,
+}
+
+impl Phase {
+    /// Whether the connection may be closed to make room: not when DDS may lose the answer to a request that
+    /// the node has acted on.
+    pub(super) fn may_be_closed(self) -> bool {
+        self < Phase::Complete
+    }
+}
+
+/// What a connection's task shows to the server that may close it.
+#[derive(Default)]
+pub(super) struct Progress {
+    phase: AtomicU8,
+    /// Counts the beginnings and ends of requests: odd while one is handled.
+    ///
+    /// In place of hyper's timeout for headers, which sets a timer for each request: that costs a tenth of a
+    /// callback.
+    steps: AtomicU32,
+}
+
+impl Progress {
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Header,
+            2 => Phase::Body,
+            3 => Phase::Complete,
+            _ => Phase::Answered,
+        }
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    fn replace_phase(&self, from: Phase, to: Phase) {
+        // The connection's own task is the only writer.
+        if self.phase() == from {
+            self.set_phase(to);
+        }
+    }
+
+    fn begin_request(&self, is_complete: bool) {
+        self.step();
+        self.set_phase(if is_complete { Phase::Complete } else { Phase::Body });
+    }
+
+    fn end_request(&self) {
+        self.step();
+        self.set_phase(Phase::Answered);
+    }
+
+    fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns when the next request has not begun for a whole [`READ_TIMEOUT`].
+    async fn stalled(&self) {
+        let mut before = self.steps.load(Ordering::Relaxed);
+        loop {
+            tokio::time::sleep(READ_TIMEOUT).await;
+            let now = self.steps.load(Ordering::Relaxed);
+            if now == before && now.is_multiple_of(2) {
+                return;
+            }
+            before = now;
+        }
+    }
+}
+
+/// A stream that notes when bytes of a request arrive, and when all answers have been sent.
+struct Watched<'a> {
+    stream: TcpStream,
+    progress: &'a Progress,
+}
+
+impl AsyncRead for Watched<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.progress.replace_phase(Phase::Idle, Phase::Header);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper calls this when its own buffer is empty.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.progress.replace_phase(Phase::Answered, Phase::Idle);
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A body that notes when all of it has been received.
+struct Arriving<'a> {
+    body: Incoming,
+    progress: &'a Progress,
+}
+
+impl Body for Arriving<'_> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) || frame.is_ready() && self.body.is_end_stream() {
+            self.progress.set_phase(Phase::Complete);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use tokio::time::{Instant, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_handled_is_no_silence() {
+        let progress = Progress::default();
+        progress.step();
+        assert!(timeout(READ_TIMEOUT * 10, progress.stalled()).await.is_err());
+        progress.step();
+        let answered = Instant::now();
+        progress.stalled().await;
+        assert!(answered.elapsed() >= READ_TIMEOUT && answered.elapsed() < READ_TIMEOUT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_between_is_no_silence() {
+        let progress = Progress::default();
+        let mut stalled = pin!(progress.stalled());
+        assert!(timeout(READ_TIMEOUT / 2, stalled.as_mut()).await.is_err());
+        progress.step();
+        progress.step();
+        assert!(timeout(READ_TIMEOUT, stalled.as_mut()).await.is_err());
+        assert!(timeout(READ_TIMEOUT, stalled).await.is_ok());
+    }
+}

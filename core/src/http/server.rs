@@ -1,0 +1,291 @@
+//! The listener of a node's callback server, its connections, and which of them make room for others.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+
+use super::connection::{self, Progress};
+use super::routes::Callback;
+#[cfg(target_os = "linux")]
+use crate::inherited::NotForChildren;
+
+/// Connections open at a time, if the process may open enough files.
+const MAX_CONNECTIONS: usize = 256;
+/// Connections that are allowed however few files the process may open.
+const MIN_CONNECTIONS: usize = 8;
+/// How long to leave an `accept` alone that fails for a reason that closing connections does not remove.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How often to look for a file when there is none, not even by closing a connection.
+const FILE_PAUSE: Duration = Duration::from_millis(50);
+
+/// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits for that.
+pub(crate) struct Server {
+    #[cfg(target_os = "linux")]
+    _listener: NotForChildren,
+    listener: TcpListener,
+    callback: Arc<Callback>,
+    tasks: JoinSet<()>,
+    oldest_first: VecDeque<Connection>,
+    max_connections: usize,
+    spare: Spare,
+}
+
+struct Connection {
+    task: AbortHandle,
+    progress: Arc<Progress>,
+}
+
+impl Server {
+    pub(crate) fn new(listener: TcpListener, callback: Callback) -> Self {
+        Self {
+            #[cfg(target_os = "linux")]
+            _listener: NotForChildren::new(&listener),
+            listener,
+            callback: Arc::new(callback),
+            tasks: JoinSet::new(),
+            oldest_first: VecDeque::new(),
+            max_connections: max_connections(),
+            spare: Spare::new(),
+        }
+    }
+
+    /// Serves until it is dropped.
+    pub(crate) async fn run(&mut self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer).await,
+                Err(error) if is_peer_gone(&error) => {}
+                Err(error) if is_exhaustion(&error) => self.free_a_file(&error).await,
+                Err(error) => {
+                    self.warn_of_accept(&error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a new connection, in place of another one if there are too many.
+    async fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.forget_ended();
+        let is_full = self.oldest_first.len() >= self.max_connections;
+        let has_room = !is_full && self.spare.restore();
+        if !has_room && !self.make_room().await && is_full {
+            let max = self.max_connections;
+            self.callback
+                .warnings
+                .write("refused", format_args!("a connection was refused: all {max} are busy with requests"));
+            return;
+        }
+        self.spare.restore();
+        self.serve(stream, peer);
+    }
+
+    fn serve(&mut self, stream: TcpStream, peer: SocketAddr) {
+        // Answers are a few bytes: waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        let progress = Arc::<Progress>::default();
+        let served = connection::serve(stream, peer, Arc::clone(&self.callback), Arc::clone(&progress));
+        let task = self.tasks.spawn(served);
+        self.oldest_first.push_back(Connection { task, progress });
+    }
+
+    fn forget_ended(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.oldest_first.retain(|connection| !connection.task.is_finished());
+    }
+
+    /// Closes the connection that has received the least of a request, of several the oldest. False when every
+    /// connection has received a whole one.
+    async fn make_room(&mut self) -> bool {
+        // What has arrived is read first: after that, a connection without a request really has none.
+        yield_now().await;
+        let phases = self.oldest_first.iter().map(|connection| connection.progress.phase()).enumerate();
+        // The first of equals.
+        let least = phases.min_by_key(|(_, phase)| *phase).filter(|(_, phase)| phase.may_be_closed());
+        let open = self.oldest_first.len();
+        let Some(closed) = least.and_then(|(at, _)| self.oldest_first.remove(at)) else { return false };
+        closed.task.abort();
+        self.callback.warnings.write(
+            "closed",
+            format_args!("a connection without a whole request was closed to make room: {open} were open"),
+        );
+        // It is closed when its task is dropped, which the runtime does in its next turn.
+        while !closed.task.is_finished() {
+            yield_now().await;
+        }
+        true
+    }
+
+    /// The process or the system has no file left for the next connection.
+    async fn free_a_file(&mut self, error: &io::Error) {
+        if self.spare.give_up() {
+            return;
+        }
+        self.forget_ended();
+        if is_awaited(&self.listener) {
+            if self.make_room().await {
+                return;
+            }
+            self.warn_of_accept(error);
+        }
+        // The one connection that there is a file for is being served.
+        tokio::select! {
+            Some(_) = self.tasks.join_next() => {}
+            () = tokio::time::sleep(FILE_PAUSE) => {}
+        }
+    }
+
+    fn warn_of_accept(&self, error: &io::Error) {
+        self.callback
+            .warnings
+            .write("accept", format_args!("the callback server cannot accept connections: {error}"));
+    }
+
+    /// Frees the port and ends every connection.
+    pub(crate) async fn close(mut self) {
+        // A forked child may hold copies of the listening socket; closing ours alone would leave the port
+        // taken. Not every system knows this for listening sockets; there the drop has to do.
+        let _ = socket2::SockRef::from(&self.listener).shutdown(Shutdown::Both);
+        drop(self.listener);
+        self.tasks.shutdown().await;
+    }
+}
+
+/// A quarter of the files that the process may open, so that strangers never keep the host from opening its own.
+fn max_connections() -> usize {
+    #[cfg(target_os = "linux")]
+    if let Some(files) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        let quarter = usize::try_from(files / 4).unwrap_or(usize::MAX);
+        return quarter.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
+    }
+    MAX_CONNECTIONS
+}
+
+/// An open file that is given up when there is no other: it lets one more connection in, and then an older one
+/// is closed to open it again.
+struct Spare(Option<Socket>);
+
+impl Spare {
+    fn new() -> Self {
+        let mut spare = Self(None);
+        spare.restore();
+        spare
+    }
+
+    /// False when there is no file for it.
+    fn restore(&mut self) -> bool {
+        if self.0.is_none() {
+            self.0 = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).ok();
+        }
+        self.0.is_some()
+    }
+
+    /// False when it was given up before.
+    fn give_up(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+/// Whether a connection waits to be accepted: without a free file, Linux fails `accept` before it looks.
+fn is_awaited(listener: &TcpListener) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&NOW)).is_ok_and(|ready| ready > 0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = listener;
+        true
+    }
+}
+
+fn is_peer_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// Whether closing a connection may help.
+fn is_exhaustion(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    const CODES: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    // WSAEMFILE and WSAENOBUFS.
+    #[cfg(windows)]
+    const CODES: [i32; 2] = [10024, 10055];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::connection::Phase;
+    use crate::state::Store;
+
+    /// A server whose connections stand still in these phases, the oldest first.
+    async fn full(phases: &[Phase]) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut server = Server::new(listener, Callback::new(Arc::new(Store::default()), None, None));
+        server.max_connections = phases.len();
+        for phase in phases {
+            let progress = Arc::<Progress>::default();
+            progress.set_phase(*phase);
+            let task = server.tasks.spawn(std::future::pending());
+            server.oldest_first.push_back(Connection { task, progress });
+        }
+        server
+    }
+
+    fn phases(server: &Server) -> Vec<Phase> {
+        server.oldest_first.iter().map(|connection| connection.progress.phase()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_has_received_the_least_makes_room() {
+        use Phase::{Answered, Body, Complete, Header, Idle};
+        let mut server = full(&[Complete, Body, Header, Idle, Answered, Idle, Header]).await;
+        let order = [
+            vec![Complete, Body, Header, Answered, Idle, Header],
+            vec![Complete, Body, Header, Answered, Header],
+            vec![Complete, Body, Answered, Header],
+            vec![Complete, Body, Answered],
+            vec![Complete, Answered],
+        ];
+        for left in order {
+            assert!(server.make_room().await);
+            assert_eq!(phases(&server), left);
+        }
+        assert!(!server.make_room().await, "what is left has an answer to come");
+        assert_eq!(server.tasks.len(), 7, "none is forgotten before it has ended");
+        server.forget_ended();
+        assert_eq!(server.tasks.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_of_equals_makes_room() {
+        let mut server = full(&[Phase::Idle; 3]).await;
+        let oldest = server.oldest_first[0].task.clone();
+        assert!(server.make_room().await);
+        assert!(oldest.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_is_refused_when_all_are_busy() {
+        let mut server = full(&[Phase::Complete, Phase::Answered]).await;
+        let address = server.listener.local_addr().expect("bound");
+        let client = TcpStream::connect(address).await.expect("listens");
+        let (stream, peer) = server.listener.accept().await.expect("a connection");
+        server.admit(stream, peer).await;
+        assert_eq!(phases(&server), [Phase::Complete, Phase::Answered]);
+        client.readable().await.expect("closed");
+        assert_eq!(client.try_read(&mut [0]).expect("closed"), 0);
+    }
+}
