@@ -1,17 +1,13 @@
 // The package as a user gets it: packed, installed into an empty project, and used in every way there is.
 import assert from 'node:assert/strict'
-import { copyFile, cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
 import { target } from '../lib/binary.js'
+import { BINARY, pack, platformPackage } from './packed.js'
 import { PACKAGE, assertEnded, run, runNode } from './support.js'
-
-interface Packed {
-  readonly filename: string
-  readonly files: readonly { readonly path: string }[]
-}
 
 const program = (imports: string) => `${imports}
 async function main() {
@@ -38,31 +34,23 @@ describe('the packed package', () => {
   let project: string
   let binaries: string
 
-  async function pack(directory: string): Promise<Packed> {
-    const packed = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', project], { cwd: directory })
-    assertEnded(packed, 0)
-    const [first] = JSON.parse(packed.stdout) as [Packed]
-    return first
-  }
-
   before(async () => {
     project = await mkdtemp(join(tmpdir(), 'posemesh-node-'))
     // The binary of this machine, as a release would publish it.
     const binary = join(project, 'binary')
-    await cp(join(PACKAGE, 'npm', target()), binary, { recursive: true })
-    const name = `posemesh-node.${target()}.node`
-    await copyFile(join(PACKAGE, name), join(binary, name))
+    await platformPackage(binary)
     await writeFile(join(project, 'package.json'), '{ "private": true }')
 
-    const main = await pack(PACKAGE)
+    const main = await pack(PACKAGE, project)
     const paths = main.files.map((file) => file.path)
-    const examples = (await readdir(join(PACKAGE, 'examples'))).map((name) => `examples/${name}`)
+    const names = async (directory: string) =>
+      (await readdir(join(PACKAGE, directory))).map((name) => `${directory}/${name}`)
     const texts = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
     assert.deepEqual(
       paths.filter((path) => !/^dist\/[a-z-]+\.(js|mjs|d\.ts|d\.mts)$/.test(path)).sort(),
-      [...texts, ...examples].sort(),
+      [...texts, ...(await names('docs')), ...(await names('examples'))].sort(),
     )
-    const platform = await pack(binary)
+    const platform = await pack(binary, project)
     binaries = join(project, 'node_modules', `posemesh-node-${target()}`)
     const install = ['install', '--no-save', '--omit=optional', `./${main.filename}`, `./${platform.filename}`]
     assertEnded(await run('npm', install, { cwd: project }), 0)
@@ -145,7 +133,7 @@ describe('the packed package', () => {
     // What the dynamic loader has to say about it.
     assert.match(ended.stderr, /^ {2}\/.*no\.node: (file too short|invalid ELF|not a mach-o)/m)
     assert.match(ended.stderr, /unset it/)
-    assertEnded(await load(join(PACKAGE, `posemesh-node.${target()}.node`)), 0, 'function')
+    assertEnded(await load(BINARY), 0, 'function')
   })
 })
 
