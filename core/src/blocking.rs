@@ -9,14 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::process;
-use crate::thread::{OwnThread, spawn_thread};
+use crate::thread::{OwnThread, Thread, spawn_thread};
 
 /// More than one, so that one slow file does not delay the others.
 pub(crate) const MAX_THREADS: usize = 4;
@@ -71,11 +70,11 @@ pub(crate) struct Threads {
 struct State {
     jobs: VecDeque<Job>,
     /// Those that run, by number.
-    threads: BTreeMap<u64, JoinHandle<()>>,
+    threads: BTreeMap<u64, Thread>,
     last_number: u64,
     idle: usize,
     /// The thread that ended last. It has joined the one that ended before it.
-    last_ended: Option<JoinHandle<()>>,
+    last_ended: Option<Thread>,
     /// Without one, threads end as soon as they have nothing to do.
     runtimes: usize,
 }
@@ -138,7 +137,7 @@ impl Threads {
         drop(state);
         self.ended.notify_all();
         if let Some(former) = former {
-            let _ = former.join();
+            former.join();
         }
     }
 
@@ -175,7 +174,7 @@ impl Drop for Use {
         let last_ended = waited.unwrap_or_else(PoisonError::into_inner).0.last_ended.take();
         drop(abandoned);
         if let Some(thread) = last_ended {
-            let _ = thread.join();
+            thread.join();
         }
     }
 }

@@ -1,20 +1,26 @@
 //! The one thread on which the host's callbacks run.
 //!
 //! Events and log records cross from the runtime to the host here, in order, so that a slow or blocked host
-//! can never stall the registrar. The thread starts with the first thing to deliver.
+//! can never stall the registrar. The thread starts with the first thing to deliver. While the system has no
+//! thread to give, deliveries wait, and what does not fit into a callback's bound is counted as dropped.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
 
 use crate::gate::gate;
-use crate::thread::{OwnThread, spawn_thread};
+use crate::thread::{OwnThread, Thread, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// How long to wait before trying again to start the thread.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(crate) struct Dispatcher {
@@ -25,7 +31,11 @@ pub(crate) struct Dispatcher {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
+    /// Where the next try to start the thread waits. It keeps file descriptors open, so it goes with the runtime.
+    runtime: Option<Handle>,
+    /// The thread could not be started, and the runtime tries again.
+    retrying: bool,
     closing: bool,
 }
 
@@ -35,36 +45,54 @@ thread_local! {
 }
 
 impl Dispatcher {
+    pub(crate) fn new(runtime: Handle) -> Arc<Self> {
+        let queue = Queue { runtime: Some(runtime), ..Queue::default() };
+        Arc::new(Self { queue: Mutex::new(queue), ..Self::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Queues a job. Never blocks and never runs it on the calling thread.
     pub(crate) fn push(self: &Arc<Self>, job: Job) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         if queue.closing {
             return;
         }
-        if queue.thread.is_none() {
-            let dispatcher = Arc::clone(self);
-            // Without a thread there is nobody to deliver to; the host sees a gap in its `dropped` count.
-            let Ok(thread) = spawn_thread(OwnThread::Dispatcher, move || dispatcher.run()) else { return };
-            queue.thread = Some(thread);
-        }
         queue.jobs.push_back(job);
+        let retry = !self.has_thread(&mut queue) && !mem::replace(&mut queue.retrying, true);
+        let retry_on = if retry { queue.runtime.clone() } else { None };
         drop(queue);
         self.ready.notify_one();
+        if let Some(runtime) = retry_on {
+            runtime.spawn(start_thread_later(Arc::downgrade(self)));
+        }
+    }
+
+    /// Starts the thread if it does not run. False when the system has none to give.
+    fn has_thread(self: &Arc<Self>, queue: &mut Queue) -> bool {
+        if queue.thread.as_ref().is_some_and(|thread| !thread.was_killed()) {
+            return true;
+        }
+        let dispatcher = Arc::clone(self);
+        queue.thread = spawn_thread(OwnThread::Dispatcher, move || dispatcher.run()).ok();
+        queue.thread.is_some()
     }
 
     fn run(&self) {
         while let Some(job) = self.next() {
-            // A callback of a Rust host may panic. That is reported by the host's panic hook and must not
-            // end the deliveries of everybody else.
+            // A callback of a Rust host may panic. That is reported by the host's panic hook and must not end
+            // the deliveries to other callbacks.
             let _ = catch_unwind(AssertUnwindSafe(job));
             for job in AFTER_CALLBACK.take() {
-                job();
+                let _ = catch_unwind(AssertUnwindSafe(job));
             }
         }
     }
 
     fn next(&self) -> Option<Job> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         loop {
             if let Some(job) = queue.jobs.pop_front() {
                 return Some(job);
@@ -78,9 +106,11 @@ impl Dispatcher {
 
     /// Waits until everything queued so far was delivered; false when the deadline came first.
     pub(crate) fn flush(self: &Arc<Self>, deadline: Instant) -> bool {
-        if self.queue.lock().unwrap_or_else(PoisonError::into_inner).thread.is_none() {
+        let queue = self.lock();
+        if queue.thread.is_none() && queue.jobs.is_empty() {
             return true;
         }
+        drop(queue);
         let (opener, reached) = gate();
         self.push(Box::new(move || drop(opener)));
         reached.wait_until(deadline)
@@ -89,15 +119,29 @@ impl Dispatcher {
     /// Delivers what is queued and ends the thread. Called from the thread itself it only asks for that.
     pub(crate) fn close(&self) {
         let thread = {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.lock();
             queue.closing = true;
+            queue.runtime = None;
             queue.thread.take()
         };
         self.ready.notify_one();
         if let Some(thread) = thread
             && OwnThread::current() != Some(OwnThread::Dispatcher)
         {
-            let _ = thread.join();
+            thread.join();
+        }
+    }
+}
+
+/// What was queued while no thread could be started is delivered by the first one that can.
+async fn start_thread_later(dispatcher: Weak<Dispatcher>) {
+    loop {
+        tokio::time::sleep(RETRY_PAUSE).await;
+        let Some(dispatcher) = dispatcher.upgrade() else { return };
+        let mut queue = dispatcher.lock();
+        if queue.closing || dispatcher.has_thread(&mut queue) {
+            queue.retrying = false;
+            return;
         }
     }
 }
@@ -158,7 +202,6 @@ impl<T: Send + 'static> Subscription<T> {
 mod tests {
     use super::*;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)

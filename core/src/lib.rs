@@ -46,6 +46,7 @@ mod siwe;
 mod snapshot;
 pub mod state;
 pub mod status;
+mod tenants;
 mod thread;
 pub mod token;
 

@@ -16,7 +16,7 @@ use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
-use crate::gate::{Gate, gate};
+use crate::gate::Gate;
 use crate::healthcheck::watch_healthchecks;
 use crate::http::{Callback, Server};
 use crate::log::log;
@@ -26,6 +26,7 @@ use crate::runtime::Runtime;
 use crate::secret::Secret;
 use crate::state::{Shared, Store, Tell};
 use crate::status::{Role, Status};
+use crate::tenants::Tenants;
 use crate::thread::OwnThread;
 use crate::token::{AccessToken, run_token_keeper};
 
@@ -56,6 +57,7 @@ pub struct Node {
 
 struct Inner {
     store: Arc<Store>,
+    tenants: Arc<Tenants>,
     settings: Arc<Settings>,
     wallet: String,
     life: Mutex<Life>,
@@ -136,7 +138,7 @@ impl Node {
         store.set_running();
 
         let (stop, asked_to_stop) = oneshot::channel::<()>();
-        let (running, done) = gate();
+        let (tenancy, done) = runtime.tenants().add(&store)?;
         let task = Task {
             store: Arc::clone(&store),
             settings: Arc::clone(&settings),
@@ -157,13 +159,15 @@ impl Node {
                 log!(Error, "node", "{message}");
                 crashed.stop(Some(Error::new(ErrorCode::Panic, message)));
             }
-            drop(running);
+            drop(tenancy);
         });
 
+        let tenants = Arc::clone(runtime.tenants());
         let running = Running { stop: Some(stop), done, runtime, identity: identity.keep() };
         Ok(Self {
             inner: Some(Inner {
                 store,
+                tenants,
                 settings,
                 wallet,
                 life: Mutex::new(Life::Running(running)),
@@ -179,6 +183,13 @@ impl Node {
             return Err(Error::forked());
         }
         Ok(self.inner.as_ref().expect("only drop takes it"))
+    }
+
+    /// As `inner`, for what waits: it must not begin to wait for a runtime that is dead.
+    fn running_inner(&self) -> Result<&Inner> {
+        let inner = self.inner()?;
+        inner.tenants.runtime_is_alive();
+        Ok(inner)
     }
 
     /// What the node is doing. A few nanoseconds, without a lock.
@@ -220,7 +231,7 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
-        self.inner()?.store.wait(what, deadline(timeout))
+        self.running_inner()?.store.wait(what, deadline(timeout))
     }
 
     /// As [`wait`](Node::wait), for async code on any runtime. Dropping the future ends the wait.
@@ -228,7 +239,7 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait_async(&self, what: Wait) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
-        let store = Arc::clone(&self.inner()?.store);
+        let store = Arc::clone(&self.running_inner()?.store);
         Ok(async move { store.wait_async(what).await })
     }
 
@@ -265,7 +276,7 @@ impl Node {
         tell: Tell,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<PendingWait> {
-        let store = Arc::clone(&self.inner()?.store);
+        let store = Arc::clone(&self.running_inner()?.store);
         let waiter = store.wait_then(what, tell, done)?;
         Ok(PendingWait { store, waiter, generation: self.generation })
     }
@@ -303,7 +314,11 @@ impl Node {
     /// [`ErrorCode::Timeout`], with what the last attempt failed with. [`ErrorCode::Stopped`] when the node
     /// stops meanwhile, [`ErrorCode::Forked`].
     pub fn access_token(&self, timeout: Option<Duration>) -> Result<AccessToken> {
-        self.inner()?.store.access_token(deadline(timeout))
+        let inner = self.inner()?;
+        if let Some(token) = inner.store.good_token() {
+            return Ok(token);
+        }
+        inner.tenants.wake(|| inner.store.access_token(deadline(timeout)))?
     }
 
     /// As [`access_token`](Node::access_token), for async code on any runtime. Dropping the future ends the
@@ -312,7 +327,11 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Rejected`], [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
     pub fn access_token_async(&self) -> Result<impl Future<Output = Result<AccessToken>> + Send + 'static> {
-        let store = Arc::clone(&self.inner()?.store);
+        let inner = self.inner()?;
+        if inner.store.good_token().is_none() {
+            inner.tenants.runtime_is_alive();
+        }
+        let store = Arc::clone(&inner.store);
         Ok(async move { store.access_token_async().await })
     }
 
@@ -326,8 +345,9 @@ impl Node {
         &self,
         done: impl FnOnce(Result<AccessToken>) + Send + 'static,
     ) -> Result<PendingWait> {
-        let store = Arc::clone(&self.inner()?.store);
-        let waiter = store.access_token_then(done)?;
+        let inner = self.inner()?;
+        let store = Arc::clone(&inner.store);
+        let waiter = inner.tenants.wake(|| store.access_token_then(done))??;
         Ok(PendingWait { store, waiter, generation: self.generation })
     }
 
@@ -339,7 +359,8 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
     pub fn invalidate_token(&self) -> Result<()> {
-        self.inner()?.store.invalidate_token()
+        let inner = self.inner()?;
+        inner.tenants.wake(|| inner.store.invalidate_token())?
     }
 
     /// Drops the access token that is held if it is still this one, such as after a service has answered
@@ -349,7 +370,8 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
     pub fn invalidate_token_if(&self, value: &str) -> Result<()> {
-        self.inner()?.store.invalidate_token_if(value)
+        let inner = self.inner()?;
+        inner.tenants.wake(|| inner.store.invalidate_token_if(value))?
     }
 
     /// What the last sign-in for an access token failed with, in DDS's own words; none after a success.
@@ -366,12 +388,12 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
     pub fn rearm(&self) -> Result<()> {
-        let store = &self.inner()?.store;
-        if store.status().running {
+        let inner = self.inner()?;
+        if inner.store.status().running {
             // Before the registrar is awake and writes records of its own.
             log!(Info, "node", "re-armed: registering again");
         }
-        store.rearm()
+        inner.tenants.wake(|| inner.store.rearm())?
     }
 
     /// Where the callback server listens; `None` without one. For a follower: that of its leader.
@@ -479,8 +501,11 @@ enum Deliver {
 impl Inner {
     fn stop(&self, deadline: Instant, deliver: Deliver) -> Result<()> {
         let Some(mut running) = self.begin_stop(deadline)? else { return Ok(()) };
-        self.store.stop(None);
-        drop(running.stop.take());
+        // When the runtime is dead, the gate is open.
+        let _ = self.tenants.wake(|| {
+            self.store.stop(None);
+            drop(running.stop.take());
+        });
         let result = self.take_down(&running, deadline, deliver);
         let life = if result.is_ok() {
             // Joins the library's threads if this was the last node. Not under the lock: a callback that is

@@ -5,34 +5,45 @@
 //! on the multi-thread one. Others exist only while a host name is being resolved or a file written.
 
 use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
-use crate::gate::gate;
+use crate::gate::{Gate, gate};
 use crate::http_client::HttpClients;
 use crate::process;
-use crate::thread::{OwnThread, spawn_thread};
+use crate::tenants::Tenants;
+use crate::thread::{OwnThread, Thread, spawn_thread};
+
+/// How long the end of a dead runtime waits for its thread, which may never get there.
+const DEAD_GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Runtime {
     handle: Handle,
     dispatcher: Arc<Dispatcher>,
     /// Here, because their pooled connections live on this runtime.
     http_clients: HttpClients,
+    tenants: Arc<Tenants>,
     shutdown: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
+    /// Opens when the thread has nothing left to do.
+    ended: Gate,
 }
 
 impl Runtime {
-    /// The runtime of this process. It lives as long as somebody holds it.
+    /// The runtime of this process. It lives as long as a node holds it.
     pub(crate) fn acquire() -> Result<Arc<Self>> {
         let process = process::current();
         let mut slot = process.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = slot.upgrade() {
+        if let Some(runtime) = slot.upgrade()
+            && runtime.tenants.runtime_is_alive()
+        {
             return Ok(runtime);
         }
         let runtime = Arc::new(Self::start()?);
@@ -48,31 +59,45 @@ impl Runtime {
         let (shutdown, asked_to_shut_down) = oneshot::channel();
         let built = Arc::new(OnceLock::new());
         let (opener, ready) = gate();
+        let (running, ended) = gate();
         let to_caller = Arc::clone(&built);
         let may_block = process::current().threads_for_blocking.use_by_runtime();
+        let tenants = Arc::<Tenants>::default();
+        let to_evict = Arc::clone(&tenants);
         let thread = spawn_thread(OwnThread::Runtime, move || {
+            let _running = running;
             // Made here, for the same reason for which there is `gate`.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
             let _ = to_caller.set(handle.map_err(failed));
             drop(opener);
             if let Ok(runtime) = runtime {
-                let _ = runtime.block_on(asked_to_shut_down);
+                run(runtime, asked_to_shut_down, &to_evict);
             }
             drop(may_block);
         })
         .map_err(|error| failed(&error))?;
+        tenants.watch(&thread);
         ready.wait();
         let handle = built
             .get()
             .cloned()
-            .unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the runtime's thread ended")))?;
+            .unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the runtime's thread ended")));
+        let handle = match handle {
+            Ok(handle) => handle,
+            Err(error) => {
+                thread.join();
+                return Err(error);
+            }
+        };
         Ok(Self {
+            dispatcher: Dispatcher::new(handle.clone()),
             handle,
-            dispatcher: Arc::default(),
             http_clients: HttpClients::default(),
+            tenants,
             shutdown: Some(shutdown),
             thread: Some(thread),
+            ended,
         })
     }
 
@@ -87,15 +112,35 @@ impl Runtime {
     pub(crate) fn dispatcher(&self) -> &Arc<Dispatcher> {
         &self.dispatcher
     }
+
+    pub(crate) fn tenants(&self) -> &Arc<Tenants> {
+        &self.tenants
+    }
+}
+
+/// What the thread does. A panic here is one of tokio's own: those of tasks are caught before.
+fn run(runtime: tokio::runtime::Runtime, asked_to_shut_down: oneshot::Receiver<()>, tenants: &Tenants) {
+    let ran = catch_unwind(AssertUnwindSafe(|| drop(runtime.block_on(asked_to_shut_down))));
+    if ran.is_err() {
+        tenants.evict();
+    }
+    // The tasks are dropped here, and with them sockets and locks.
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(runtime)));
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        drop(self.shutdown.take());
+        let shutdown = self.shutdown.take();
+        let _ = self.tenants.wake(move || drop(shutdown));
+        if !self.tenants.runtime_is_alive() && !self.ended.wait_until(Instant::now() + DEAD_GRACE) {
+            // The thread was killed, or nothing can wake it. Closing its connections would try that again.
+            mem::forget(mem::take(&mut self.http_clients));
+            self.thread = None;
+        }
         if let Some(thread) = self.thread.take()
             && OwnThread::current() != Some(OwnThread::Runtime)
         {
-            let _ = thread.join();
+            thread.join();
         }
         self.dispatcher.close();
     }

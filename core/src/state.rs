@@ -182,6 +182,8 @@ pub(crate) struct Inner {
     hand_in: Option<HandIn>,
     pub(crate) token: TokenState,
     pub(crate) stopped: bool,
+    /// What ended the node, if no call of `stop` did.
+    ended_by: Option<Error>,
     /// The state before the stop.
     state_at_stop: Option<State>,
     /// A follower's re-arm that its leader has not followed yet: the registration it was for.
@@ -441,7 +443,7 @@ impl Store {
     pub(crate) fn rearm(&self) -> Result<()> {
         self.update(|inner| {
             if inner.stopped {
-                return Err(Error::stopped());
+                return Err(inner.stopped_error());
             }
             inner.rearm();
             Ok(())
@@ -515,7 +517,8 @@ impl Store {
         self.update(|inner| inner.probed = false);
     }
 
-    /// Wakes every waiter with *stopped*; nothing changes the state after this.
+    /// Wakes every waiter with *stopped*, or with the error that ended the node; nothing changes the state after
+    /// this.
     pub(crate) fn stop(&self, error: Option<Error>) {
         self.update(|inner| {
             inner.state_at_stop.get_or_insert(inner.status.state);
@@ -526,9 +529,17 @@ impl Store {
             self.put_token(inner, None);
             if let Some(error) = error {
                 inner.status.last_error = Some(error.code());
-                inner.last_error = Some(error);
+                inner.last_error = Some(error.clone());
+                inner.ended_by = Some(error);
             }
         });
+    }
+
+    /// Ends the waits of a stopped node again, in case its stop could not.
+    pub(crate) fn end_waits(&self) {
+        let jobs = self.finish_waits(&mut self.lock());
+        self.wake_waits();
+        call_at_once(jobs);
     }
 
     /// Blocks until it is so, the node stops, or the deadline passes.
@@ -597,7 +608,7 @@ impl Store {
         };
         self.update(|inner| {
             if inner.stopped {
-                return Err(Error::stopped());
+                return Err(inner.stopped_error());
             }
             inner.last_waiter += 1;
             match waiter(inner) {
@@ -647,6 +658,11 @@ fn call_at_once(jobs: Vec<Job>) {
 }
 
 impl Inner {
+    /// Why a stopped node does not do what it is asked for.
+    pub(crate) fn stopped_error(&self) -> Error {
+        self.ended_by.clone().unwrap_or_else(Error::stopped)
+    }
+
     fn mark_registered(&mut self) {
         self.status.state = State::Registered;
         self.status.registered_at = u64::try_from(Utc::now().timestamp()).ok();
@@ -696,7 +712,7 @@ impl Inner {
     /// How a wait for this ends at present, if it does.
     fn reached(&self, what: Wait) -> Option<Result<()>> {
         if self.stopped {
-            return Some(Err(Error::stopped()));
+            return Some(Err(self.stopped_error()));
         }
         let reached = match what {
             Wait::Registered => self.status.state == State::Registered,

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::process::Generation;
@@ -39,15 +41,74 @@ impl OwnThread {
 ///
 /// Signals are the host's: its handlers expect its own threads, a Ctrl-C must interrupt the thread that
 /// waits, and SIGPIPE from a connection that the peer has closed must not end the process.
-pub(crate) fn spawn_thread(
-    which: OwnThread,
-    body: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn_thread(which: OwnThread, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
     let _blocked = BlockedSignals::new();
-    thread::Builder::new().name(which.name().into()).spawn(move || {
+    let id = Arc::<ThreadId>::default();
+    let own_id = Arc::clone(&id);
+    let handle = thread::Builder::new().name(which.name().into()).spawn(move || {
+        own_id.set();
         OWN_THREAD.set(Some((which, Generation::current())));
         body();
-    })
+    })?;
+    Ok(Thread { handle, id })
+}
+
+/// A thread of the library's.
+pub(crate) struct Thread {
+    handle: JoinHandle<()>,
+    id: Arc<ThreadId>,
+}
+
+impl Thread {
+    /// Whether it ended in the middle of its work: by an `exit` system call that the host made on it, which
+    /// runs no destructor.
+    pub(crate) fn was_killed(&self) -> bool {
+        // In this order: a thread that ends by itself finishes before it is gone.
+        self.id.is_gone() && !self.handle.is_finished()
+    }
+
+    pub(crate) fn id(&self) -> Arc<ThreadId> {
+        Arc::clone(&self.id)
+    }
+
+    /// Waits for its end. One that was killed is not joined, because the standard library cannot do that.
+    pub(crate) fn join(self) {
+        if !self.was_killed() {
+            let _ = self.handle.join();
+        }
+    }
+}
+
+/// The system's number of a thread; 0 before it runs.
+#[derive(Default)]
+pub(crate) struct ThreadId(AtomicI32);
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "threads are known to the kernel by number alone")]
+impl ThreadId {
+    fn set(&self) {
+        // SAFETY: gettid has no preconditions.
+        self.0.store(unsafe { libc::gettid() }, Ordering::Release);
+    }
+
+    /// Whether no such thread runs any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let id = self.0.load(Ordering::Acquire);
+        // SAFETY: signal 0 is never delivered; the call only looks for the thread.
+        let found = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) };
+        id != 0 && found != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl ThreadId {
+    fn set(&self) {
+        self.0.store(1, Ordering::Release);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// Blocks the signals of the calling thread, and so of the threads it starts, until it is dropped.

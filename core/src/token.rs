@@ -207,7 +207,8 @@ impl Store {
         self.wait_for_then(Tell::Dispatched, Inner::ask_for_token, done)
     }
 
-    fn good_token(&self) -> Option<AccessToken> {
+    /// The token that is held, if it is good.
+    pub(crate) fn good_token(&self) -> Option<AccessToken> {
         self.token.load().as_ref().and_then(|held| held.if_good())
     }
 
@@ -235,7 +236,7 @@ impl Store {
     fn invalidate(&self, affects_held: impl FnOnce(&mut Inner) -> bool) -> Result<()> {
         self.update(|inner| {
             if inner.stopped {
-                return Err(Error::stopped());
+                return Err(inner.stopped_error());
             }
             if affects_held(inner) && inner.token.held.is_some() {
                 self.put_token(inner, None);
@@ -320,7 +321,7 @@ impl Inner {
     /// How a wait for a token ends at present; if it does not, a sign-in is due.
     fn ask_for_token(&mut self) -> Option<Result<AccessToken>> {
         if self.stopped {
-            return Some(Err(Error::stopped()));
+            return Some(Err(self.stopped_error()));
         }
         if let Some(token) = self.token.held.as_ref().and_then(|held| held.if_good()) {
             return Some(Ok(token));

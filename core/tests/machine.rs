@@ -1,0 +1,381 @@
+//! A machine that runs out of threads, and a host that takes from the library what it needs: nodes report it,
+//! and work again as soon as they can. Each test in a process of its own, whose DDS is outside.
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#![allow(unsafe_code, reason = "limits, signals and file descriptors are set through libc")]
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use posemesh_dev_dds::DevDds;
+use posemesh_node_registration::config::Config;
+use posemesh_node_registration::error::ErrorCode;
+use posemesh_node_registration::log::{self, Level};
+use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::status::State;
+use support::{GUARD, child_case, config, run_child};
+
+const DDS_URL: &str = "TEST_DDS_URL";
+/// Nothing listens there: each attempt fails at once, and the next one is due after a pause.
+const NO_DDS: &str = "http://127.0.0.1:1";
+
+/// Runs `body` in a child process, with the URL of a DDS in this one. Returns what it wrote to stderr.
+fn alone(test: &str, body: impl FnOnce(&str)) -> String {
+    if child_case().is_some() {
+        body(&std::env::var(DDS_URL).unwrap());
+        return String::new();
+    }
+    let dds = DevDds::start().unwrap();
+    let output = run_child(test, "alone", &[(DDS_URL, dds.url().as_ref())]);
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    // A name that matches no test would succeed too.
+    assert!(stdout.contains("1 passed"), "{stdout}");
+    stderr
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < GUARD, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The library's threads by name, with their numbers.
+fn library_threads() -> Vec<(String, i32)> {
+    fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| {
+            let task = task.unwrap();
+            let name = fs::read_to_string(task.path().join("comm")).ok()?.trim().to_owned();
+            Some((name, task.file_name().to_str()?.parse().ok()?))
+        })
+        .filter(|(name, _)| name.starts_with("posemesh-"))
+        .collect()
+}
+
+fn thread_named(name: &str) -> Option<i32> {
+    library_threads().into_iter().find(|(found, _)| found == name).map(|(_, number)| number)
+}
+
+/// Puts `/dev/null` in the place of a descriptor of the runtime's, as a program does in effect that closes numbers
+/// it does not own and then opens files. (To close them alone makes the standard library abort a debug build.)
+fn take_descriptor(kind: &str) {
+    let null = fs::File::open("/dev/null").unwrap();
+    let mut taken = 0;
+    for (number, target) in open_descriptors() {
+        if target == kind {
+            // SAFETY: the number stays in use, so nothing else gets it.
+            assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), number) }, number);
+            taken += 1;
+        }
+    }
+    assert!(taken > 0, "{kind}");
+}
+
+/// Ends a thread of the library's without a destructor: by a signal that it does not block, and a handler that
+/// makes the system call.
+fn kill_thread(number: i32) {
+    extern "C" fn exit_thread(_: libc::c_int) {
+        // SAFETY: ends this thread alone.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+    // At rest it holds no lock. What dies with one held is beyond help.
+    wait_until("the thread is at rest", || {
+        let stat = fs::read_to_string(format!("/proc/self/task/{number}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('S')
+    });
+    // SAFETY: the handler makes one system call, and no other thread gets the signal.
+    unsafe {
+        libc::signal(libc::SIGTRAP, exit_thread as *const () as libc::sighandler_t);
+        assert_eq!(libc::syscall(libc::SYS_tgkill, libc::getpid(), number, libc::SIGTRAP), 0);
+    }
+    wait_until("the thread ends", || library_threads().iter().all(|(_, other)| *other != number));
+}
+
+/// All that a node whose runtime has died has to show, and that its process is none the worse for it.
+fn assert_ended_with_panic(node: Node, key: &str, dds_url: &str) {
+    let code = |result: posemesh_node_registration::error::Result<()>| result.unwrap_err().code();
+    let status = node.status().unwrap();
+    assert!(!status.running);
+    assert_eq!(status.state, State::Disconnected);
+    assert_eq!(status.last_error, Some(ErrorCode::Panic));
+    assert!(node.last_error().unwrap().unwrap().message().contains("runtime thread"));
+    assert_eq!(code(node.rearm()), ErrorCode::Panic);
+    assert_eq!(code(node.wait(Wait::Registered, None)), ErrorCode::Panic);
+    assert_eq!(node.access_token(None).unwrap_err().code(), ErrorCode::Panic);
+    assert_eq!(code(node.invalidate_token()), ErrorCode::Panic);
+    let began = Instant::now();
+    node.stop(GUARD).unwrap();
+    assert!(began.elapsed() < GUARD / 2);
+    assert_eq!(node.status().unwrap().last_error, Some(ErrorCode::Panic));
+
+    let next = Node::start(&config(dds_url, &[("secp256k1_privhex", key)])).unwrap();
+    next.wait(Wait::Registered, Some(GUARD)).unwrap();
+    next.stop(GUARD).unwrap();
+}
+
+#[test]
+fn a_runtime_that_panics_ends_its_nodes() {
+    let stderr = alone("a_runtime_that_panics_ends_its_nodes", |dds_url| {
+        let other_key = "2".repeat(64);
+        let options = [("callback_bind", "127.0.0.1:0"), ("register_interval_secs", "1")];
+        let node = Node::start(&config(NO_DDS, &options)).unwrap();
+        let other = Node::start(&config(NO_DDS, &[("secp256k1_privhex", &other_key)])).unwrap();
+        let (called, calls) = channel();
+        let pending = node.wait_then(Wait::Secret, move |result| called.send(result).unwrap()).unwrap();
+        let address = node.callback_address().unwrap().unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| node.wait(Wait::Registered, Some(GUARD)));
+            take_descriptor("anon_inode:[eventpoll]");
+            // The next attempt's timer lets tokio find out.
+            assert_eq!(waiting.join().unwrap().unwrap_err().code(), ErrorCode::Panic);
+        });
+        assert_eq!(calls.recv_timeout(GUARD).unwrap().unwrap_err().code(), ErrorCode::Panic);
+        drop(pending);
+        assert!(std::net::TcpListener::bind(address).is_ok());
+        assert_ended_with_panic(node, &other_key.replace('2', "3"), dds_url);
+        assert_ended_with_panic(other, &other_key, dds_url);
+        assert_eq!(library_threads(), []);
+    });
+    assert!(child_case().is_some() || stderr.contains("posemesh-rt"), "the host's panic hook: {stderr}");
+}
+
+#[test]
+fn a_runtime_that_cannot_be_woken_ends_its_nodes() {
+    alone("a_runtime_that_cannot_be_woken_ends_its_nodes", |dds_url| {
+        let node = Node::start(&config(dds_url, &[])).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        take_descriptor("anon_inode:[eventfd]");
+        // While the runtime is awake, it need not be woken.
+        wait_until("nothing wakes it", || node.rearm().is_err());
+        assert_ended_with_panic(node, &"2".repeat(64), dds_url);
+    });
+}
+
+#[test]
+fn a_killed_runtime_thread_ends_its_nodes() {
+    alone("a_killed_runtime_thread_ends_its_nodes", |dds_url| {
+        let node = Node::start(&config(dds_url, &[])).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        kill_thread(thread_named("posemesh-rt").unwrap());
+        assert_eq!(node.wait(Wait::Secret, None).unwrap_err().code(), ErrorCode::Panic);
+        assert_ended_with_panic(node, &"2".repeat(64), dds_url);
+        wait_until("no thread is left", || library_threads().is_empty());
+    });
+}
+
+#[test]
+fn a_killed_dispatcher_thread_is_replaced() {
+    alone("a_killed_dispatcher_thread_is_replaced", |dds_url| {
+        let node = Node::start(&config(dds_url, &[])).unwrap();
+        let (sender, events) = channel();
+        node.set_event_callback(move |event| drop(sender.send(event.clone()))).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        events.recv_timeout(GUARD).unwrap();
+        kill_thread(thread_named("posemesh-events").unwrap());
+        while events.try_recv().is_ok() {}
+        node.rearm().unwrap();
+        events.recv_timeout(GUARD).unwrap();
+        node.stop(GUARD).unwrap();
+        assert_eq!(library_threads(), []);
+    });
+}
+
+#[test]
+fn no_descriptor_outlives_the_last_node() {
+    alone("no_descriptor_outlives_the_last_node", |dds_url| {
+        // By name, so that it is resolved; with a state and a server, so that all kinds of descriptors are used.
+        let place = std::env::temp_dir().join(format!("posemesh-closed-{}", std::process::id()));
+        let place = place.to_str().unwrap();
+        let config = resolving_config(dds_url, &[("callback_bind", "127.0.0.1:0"), ("state_dir", place)]);
+        // Where other crates of the workspace make tokio handle signals, it keeps two sockets.
+        drop(support::runtime());
+        let before = open_descriptors();
+        for _ in 0..3 {
+            log::set_callback(Level::Debug, |_| {});
+            let node = Node::start(&config).unwrap();
+            node.rearm().unwrap();
+            node.wait(Wait::Registered, Some(GUARD)).unwrap();
+            node.stop(GUARD).unwrap();
+            assert_eq!(open_descriptors(), before);
+            // As a program does that becomes a daemon. The next start must not miss one of them.
+            let first_free = before.keys().max().unwrap() + 1;
+            // SAFETY: as asserted above, none is open there.
+            unsafe { libc::close_range(first_free.try_into().unwrap(), libc::c_uint::MAX, 0) };
+        }
+        fs::remove_dir_all(place).unwrap();
+    });
+}
+
+/// The numbers of open descriptors, and what each is.
+fn open_descriptors() -> BTreeMap<i32, String> {
+    let entries = fs::read_dir("/proc/self/fd").unwrap();
+    // The one that reads the directory is gone when its turn comes.
+    let mut numbers: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    let number = |name: OsString| name.to_str().unwrap().parse().unwrap();
+    numbers.drain(..).map(number).filter_map(|number| Some((number, target(number)?))).collect()
+}
+
+fn target(descriptor: i32) -> Option<String> {
+    Some(fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?.display().to_string())
+}
+
+/// Lets no further thread start, in one of the ways in which a system does that.
+struct NoThreads(libc::__rlimit_resource_t);
+
+impl NoThreads {
+    fn set(&self, soft: libc::rlim_t) {
+        // SAFETY: both calls get a limit that is plain data.
+        unsafe {
+            let mut limit = std::mem::zeroed::<libc::rlimit>();
+            assert_eq!(libc::getrlimit(self.0, &raw mut limit), 0);
+            limit.rlim_cur = soft.min(limit.rlim_max);
+            assert_eq!(libc::setrlimit(self.0, &raw const limit), 0);
+        }
+    }
+
+    fn begin(&self) {
+        self.set(if self.0 == libc::RLIMIT_NPROC { 0 } else { address_space() + 512 * 1024 });
+    }
+
+    fn end(&self) {
+        self.set(libc::RLIM_INFINITY);
+    }
+}
+
+/// In bytes.
+fn address_space() -> libc::rlim_t {
+    let sizes = fs::read_to_string("/proc/self/statm").unwrap();
+    sizes.split(' ').next().unwrap().parse::<libc::rlim_t>().unwrap() * 4096
+}
+
+/// The limit on threads binds no superuser.
+fn become_ordinary_user() {
+    const NOBODY: u32 = 65_534;
+    // SAFETY: the C library changes all threads of the process.
+    unsafe {
+        if libc::geteuid() == 0 {
+            assert_eq!(libc::setresgid(NOBODY, NOBODY, NOBODY), 0);
+            assert_eq!(libc::setresuid(NOBODY, NOBODY, NOBODY), 0);
+        }
+    }
+}
+
+fn resolving_config(dds_url: &str, options: &[(&str, &str)]) -> Config {
+    let mut config = config(&dds_url.replace("127.0.0.1", "localhost"), options);
+    config.set("siwe_domain", "any").unwrap();
+    config
+}
+
+#[test]
+fn a_start_without_a_thread_is_refused_and_the_next_one_works() {
+    let stderr = alone("a_start_without_a_thread_is_refused_and_the_next_one_works", |dds_url| {
+        become_ordinary_user();
+        let limit = NoThreads(libc::RLIMIT_NPROC);
+        limit.begin();
+        let error = Node::start(&config(dds_url, &[])).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Io);
+        assert!(error.message().contains("runtime thread"), "{error}");
+        limit.end();
+        let node = Node::start(&config(dds_url, &[])).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        node.stop(GUARD).unwrap();
+    });
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn a_start_without_descriptors_is_refused_and_the_next_one_works() {
+    let stderr = alone("a_start_without_descriptors_is_refused_and_the_next_one_works", |dds_url| {
+        drop(support::runtime());
+        let limit = NoThreads(libc::RLIMIT_NOFILE);
+        let refused = (3..64).find_map(|number| {
+            // Each step lets the start get a little further before it fails.
+            limit.set(number);
+            let started = Node::start(&config(dds_url, &[("callback_bind", "127.0.0.1:0")]));
+            limit.end();
+            match started {
+                Ok(node) => Some((number, node)),
+                Err(error) => {
+                    assert!(matches!(error.code(), ErrorCode::Io | ErrorCode::Bind), "{error}");
+                    assert!(error.message().contains("Too many open files"), "{error}");
+                    assert_eq!(library_threads(), []);
+                    None
+                }
+            }
+        });
+        let (needed, node) = refused.unwrap();
+        assert!(needed > 6, "{needed}");
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        node.stop(GUARD).unwrap();
+    });
+    assert_eq!(stderr, "");
+}
+
+/// A running node whose machine has no thread to give: it says so, loses nothing, and goes on by itself.
+fn survives(limit: &NoThreads, dds_url: &str) {
+    let place = std::env::temp_dir().join(format!("posemesh-starved-{}", std::process::id()));
+    let options = [("callback_bind", "127.0.0.1:0"), ("state_dir", place.to_str().unwrap())];
+    let node = Node::start(&resolving_config(dds_url, &options)).unwrap();
+    node.wait(Wait::Registered, Some(GUARD)).unwrap();
+    let registered_at = |node: &Node| node.status().unwrap().attempts;
+    wait_until("the pool is idle", || thread_named("posemesh-io").is_none());
+    let attempts = registered_at(&node);
+
+    limit.begin();
+    let (sender, events) = channel();
+    node.set_event_callback(move |event| drop(sender.send(event.clone()))).unwrap();
+    let (logged, records) = channel();
+    log::set_callback(Level::Debug, move |record| drop(logged.send(record.clone())));
+    let (called, calls) = channel();
+    let pending = node.wait_then(Wait::Registered, move |result| drop(called.send(result))).unwrap();
+    node.rearm().unwrap();
+    if limit.0 == libc::RLIMIT_NPROC {
+        wait_until("the attempt fails", || node.status().unwrap().consecutive_failures > 0);
+        let error = node.last_error().unwrap().unwrap();
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert!(error.message().contains("cannot start a thread"), "{error}");
+        assert!(node.status().unwrap().running);
+        assert!(events.try_recv().is_err(), "there is no thread to deliver it");
+    }
+    limit.end();
+
+    node.wait(Wait::Registered, Some(GUARD)).unwrap();
+    assert!(registered_at(&node) > attempts);
+    wait_until("the state is kept", || node.persistence_error().unwrap().is_none());
+    // What waited for a thread comes, and nothing of it is missing.
+    assert_eq!(events.recv_timeout(GUARD).unwrap().dropped, 0);
+    assert_eq!(records.recv_timeout(GUARD).unwrap().dropped, 0);
+    calls.recv_timeout(GUARD).unwrap().unwrap();
+    drop(pending);
+    node.stop(GUARD).unwrap();
+    assert_eq!(library_threads(), []);
+    fs::remove_dir_all(place).unwrap();
+}
+
+#[test]
+fn no_thread_to_be_had_is_an_error_like_any_other() {
+    let stderr = alone("no_thread_to_be_had_is_an_error_like_any_other", |dds_url| {
+        become_ordinary_user();
+        survives(&NoThreads(libc::RLIMIT_NPROC), dds_url);
+    });
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn no_memory_for_a_thread_is_an_error_like_any_other() {
+    let stderr = alone("no_memory_for_a_thread_is_an_error_like_any_other", |dds_url| {
+        survives(&NoThreads(libc::RLIMIT_AS), dds_url);
+    });
+    assert_eq!(stderr, "");
+}
