@@ -31,6 +31,9 @@ function linuxLibc(): 'gnu' | 'musl' {
     try {
       const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } }
       return header.glibcVersionRuntime ? 'gnu' : 'musl'
+    } catch {
+      // Deno wants a permission for that, which nothing else here needs. It has no release for musl.
+      return 'gnu'
     } finally {
       report.excludeNetwork = before ?? false
     }
@@ -101,17 +104,35 @@ function loadError(attempts: readonly Attempt[]): Error {
     return line.startsWith(`${path}: `) ? line : `${path}: ${line}`
   }
   const tried = attempts.map((attempt) => `  ${reason(attempt)}`).join('\n')
-  const advice = process.env['POSEMESH_NODE_BINARY']
-    ? 'POSEMESH_NODE_BINARY is set: set it to the path of a .node file for this machine, or unset it.'
-    : `Install again with optional dependencies (npm install --include=optional) on the machine that runs the ` +
-      `program: a lock file or node_modules of another platform lacks posemesh-node-${target()}. If there is no ` +
-      `such package, build the addon (npm run build:addon) and set POSEMESH_NODE_BINARY to its path.`
   const error = new Error(
     `posemesh-node has no working binary for ${target()} (platform ${process.platform}, arch ${process.arch}` +
-      `${process.platform === 'linux' ? `, libc ${linuxLibc()}` : ''}, Node.js ${process.version}). Tried:\n${tried}\n${advice}`,
+      `${process.platform === 'linux' ? `, libc ${linuxLibc()}` : ''}, Node.js ${process.version}). Tried:\n${tried}\n${advice(attempts)}`,
     { cause: attempts[0]?.cause },
   )
   return Object.assign(error, { code: 'ERR_POSEMESH_BINARY' })
+}
+
+/** What the user can do about it. */
+function advice(attempts: readonly Attempt[]): string {
+  if (attempts.some(({ cause }) => isDenied(cause))) {
+    return 'deno' in process.versions
+      ? 'Deno lacks permissions: run it with --allow-ffi, --allow-read and --allow-env.'
+      : 'The permission model of Node.js is on: run it with --allow-addons, and --allow-fs-read for the installed packages.'
+  }
+  if (process.env['POSEMESH_NODE_BINARY']) {
+    return 'POSEMESH_NODE_BINARY is set: set it to the path of a .node file for this machine, or unset it.'
+  }
+  return (
+    `Install again with optional dependencies (npm install --include=optional) on the machine that runs the ` +
+    `program: a lock file or node_modules of another platform lacks posemesh-node-${target()}. If there is no ` +
+    `such package, build the addon (npm run build:addon) and set POSEMESH_NODE_BINARY to its path.`
+  )
+}
+
+/** Whether the process may not do what loading takes. */
+function isDenied(cause: unknown): boolean {
+  const { code, name } = cause as { code?: unknown; name?: unknown }
+  return code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED' || name === 'NotCapable'
 }
 
 /** @internal */

@@ -79,6 +79,14 @@ export declare class NativeNode {
   keepAlive(yes: boolean): undefined | Failure
 }
 
+/** Keeps a start from happening that still waits for a thread of libuv's pool. */
+export declare class StartCancellation {
+  /** For one start. */
+  constructor()
+  /** Whether the start will not happen. Otherwise it has begun, or was over. */
+  cancel(): boolean
+}
+
 /** The name of every error code that core knows. */
 export declare function errorCodes(): Array<string>
 
@@ -181,7 +189,7 @@ export declare function signEip191(privhex: string, message: Uint8Array): string
  * names that core has for them, in objects without a prototype: Node-API also reads what an object inherits.
  * `deliver` is called with everything that happens to the node.
  */
-export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void): Promise<NativeNode | Failure>
+export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void, cancellation: StartCancellation): Promise<NativeNode | Failure> | Failure
 
 /** A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC). */
 export interface Status {

@@ -97,7 +97,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    *
    * @throws {TypeError} An option has the wrong type.
    * @throws {PosemeshError} `ERR_INVALID_CONFIG`, `ERR_ALREADY_RUNNING`, `ERR_BIND`, `ERR_IO`.
-   * @throws {AbortError} The signal was aborted. Nothing of the node is left then.
+   * @throws {AbortError} The signal was aborted. Nothing of the node is left then; if the signal was aborted already,
+   * there never was anything.
    */
   static async start(options: PosemeshNodeOptions): Promise<PosemeshNode> {
     return PosemeshNode.#start(options, false)
@@ -125,14 +126,16 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     if (signal?.aborted) throw new AbortError(signal)
 
     const node = new PosemeshNode(internal, logger, logLevel)
-    const started = await native.start(core, variables, (message) => node.#receive(message))
-    if (isFailure(started)) {
+    try {
+      const started = await startNative(core, variables, (message) => node.#receive(message), signal)
+      if (isFailure(started)) throw startError(started, authorities)
+      node.#native = started
+      node.#waits = new Waits(started)
+      node.#status = new StatusReader(started)
+    } catch (error) {
       node.#endLogger()
-      throw startError(started, authorities)
+      throw error
     }
-    node.#native = started
-    node.#waits = new Waits(started)
-    node.#status = new StatusReader(started)
     // One turn of the event loop later, so that the caller's listeners miss nothing.
     setImmediate(() => {
       const early = node.#early ?? []
@@ -373,6 +376,24 @@ function target(node: PosemeshNode): PosemeshNode {
   const unwrapped = (node as { [unwrap]?: unknown } | undefined)?.[unwrap]
   if (typeof unwrapped !== 'function') throw thisError('PosemeshNode')
   return unwrapped()
+}
+
+/** Starts, unless the signal is aborted before the pool of libuv has a thread for it. */
+function startNative(
+  options: Record<string, string>,
+  variables: Record<string, string>,
+  deliver: (message: Message) => void,
+  signal: AbortSignal | undefined,
+): Promise<NativeNode | Failure> {
+  const cancellation = new native.StartCancellation()
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      if (cancellation.cancel()) reject(new AbortError(signal as AbortSignal))
+    }
+    signal?.addEventListener('abort', abort)
+    const start = async () => native.start(options, variables, deliver, cancellation)
+    start().then(resolve, reject).finally(() => signal?.removeEventListener('abort', abort))
+  })
 }
 
 /** Why a start failed, in the names that options have here. */

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -226,15 +227,39 @@ impl NativeNode {
     }
 }
 
+/// Keeps a start from happening that still waits for a thread of libuv's pool.
+#[napi]
+#[derive(Default)]
+pub struct StartCancellation {
+    /// Set by what comes first: the start or its cancellation.
+    decided: Arc<AtomicBool>,
+}
+
+#[napi]
+impl StartCancellation {
+    /// For one start.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the start will not happen. Otherwise it has begun, or was over.
+    #[napi]
+    pub fn cancel(&self) -> bool {
+        !self.decided.swap(true, Ordering::Relaxed)
+    }
+}
+
 /// Starts a node, on libuv's pool: that may read certificates. `options` and `environment` are text by the
 /// names that core has for them, in objects without a prototype: Node-API also reads what an object inherits.
 /// `deliver` is called with everything that happens to the node.
-#[napi(ts_return_type = "Promise<NativeNode | Failure>")]
+#[napi(ts_return_type = "Promise<NativeNode | Failure> | Failure")]
 pub fn start(
     env: Env,
     options: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
     #[napi(ts_arg_type = "(message: Message) => void")] deliver: Function<'_, Message, ()>,
+    cancellation: &StartCancellation,
 ) -> Either<AsyncTask<Start>, Failure> {
     let prepare = || {
         let inner = Arc::new(Inner {
@@ -243,7 +268,8 @@ pub fn start(
             waits: Mutex::default(),
         });
         stop_when_environment_ends(&env, &inner)?;
-        Ok(AsyncTask::new(Start { inner, options: Options { options, environment } }))
+        let options = Options { options, environment };
+        Ok(AsyncTask::new(Start { inner, options, decided: Arc::clone(&cancellation.decided) }))
     };
     outcome(|| prepare().map_err(node_api))
 }
@@ -252,6 +278,7 @@ pub fn start(
 pub struct Start {
     inner: Arc<Inner>,
     options: Options,
+    decided: Arc<AtomicBool>,
 }
 
 struct Options {
@@ -264,7 +291,12 @@ impl Task for Start {
     type JsValue = Either<NativeNode, Failure>;
 
     fn compute(&mut self) -> napi::Result<Self::Output> {
-        Ok(outcome(|| self.inner.start(&self.options)))
+        Ok(outcome(|| {
+            if self.decided.swap(true, Ordering::Relaxed) {
+                return Err(stopped());
+            }
+            self.inner.start(&self.options)
+        }))
     }
 
     fn resolve(&mut self, env: Env, output: Self::Output) -> napi::Result<Self::JsValue> {

@@ -159,6 +159,8 @@ describe('a node', () => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
     await node.waitRegistered(wait)
+    // The last thing that happens to it.
+    await node.waitSecret(wait)
     const { walletAddress, callbackAddress } = node
     const status = JSON.parse(JSON.stringify(node.status()))
     assert.deepEqual(JSON.parse(JSON.stringify({ node })), { node: { walletAddress, callbackAddress, status } })

@@ -5,8 +5,10 @@ import { describe, it } from 'node:test'
 import type { TestContext } from 'node:test'
 
 import type { PosemeshNode } from 'posemesh-node'
-import { native } from '../lib/binary.js'
 import { HANG_MS, localDds, startNode } from './support.js'
+
+/** What the package under test calls: the sources that this test could import would load an addon of their own. */
+const { native } = require('../dist/binary.js') as typeof import('../lib/binary.js')
 
 const wait = { timeoutMs: HANG_MS }
 const AGAIN = ['disconnected', 'registering', 'registered']
@@ -15,11 +17,13 @@ const AGAIN = ['disconnected', 'registering', 'registered']
 async function unheardNode(t: TestContext): Promise<{ node: PosemeshNode; sent: string[] }> {
   const sent: string[] = []
   const { start } = native
-  native.start = (options, environment, deliver) =>
-    start(options, environment, (message) => {
+  native.start = (options, environment, deliver, cancellation) => {
+    const spy: typeof deliver = (message) => {
       sent.push(message.type)
       deliver(message)
-    })
+    }
+    return start(options, environment, spy, cancellation)
+  }
   try {
     const node = await startNode(t, await localDds(t))
     await node.waitRegistered(wait)

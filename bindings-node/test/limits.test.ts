@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, describe, it } from 'node:test'
 
-import { HANG_MS, localDds, startNode } from './support.js'
+import { PosemeshNode } from 'posemesh-node'
+import { HANG_MS, localDds, optionsFor, startNode } from './support.js'
 
 const POOL_THREADS = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4)
 
@@ -44,5 +45,23 @@ describe('a pool of libuv that is busy', () => {
     }
     await node.stop({ timeoutMs: HANG_MS })
     assert.equal(node.status().running, false)
+  })
+
+  it('makes no start happen after its signal was aborted', async (t) => {
+    const dds = await localDds(t)
+    const options = optionsFor(dds)
+    const free = await occupyPool(t)
+    try {
+      const controller = new AbortController()
+      const starting = PosemeshNode.start({ ...options, signal: controller.signal })
+      controller.abort()
+      await assert.rejects(starting, { name: 'AbortError', code: 'ABORT_ERR' })
+    } finally {
+      await free()
+    }
+    // With the same wallet, which a node that had started would still have.
+    const node = await startNode(t, dds, options)
+    await node.waitRegistered({ timeoutMs: HANG_MS })
+    assert.equal((await dds.requests('register')).length, 1)
   })
 })
