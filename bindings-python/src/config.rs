@@ -5,7 +5,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
-use crate::error::run;
+use crate::error::{run, run_detached};
 
 /// The checked options of a node. It shows none of them.
 #[pyclass(frozen, module = "posemesh_node._native")]
@@ -34,6 +34,11 @@ impl Config {
             }
         }
         Ok(Self(config))
+    }
+
+    /// Raises what a start would refuse before it uses the network; returns the wallet address.
+    fn check(&self, py: Python<'_>) -> PyResult<String> {
+        run_detached(py, || self.0.check())
     }
 }
 
@@ -117,4 +122,10 @@ pub(crate) fn options()
         (option.name, option.env, kind(option), option.default, option.required, option.help)
     };
     OPTIONS.iter().map(row).collect()
+}
+
+/// The options whose values no one may see.
+#[pyfunction]
+pub(crate) fn secret_options() -> Vec<&'static str> {
+    OPTIONS.iter().filter(|option| option.secret).map(|option| option.name).collect()
 }

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use posemesh_node_registration::error::{Error, ErrorCode, Result};
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::dataclass::Function;
 
@@ -55,7 +57,13 @@ pub(crate) fn exception_object<'py>(py: Python<'py>, error: &Error) -> PyResult<
     let errors = py.import("posemesh_node._errors")?;
     let internal = errors.getattr("InternalError")?;
     let class = errors.getattr("CLASSES")?.call_method1("get", (error.code().number(), internal))?;
-    class.call1((error.message(),))
+    match error.os_error() {
+        // As `OSError` has it.
+        Some(errno) if class.cast::<PyType>()?.is_subclass_of::<PyOSError>()? => {
+            class.call1((errno, error.message()))
+        }
+        _ => class.call1((error.message(),)),
+    }
 }
 
 /// Number and name of every error code.

@@ -29,7 +29,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::config::{Config, options};
+    use super::config::{Config, options, secret_options};
     #[pymodule_export]
     use super::crypto::{eth_address, sign_eip191};
     #[pymodule_export]

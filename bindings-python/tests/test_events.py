@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -12,10 +14,12 @@ import pytest
 
 from conftest import GUARD
 from posemesh_node import (
+    AsyncNode,
     AttemptFailed,
     Event,
     HealthChecked,
     Node,
+    NodeTimeoutError,
     SecretChanged,
     State,
     StatusChanged,
@@ -150,3 +154,87 @@ def test_a_node_that_its_listener_knows_goes_away_after_a_stop(node: Node) -> No
     node.stop()
     gc.collect()
     assert owner() is None
+
+
+async def coroutine(event: Event) -> None: ...
+
+
+def generator(event: Event) -> Iterator[Event]:
+    yield event
+
+
+async def async_generator(event: Event) -> AsyncIterator[Event]:
+    yield event
+
+
+class Awaited:
+    async def __call__(self, event: Event) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("listener", "text"),
+    [
+        (None, "callable, not NoneType"),
+        ("print", "callable, not str"),
+        (coroutine, "must not be async"),
+        (partial(coroutine), "must not be async"),
+        (async_generator, "must not be async"),
+        (Awaited(), "must not be async"),
+        (generator, "must not be a generator"),
+    ],
+)
+async def test_what_would_never_hear_an_event_is_refused(listener: Any, text: str, dds: LocalDds) -> None:
+    async with AsyncNode.start(**dds.options()) as node:
+        with pytest.raises(TypeError, match=text):
+            node.on_event(listener)
+    with Node.start(**dds.options()) as other, pytest.raises(TypeError, match=text):
+        other.on_event(listener)
+
+
+def test_a_listener_is_removed(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    heard: list[Event] = []
+    last: SimpleQueue[Event] = SimpleQueue()
+    # Each look at a method makes another object; they are equal.
+    node.on_event(heard.append)
+    node.on_event(last.put)
+    dds.probe_health()
+    last.get(timeout=GUARD)
+    assert len(heard) == 1
+    assert node.off_event(heard.append)
+    dds.probe_health()
+    last.get(timeout=GUARD)
+    assert len(heard) == 1
+    assert not node.off_event(heard.append)
+    node.stop()
+    assert not node.off_event(last.put)
+
+
+async def test_a_listener_of_an_async_node_is_removed(dds: LocalDds) -> None:
+    async with AsyncNode.start(**dds.options()) as node:
+        heard: list[Event] = []
+        node.on_event(heard.append)
+        assert node.off_event(heard.append)
+        assert not node.off_event(heard.append)
+
+
+def test_events_end_with_a_stop_that_timed_out(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    entered, release = threading.Event(), threading.Event()
+
+    @node.on_event
+    def stuck(event: Event) -> None:
+        entered.set()
+        release.wait()
+
+    events = node.events()
+    following = threading.Thread(target=list, args=(events,))
+    following.start()
+    dds.probe_health()
+    assert callable(stuck) and entered.wait(GUARD)
+    with pytest.raises(NodeTimeoutError):
+        node.stop(timeout=0.05)
+    following.join(GUARD)
+    assert not following.is_alive()
+    release.set()
+    node.stop()

@@ -116,6 +116,44 @@ for _ in range(3):
     threading.Thread(target=list, args=(node.events(),), daemon=True).start()
 node.wait_registered()
 """,
+    "other threads that wait": """
+import threading
+from posemesh_node import Node, StoppedError
+
+node = Node.from_env()
+
+def until_stopped(wait, *arguments):
+    try:
+        wait(*arguments)
+    except StoppedError:
+        pass
+
+for wait in (node.wait_secret, node.access_token):
+    threading.Thread(target=until_stopped, args=(wait,)).start()
+threading.Thread(target=list, args=(node.events(),)).start()
+""",
+    "another thread's event loop": """
+import asyncio, threading
+from posemesh_node import AsyncNode, StoppedError
+
+async def main():
+    node = await AsyncNode.from_env()
+    started.set()
+    try:
+        await node.wait_secret()
+    except StoppedError:
+        assert [event async for event in node.events()] == []
+
+async def follow():
+    try:
+        await main()
+    except StoppedError:
+        pass
+
+started = threading.Event()
+threading.Thread(target=asyncio.run, args=(follow(),)).start()
+started.wait()
+""",
     "daemon threads that never rest": """
 import threading
 from posemesh_node import Node, PosemeshError
@@ -188,5 +226,31 @@ entered.wait()
             timeout=GUARD,
             env=environment(dds),
             check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_to_free_a_node_with_a_stuck_listener_does_not_block() -> None:
+    code = """
+import gc, threading, time
+from posemesh_node import Node, NodeTimeoutError
+node = Node.from_env()
+entered = threading.Event()
+node.on_event(lambda _: (entered.set(), time.sleep(3600)))
+node.rearm()
+entered.wait()
+try:
+    node.stop(timeout=0.05)
+except NodeTimeoutError:
+    pass
+began = time.monotonic()
+del node
+gc.collect()
+# It would wait for five seconds.
+assert time.monotonic() - began < 4
+"""
+    with LocalDds() as dds:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, timeout=GUARD, env=environment(dds), check=False
         )
     assert (done.returncode, done.stderr) == (0, b"")

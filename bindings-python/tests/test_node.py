@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import gc
 import os
+import pickle
 import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ import posemesh_node
 from conftest import GUARD, Program, environment, eventually
 from posemesh_node import (
     AlreadyRunningError,
+    AsyncNode,
     BindError,
     ConfigError,
     Node,
@@ -287,3 +291,54 @@ with Node.from_env() as node:
 print(sorted({"asyncio", "httpx", "requests"} & (set(sys.modules) - before)))
 """
     assert run("-I", "-c", code, env=environment(dds)).succeed() == "[]\n"
+
+
+@pytest.mark.parametrize("cls", [Node, AsyncNode])
+def test_the_constructor_helps(cls: Any) -> None:
+    for arguments in ({}, {"reg_secret": "secret"}):
+        with pytest.raises(TypeError, match=rf"use {cls.__name__}.start\(\.\.\.\)") as caught:
+            cls(**arguments)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_refusal_by_the_system_has_its_number(node: Node, dds: LocalDds) -> None:
+    options = dds.options(callback_bind=node.callback_address, secp256k1_privhex="11" * 32)
+    with pytest.raises(OSError) as caught:
+        Node.start(**options)
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert isinstance(error, BindError) and error.errno == errno.EADDRINUSE
+        assert error.strerror == str(error) and str(error).startswith("callback_bind 127.0.0.1:")
+
+
+def test_a_name_that_does_not_resolve_has_no_number(dds: LocalDds) -> None:
+    with pytest.raises(BindError, match="^callback_bind nowhere.invalid:1") as caught:
+        Node.start(**dds.options(callback_bind="nowhere.invalid:1"))
+    assert caught.value.errno is None
+
+
+def test_what_a_body_raises_is_the_context_of_what_the_end_raises(node: Node, dds: LocalDds) -> None:
+    node.wait_secret(timeout=GUARD)
+    entered, release = threading.Event(), threading.Event()
+
+    @node.on_event
+    def stuck(event: object) -> None:
+        entered.set()
+        release.wait()
+
+    def stop_soon(*_: object) -> None:
+        node.stop(timeout=0.05)
+
+    for raised in (ZeroDivisionError, KeyboardInterrupt):
+        try:
+            raise raised
+        except raised:
+            with pytest.raises(ConfigError) as refused:
+                Node.from_env(node_version="one")
+        assert isinstance(refused.value.__context__, raised)
+    dds.probe_health()
+    assert callable(stuck) and entered.wait(GUARD)
+    with pytest.raises(NodeTimeoutError) as caught, contextlib.ExitStack() as stack:
+        stack.push(stop_soon)
+        raise KeyboardInterrupt
+    assert isinstance(caught.value.__context__, KeyboardInterrupt)
+    release.set()

@@ -91,3 +91,33 @@ print(node.status().state)
     program.interrupt()
     assert program.line() == "handled"
     assert program.succeed() == "registered\n"
+
+
+def test_it_ends_a_stop(run: Callable[..., Program]) -> None:
+    code = """
+import contextlib, threading
+from posemesh_node import Node
+from posemesh_node.testing import LocalDds
+
+dds = LocalDds()
+node = Node.start(**dds.options())
+entered, release = threading.Event(), threading.Event()
+node.on_event(lambda _: (entered.set(), release.wait()))
+node.rearm()
+entered.wait()
+print("ready", flush=True)
+try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(node.stop, 3600)
+        raise ZeroDivisionError
+except KeyboardInterrupt as error:
+    print(repr(error.__context__), flush=True)
+release.set()
+node.stop()
+"""
+    program = run("-c", code)
+    assert program.line() == "ready"
+    wait_until_it_sleeps(program)
+    program.interrupt()
+    assert program.line() == "ZeroDivisionError()"
+    program.succeed()

@@ -462,6 +462,15 @@ impl Config {
         config
     }
 
+    /// Checks the options as a start does before it uses the network, and returns the wallet address that a node
+    /// with them has.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig).
+    pub fn check(&self) -> Result<String> {
+        Ok(crate::crypto::derive_eth_address(&self.settings()?.key))
+    }
+
     /// Sets one option from its text form. On an error nothing has changed.
     ///
     /// # Errors

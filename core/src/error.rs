@@ -1,6 +1,7 @@
 //! One error type for every door: a stable code with a stable name, and a message for people.
 
 use std::fmt;
+use std::io;
 
 /// A [`std::result::Result`] whose error is this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -85,12 +86,19 @@ impl fmt::Display for ErrorCode {
 pub struct Error {
     code: ErrorCode,
     message: Box<str>,
+    os_error: Option<i32>,
 }
 
 impl Error {
     /// An error with this code and text.
     pub fn new(code: ErrorCode, message: impl Into<Box<str>>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), os_error: None }
+    }
+
+    /// With the number that the operating system gave, if it gave one.
+    pub(crate) fn with_os_error(mut self, error: &io::Error) -> Self {
+        self.os_error = error.raw_os_error();
+        self
     }
 
     /// What went wrong, for programs.
@@ -101,6 +109,11 @@ impl Error {
     /// What went wrong, for people.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The number of the operating system's error behind it (`errno`), if there is one.
+    pub fn os_error(&self) -> Option<i32> {
+        self.os_error
     }
 
     pub(crate) fn invalid_config(message: impl Into<Box<str>>) -> Self {

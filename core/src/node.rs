@@ -776,6 +776,7 @@ fn bind(address: &str) -> Result<TcpListener> {
             ErrorCode::Bind,
             format!("callback_bind {address}: {error}; choose another address or port"),
         )
+        .with_os_error(&error)
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs().map_err(failed)? {
@@ -811,7 +812,7 @@ async fn bind_patiently(address: &str, store: &Store) -> TcpListener {
 }
 
 fn io_error(error: &io::Error) -> Error {
-    Error::new(ErrorCode::Io, format!("the callback socket failed: {error}"))
+    Error::new(ErrorCode::Io, format!("the callback socket failed: {error}")).with_os_error(error)
 }
 
 fn stop_timed_out(what: &str) -> Error {

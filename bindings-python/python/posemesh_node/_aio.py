@@ -229,25 +229,26 @@ async def wait(node: NodeBase, secret: bool, timeout: float | None) -> None:
         lambda done: node._wait_then(secret, done),
         # It came true in this instant, or the native half words the error.
         lambda: node._wait(secret, 0),
-        timeout,
+        _native.timeout_seconds(timeout),
     )
 
 
 async def access_token(node: NodeBase, timeout: float | None) -> AccessToken:
     """Wait for an access token as ``Node`` does, but leave the event loop free."""
+    # Checked also when there is nothing to wait for.
+    seconds = _native.timeout_seconds(timeout)
     token = node._access_token_at_hand()
     if token is not None:
         return token
-    return await _called_back_within(node._access_token_then, lambda: node._access_token(0), timeout)
+    return await _called_back_within(node._access_token_then, lambda: node._access_token(0), seconds)
 
 
 async def _called_back_within(
     begin: Callable[[Callable[[_T | PosemeshError], object]], _native.PendingWait],
     at_last: Callable[[], _T],
-    timeout: float | None,
+    seconds: float | None,
 ) -> _T:
     """Wait for what ``begin`` calls back with. When the time is over, ``at_last`` tells how it ends."""
-    seconds = _native.timeout_seconds(timeout)
     outcome = _Outcome[_T]()
     pending = begin(outcome.put)
     try:

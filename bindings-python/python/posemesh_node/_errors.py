@@ -85,14 +85,22 @@ class AlreadyRunningError(PosemeshError):
     name = "ERR_ALREADY_RUNNING"
 
 
-class BindError(PosemeshError, OSError):
+class _SystemError(PosemeshError, OSError):
+    """The base of what the operating system refused: ``errno`` has its number, if it gave one."""
+
+    def __str__(self) -> str:
+        # `OSError` would put the number before the text, which has it already.
+        return self.strerror or super().__str__()
+
+
+class BindError(_SystemError):
     """The callback server could not bind its address."""
 
     code = 8
     name = "ERR_BIND"
 
 
-class NodeIOError(PosemeshError, OSError):
+class NodeIOError(_SystemError):
     """A file or socket of this machine failed."""
 
     code = 9

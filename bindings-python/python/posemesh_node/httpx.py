@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from . import _native
 from ._aio import access_token
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class NodeAuth(httpx.Auth):
 
     def __init__(self, node: Node | AsyncNode, *, timeout: float | None = 30.0) -> None:
         self._node = node
-        self._timeout = timeout
+        self._timeout = _native.timeout_seconds(timeout)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """For ``httpx.Client``, which calls this."""

@@ -18,6 +18,8 @@ from requests.auth import AuthBase
 from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
 
+from . import _native
+
 if TYPE_CHECKING:
     from ._aio import AsyncNode
     from ._node import Node
@@ -41,7 +43,7 @@ class NodeAuth(AuthBase):
 
     def __init__(self, node: Node | AsyncNode, *, timeout: float | None = 30.0) -> None:
         self._node = node
-        self._timeout = timeout
+        self._timeout = _native.timeout_seconds(timeout)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """For requests, which calls this with each request."""

@@ -311,3 +311,9 @@ class LocalDds:
 
     def __repr__(self) -> str:
         return "<LocalDds closed>" if self._native is None else f"<LocalDds {self.url}>"
+
+
+if __name__ == "__main__":
+    from ._dev_dds_cli import main
+
+    raise SystemExit(main())

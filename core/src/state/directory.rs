@@ -158,6 +158,7 @@ impl Directory {
     fn failed(&self, what: &str, name: &str, error: impl Into<io::Error>) -> Error {
         let error: io::Error = error.into();
         Error::new(ErrorCode::Io, format!("state_dir: cannot {what} {}: {error}", self.shown(name)))
+            .with_os_error(&error)
     }
 
     /// Refuses a file that was here before and that others could have read or written.

@@ -1,0 +1,87 @@
+"""``python -m posemesh_node``: checks the configuration in the environment, and registers once if asked to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from . import _native
+from ._errors import ConfigError, NodeTimeoutError, PosemeshError, RejectedError
+from ._node import Node
+
+_REFUSED, _MISCONFIGURED = 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m posemesh_node",
+        description="Check the configuration that Node.from_env() would take from the environment, and show it. "
+        "No secret is shown, and nothing is sent.",
+        epilog="Exit code: 0 success, 1 not registered, 2 the configuration or the command line is wrong.",
+    )
+    parser.add_argument("--register", action="store_true", help="also register once with DDS, and stop")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for --register (default: %(default)s)")
+    parser.add_argument("--version", action="version", version=_native.VERSION)
+    options = parser.parse_args(arguments)
+    try:
+        limit = _native.timeout_seconds(options.timeout)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        wallet = _native.Config({}, from_env=True).check()
+        _show(wallet)
+        if options.register:
+            _register(limit)
+        else:
+            print("\nNothing was sent. --register registers once.")
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _MISCONFIGURED
+    except PosemeshError as error:
+        print(f"error: {error.name}: {error}", file=sys.stderr)
+        return _REFUSED
+    return 0
+
+
+def _show(wallet: str) -> None:
+    print(f"{'wallet':24} {wallet}")
+    secrets = _native.secret_options()
+    for name, variable, _, default, _, _ in _native.options():
+        source = _source(variable)
+        if source is None:
+            print(f"{name:24} {'not set' if default is None else f'{default} (default)'}")
+        elif name in secrets or source.endswith("_FILE") != variable.endswith("_FILE"):
+            print(f"{name:24} set ({source})")
+        else:
+            print(f"{name:24} {os.environ[source].strip()!r} ({source})")
+
+
+def _source(variable: str) -> str | None:
+    """The environment variable that an option is taken from."""
+    names = (f"POSEMESH_{variable}", f"POSEMESH_{variable}_FILE", variable, f"{variable}_FILE")
+    return next((name for name in names if os.environ.get(name, "").strip()), None)
+
+
+def _register(limit: float | None) -> None:
+    deadline = None if limit is None else time.monotonic() + limit
+    with Node.from_env() as node:
+        while True:
+            left = 0.2 if deadline is None else min(0.2, max(0.0, deadline - time.monotonic()))
+            try:
+                node.wait_registered(left)
+                break
+            except NodeTimeoutError:
+                last = node.status().last_error
+                # DDS has said no, and will say it again.
+                if isinstance(last, RejectedError):
+                    raise last from None
+                if left == 0.0:
+                    raise
+        print(f"\nRegistered with DDS at {node.status().registered_at}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

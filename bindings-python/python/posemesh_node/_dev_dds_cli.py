@@ -1,0 +1,53 @@
+"""``python -m posemesh_node.testing``: a local DDS to try a node with."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .testing import LocalDds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command, until Ctrl-C or SIGTERM; returns its exit code."""
+    from .testing import LocalDds
+
+    parser = argparse.ArgumentParser(
+        prog="python -m posemesh_node.testing",
+        description="Run a DDS on loopback until Ctrl-C, and print the environment for a node that registers there.",
+    )
+    parser.add_argument("--node-url", help="where to call the node back, such as http://127.0.0.1:8080")
+    parser.add_argument("--secret", help="the secret to send; otherwise a new one each time")
+    parser.add_argument("--health-interval", type=float, help="seconds between health probes; otherwise none")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with LocalDds(
+        node_url=options.node_url, secret=options.secret, health_interval=options.health_interval
+    ) as dds:
+        try:
+            _show_environment(dds)
+            _show_requests(dds)
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+def _show_environment(dds: LocalDds) -> None:
+    node = dds.options()
+    print(f"export DDS_BASE_URL={dds.url} REG_SECRET={node['reg_secret']} CAPABILITIES=/test/v1 NODE_VERSION=1.0.0")
+    print(f"export SECP256K1_PRIVHEX={node['secp256k1_privhex']}", flush=True)
+
+
+def _show_requests(dds: LocalDds) -> None:
+    shown = 0
+    while True:
+        # Not yet answered: shown once it is.
+        for request in dds.requests()[shown:]:
+            if request.status is None:
+                break
+            print(f"# {request.method} {request.path}: {request.status}", flush=True)
+            shown += 1
+        time.sleep(0.2)

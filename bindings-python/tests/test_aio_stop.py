@@ -1,0 +1,203 @@
+"""The end of an AsyncNode: no executor, and no cancellation that it would not survive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import pytest
+
+from conftest import GUARD
+from posemesh_node import AsyncNode, Event, Node, NodeTimeoutError, PosemeshError
+from posemesh_node.testing import LocalDds
+
+
+class Failed(Exception):
+    pass
+
+
+def has_stopped(dds: LocalDds) -> bool:
+    """Whether the wallet is free again. It is when a stop is over, and not when it has begun."""
+    with Node.start(**dds.options()):
+        return True
+
+
+@pytest.fixture
+async def busy_executor() -> AsyncIterator[None]:
+    """The loop's default executor has one thread, and that one does not get free."""
+    free = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        executor.submit(free.wait)
+        yield
+        free.set()
+
+
+@pytest.fixture
+def stuck() -> Iterator[logging.Handler]:
+    """A logging handler that does not return until the test is over."""
+    release = threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            release.wait()
+
+    handler, logger = Handler(), logging.getLogger("posemesh_node")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    release.set()
+    logger.setLevel(logging.NOTSET)
+    logger.removeHandler(handler)
+
+
+async def test_start_and_stop_use_no_executor(busy_executor: None, dds: LocalDds) -> None:
+    node = await AsyncNode.start(**dds.options())
+    await node.wait_registered(timeout=GUARD)
+    await node.stop()
+    assert has_stopped(dds)
+
+
+async def test_stop_keeps_its_limit(busy_executor: None, stuck: logging.Handler, dds: LocalDds) -> None:
+    node = await AsyncNode.start(**dds.options())
+    with pytest.raises(NodeTimeoutError, match="stop again"):
+        await node.stop(timeout=0.05)
+
+
+async def test_events_end_with_a_stop_that_timed_out(stuck: logging.Handler, dds: LocalDds) -> None:
+    node = await AsyncNode.start(**dds.options())
+    events = node.events()
+    following = asyncio.ensure_future(anext(events, None))
+    with pytest.raises(NodeTimeoutError):
+        await node.stop(timeout=0.05)
+    with anyio.fail_after(GUARD):
+        await following
+        assert [event async for event in events] == []
+
+
+async def test_a_failing_sibling(dds: LocalDds) -> None:
+    for steps in range(8):
+
+        async def serve() -> None:
+            async with AsyncNode.start(**dds.options()):
+                await asyncio.sleep(GUARD)
+
+        async def fail() -> None:
+            for _ in range(steps * 5):
+                await asyncio.sleep(0)
+            raise Failed
+
+        with pytest.raises(BaseException) as caught:
+            async with anyio.create_task_group() as group:
+                group.start_soon(serve)
+                group.start_soon(fail)
+        assert "Failed" in repr(caught.value)
+        await until_free(dds)
+
+
+async def until_free(dds: LocalDds) -> None:
+    """A start that was cancelled ends in the background."""
+    with anyio.fail_after(GUARD):
+        while True:
+            try:
+                node = Node.start(**dds.options())
+            except PosemeshError:
+                await asyncio.sleep(0.01)
+            else:
+                node.stop()
+                return
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_the_end_of_the_with_is_cancelled(steps: int, dds: LocalDds) -> None:
+    leave = asyncio.Event()
+
+    async def serve() -> None:
+        async with AsyncNode.start(**dds.options()) as node:
+            entered.set_result(node)
+            await leave.wait()
+
+    entered: asyncio.Future[AsyncNode] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(serve())
+    await entered
+    leave.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert has_stopped(dds)
+
+
+async def test_the_end_of_the_with_is_cancelled_again_and_again(dds: LocalDds) -> None:
+    async def serve() -> None:
+        async with AsyncNode.start(**dds.options()):
+            entered.set()
+            await asyncio.sleep(GUARD)
+
+    entered = asyncio.Event()
+    task = asyncio.ensure_future(serve())
+    await entered.wait()
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert task.cancelled()
+    assert has_stopped(dds)
+
+
+async def test_a_stop_that_is_cancelled_goes_on(dds: LocalDds) -> None:
+    node = await AsyncNode.start(**dds.options())
+    stop = asyncio.ensure_future(node.stop())
+    await asyncio.sleep(0)
+    stop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stop
+    assert not node.status().running
+    await node.stop()
+    assert has_stopped(dds)
+
+
+async def test_what_a_body_raises_is_the_context_of_what_the_end_raises(
+    stuck: logging.Handler, dds: LocalDds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posemesh_node._aio._STOP_TIMEOUT", 0.05)
+    with pytest.raises(NodeTimeoutError) as caught:
+        async with AsyncNode.start(**dds.options()):
+            raise Failed
+    assert isinstance(caught.value.__context__, Failed)
+
+
+@pytest.mark.parametrize("begin", [asyncio.create_task, asyncio.ensure_future, asyncio.gather])
+async def test_a_start_is_an_awaitable_like_any_other(begin: Callable[..., Any], dds: LocalDds) -> None:
+    done = await begin(AsyncNode.start(**dds.options()))
+    node: AsyncNode = done[0] if isinstance(done, list) else done
+    async with node as entered:
+        assert entered is node
+
+
+async def test_events_have_a_timeout(dds: LocalDds) -> None:
+    async with AsyncNode.start(**dds.options()) as node:
+        await node.wait_registered(timeout=GUARD)
+        with anyio.fail_after(GUARD):
+            assert [event async for event in node.events(timeout=0)] == []
+            # What had happened just before may still arrive.
+            events: list[Event] = [event async for event in node.events(timeout=0.05)]
+            assert len(events) < 3
+
+
+def test_events_of_another_loop(dds: LocalDds) -> None:
+    async def follow() -> tuple[AsyncNode, object]:
+        node = await AsyncNode.start(**dds.options())
+        return node, node.events()
+
+    async def read(node: AsyncNode, events: object) -> None:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await anext(events)  # type: ignore[call-overload]  # pyright: ignore
+        await node.stop()
+
+    asyncio.run(read(*asyncio.run(follow())))

@@ -1,0 +1,90 @@
+"""The commands: `python -m posemesh_node` and `python -m posemesh_node.testing`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import Program, environment
+from posemesh_node import eth_address
+from posemesh_node.testing import PRIVATE_KEY, Fault, LocalDds
+
+CHECK = ("-m", "posemesh_node")
+SECRET = "do-not-show-me"
+
+
+def without_a_node() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name == "PATH"}
+
+
+def test_it_shows_the_configuration_and_no_secret(dds: LocalDds, run: Callable[..., Program], tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(PRIVATE_KEY)
+    env = environment(dds, REG_SECRET=SECRET, SECP256K1_PRIVHEX_FILE=str(key), CALLBACK_BIND="127.0.0.1:0")
+    del env["SECP256K1_PRIVHEX"]
+    shown = run(*CHECK, env=env).succeed()
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in shown.splitlines() if line}
+    assert lines["wallet"] == eth_address(PRIVATE_KEY)
+    assert lines["reg_secret"] == "set (REG_SECRET)"
+    assert lines["secp256k1_privhex"] == "set (SECP256K1_PRIVHEX_FILE)"
+    assert lines["callback_bind"] == "'127.0.0.1:0' (CALLBACK_BIND)"
+    assert lines["register_interval_secs"] == "120 (default)"
+    assert lines["state_dir"] == "not set"
+    assert SECRET not in shown and PRIVATE_KEY not in shown
+    assert dds.requests() == []
+
+
+def test_it_registers_once(dds: LocalDds, run: Callable[..., Program]) -> None:
+    assert "Registered with DDS" in run(*CHECK, "--register", env=environment(dds)).succeed()
+    assert len(dds.requests("register")) == 1
+
+
+def test_a_refusal_ends_it_at_once(dds: LocalDds, run: Callable[..., Program]) -> None:
+    dds.inject("register", Fault.status(403, body="not you"), times=None)
+    code, _, err = run(*CHECK, "--register", "--timeout", "3600", env=environment(dds)).end()
+    assert code == 1 and "ERR_REJECTED" in err and "not you" in err and "Traceback" not in err
+
+
+def test_it_has_a_timeout(dds: LocalDds, run: Callable[..., Program]) -> None:
+    dds.inject("challenge", Fault.hang(), times=None)
+    code, _, err = run(*CHECK, "--register", "--timeout", "0.1", env=environment(dds)).end()
+    assert code == 1 and "ERR_TIMEOUT" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "text"),
+    [
+        ((), {"NODE_VERSION": "one"}, "NODE_VERSION"),
+        ((), {"NODE_VERSION": ""}, "NODE_VERSION"),
+        (("--timeout", "-1"), {}, "0 or more seconds"),
+        (("--nonsense",), {}, "unrecognized arguments"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    arguments: tuple[str, ...], more: dict[str, str], text: str, dds: LocalDds, run: Callable[..., Program]
+) -> None:
+    code, _, err = run(*CHECK, *arguments, env=environment(dds, **more)).end()
+    assert code == 2 and text in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("module", ["posemesh_node", "posemesh_node.testing"])
+def test_help(module: str, run: Callable[..., Program]) -> None:
+    assert run("-m", module, "--help", env=without_a_node()).succeed().startswith(f"usage: python -m {module}")
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_local_dds_to_try_things_on(end: signal.Signals, run: Callable[..., Program]) -> None:
+    dds = run("-m", "posemesh_node.testing", env=without_a_node())
+    exported = shlex.split(dds.line().removeprefix("export ")) + shlex.split(dds.line().removeprefix("export "))
+    env = {**without_a_node(), **dict(pair.split("=", 1) for pair in exported)}
+    assert "Registered with DDS" in run(*CHECK, "--register", env=env).succeed()
+    while "register" not in (line := dds.line()):
+        assert line.startswith("# ")
+    assert line.endswith(": 200")
+    dds.process.send_signal(end)
+    dds.succeed()
