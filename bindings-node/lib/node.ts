@@ -196,7 +196,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   /**
    * Says that a token is no good any more: a service answered it with 401, say. It does nothing if the node holds
    * another one by now, so that many requests that fail with one token cause one sign-in. Without an argument, whatever
-   * token is held is meant.
+   * token is held is meant. The new token comes at once; only when the refused one itself replaced another less than a
+   * second ago, it comes when that second is over.
    */
   invalidateToken(token?: AccessToken | string): void {
     const value = token instanceof AccessToken ? token.value : token

@@ -74,9 +74,9 @@ async def test_an_access_token(node: AsyncNode, dds: LocalDds) -> None:
     assert node.status().token_expires_at is not None
     assert len(dds.requests("verify")) == 1
 
-    node.invalidate_token(tokens[0])
-    # Refused meanwhile: by the sign-in that is due now.
+    # Refused by the sign-in that is due now.
     dds.inject("verify", Fault.status(403, body="not today"), times=None)
+    node.invalidate_token(tokens[0])
     with pytest.raises(RejectedError, match="not today"):
         await node.access_token(timeout=GUARD)
 

@@ -351,8 +351,10 @@ impl Node {
         Ok(PendingWait { store, waiter, generation: self.generation })
     }
 
-    /// Drops the access token that is held, and what a sign-in under way will bring; then signs in anew, but
-    /// at most once a second. Without a token it does nothing.
+    /// Drops the access token that is held, and what a sign-in under way will bring; then signs in anew, at
+    /// once. Only a token that replaced a refused one less than a second ago is replaced when that second is
+    /// over, so a service that refuses every token slows its callers to one token a second. Without a token it
+    /// does nothing.
     ///
     /// For a service that refuses a token there is [`invalidate_token_if`](Node::invalidate_token_if).
     ///
@@ -364,8 +366,8 @@ impl Node {
     }
 
     /// Drops the access token that is held if it is still this one, such as after a service has answered
-    /// it with 401. Many callers with one refused token so cause one sign-in. The texts are compared in
-    /// constant time.
+    /// it with 401. Many callers with one refused token so cause one sign-in, which comes as soon as with
+    /// [`invalidate_token`](Node::invalidate_token). The texts are compared in constant time.
     ///
     /// # Errors
     /// [`ErrorCode::Stopped`], [`ErrorCode::Forked`].

@@ -165,6 +165,8 @@ pub(crate) struct TokenState {
     held: Option<Arc<Held>>,
     /// A sign-in is wanted. Nothing is before somebody has asked for the first token.
     pub(crate) due: bool,
+    /// The last token was dropped because its user said that it is no good.
+    refused: bool,
     /// Counts the ends of sign-ins that waiters are told of.
     pub(crate) outcomes: u64,
     /// Counts invalidations: what a sign-in brings that began under an older number is not trusted.
@@ -241,6 +243,7 @@ impl Store {
             if affects_held(inner) && inner.token.held.is_some() {
                 self.put_token(inner, None);
                 inner.token.due = true;
+                inner.token.refused = true;
             }
             Ok(())
         })
@@ -254,6 +257,11 @@ impl Store {
         });
         inner.token.held.clone_from(&held);
         self.token.store(held);
+    }
+
+    /// Whether a token is wanted because the last one was refused.
+    fn token_was_refused(&self) -> bool {
+        self.lock().token.refused
     }
 
     /// A sign-in begins; `None` when the node is not registered.
@@ -272,7 +280,8 @@ impl Store {
         self.update_and_tell(|inner| {
             inner.status.sign_in_failures = 0;
             inner.token.last_failure = None;
-            if inner.stopped || flight.invalidations != inner.token.invalidations {
+            inner.token.refused = flight.invalidations != inner.token.invalidations;
+            if inner.stopped || inner.token.refused {
                 return (false, None);
             }
             let expires_at = held.token.expires_at();

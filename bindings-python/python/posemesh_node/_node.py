@@ -37,7 +37,8 @@ class NodeBase(_native.Node):
 
         Tell it which ``token`` a service has refused: it is dropped only if it is still the one that is held, so
         that many callers who were refused with the same one cause one sign-in. Without a ``token``, whichever is
-        held is dropped.
+        held is dropped. The new token comes at once; only when the refused one itself replaced another less than a
+        second ago, it comes when that second is over.
         """
         self._invalidate_token(token.value if isinstance(token, AccessToken) else token)
 

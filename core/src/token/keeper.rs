@@ -18,8 +18,8 @@ use crate::siwe::Expectation;
 use crate::state::{Signal, Store};
 use crate::status::State;
 
-/// At most one token per this time: a service that refuses every token, or a DDS whose tokens live for
-/// milliseconds, makes no storm.
+/// At most one token per this time, and one more that replaces a refused token at once: a service that refuses
+/// every token, or a DDS whose tokens live for milliseconds, makes no storm.
 const MIN_LIFE: Duration = Duration::from_secs(1);
 
 /// The token keeper of a node: runs until it is dropped.
@@ -63,6 +63,7 @@ where
         store,
         signal: store.signal(),
         last: None,
+        replaces_refused: false,
         failures: 0,
         lost: false,
         warnings: RateLimit::default(),
@@ -79,6 +80,8 @@ struct Keeper<'a> {
     signal: watch::Receiver<Signal>,
     /// When the last token came.
     last: Option<Instant>,
+    /// It came, or the next one comes, in place of a token that was refused.
+    replaces_refused: bool,
     /// Failures in a row.
     failures: u32,
     /// DDS did not know the node since the last token came.
@@ -103,9 +106,7 @@ impl Keeper<'_> {
         F: Future<Output = Result<Held, Failure>>,
     {
         loop {
-            if let Some(last) = self.last {
-                sleep_until(last + MIN_LIFE).await;
-            }
+            self.pace().await;
             until(&mut self.signal, |now| now.state == State::Registered).await;
             let Some(flight) = self.store.begin_sign_in() else { continue };
             match sign_in().await {
@@ -126,6 +127,18 @@ impl Keeper<'_> {
                 }
                 Err(failure) => self.recover(&flight, &failure).await,
             }
+        }
+    }
+
+    /// Keeps the next sign-in apart from the last one. A refused token is replaced at once, unless it replaced
+    /// another one itself less than [`MIN_LIFE`] ago.
+    async fn pace(&mut self) {
+        let replaces_refused = self.store.token_was_refused();
+        let at_once = replaces_refused && !std::mem::replace(&mut self.replaces_refused, replaces_refused);
+        if let Some(last) = self.last
+            && !at_once
+        {
+            sleep_until(last + MIN_LIFE).await;
         }
     }
 

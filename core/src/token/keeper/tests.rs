@@ -296,9 +296,9 @@ async fn what_comes_after_an_invalidation_is_newer_than_it() {
     setup.store.invalidate_token_if("token 0").unwrap();
     assert_eq!(setup.token().await.unwrap(), "token 1");
     setup.store.invalidate_token_if("token 1").unwrap();
-    // A second after the last one came, the sign-in is under way when somebody distrusts what it will bring.
+    // The sign-in is under way when somebody distrusts what it will bring.
     while setup.sign_ins() < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
     setup.store.invalidate_token_if("token 1").unwrap();
     assert_eq!(setup.token().await.unwrap(), "token 2", "it is another one");
@@ -309,6 +309,31 @@ async fn what_comes_after_an_invalidation_is_newer_than_it() {
     assert_eq!(setup.sign_ins(), 3, "under way");
     setup.store.invalidate_token().unwrap();
     assert_eq!(setup.token().await.unwrap(), "token 4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_second_refusal_within_a_second_waits() {
+    let setup = Setup::new([]);
+    let began = Instant::now();
+    let mut came = Vec::new();
+    for _ in 0..4 {
+        let value = setup.token().await.unwrap();
+        came.push(Instant::now() - began);
+        setup.store.invalidate_token_if(&value).unwrap();
+    }
+    assert_between(came[1], Duration::ZERO, Duration::ZERO);
+    assert_between(came[2], secs(1), secs(1));
+    assert_between(came[3], secs(2), secs(2));
+
+    // After a second without a refusal, the next one is the first again.
+    let value = setup.token().await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    for expected in [Duration::ZERO, secs(1)] {
+        let refused = Instant::now();
+        setup.store.invalidate_token().unwrap();
+        assert_ne!(setup.token().await.unwrap(), value);
+        assert_between(refused.elapsed(), expected, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
