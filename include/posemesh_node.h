@@ -15,6 +15,9 @@
  *     pmn_log_...   the library's log records     pmn_set_log_callback
  *     pmn_error     why a call failed             pmn_error_code  _message  _free, pmn_result_name
  *
+ * A call that says more than a number when it fails has a second form that ends in _with_error:
+ * pmn_node_stop, _wait, _rearm and _access_token, pmn_eth_address, pmn_sign_eip191. See "Errors".
+ *
  * A first program (examples/node.c is the one to start from, with every result checked):
  *
  *     pmn_config *config = pmn_config_new();
@@ -95,6 +98,20 @@
  *     and bytes that you pass in are copied, or not used after the call. What a callback is shown lives
  *     until it returns. Results are written only on success, an error only on failure; the other one is
  *     left as it was.
+ *
+ * Errors
+ *
+ *     Every failure is a number. Where there is more to say, the last parameter is a `pmn_error **`, which
+ *     may be NULL: the error that it gets has the same number, and says in words what happened and what to
+ *     do next. pmn_config_set(), pmn_config_load_env() and pmn_node_start() have that parameter. The others
+ *     have it in their second form, ..._with_error, which does the same and takes the same parameters
+ *     before it:
+ *
+ *         pmn_error *error = NULL;
+ *         if (pmn_node_wait_with_error(node, PMN_WAIT_REGISTERED, 60000, &error) != PMN_OK) {
+ *             fprintf(stderr, "%s\n", pmn_error_message(error));
+ *             pmn_error_free(error);
+ *         }
  *
  * Text
  *
@@ -425,6 +442,12 @@ pmn_result pmn_node_start(const pmn_config *config, pmn_node **node, pmn_error *
 /// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
 pmn_result pmn_node_stop(pmn_node *node, uint32_t timeout_ms);
 
+/// As pmn_node_stop(), and on failure says in words what has not ended. Blocks as long; a NULL node is
+/// PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+pmn_result pmn_node_stop_with_error(pmn_node *node, uint32_t timeout_ms, pmn_error **error);
+
 /// Stops a node, if that was not done, and frees it. NULL is fine.
 ///
 /// Blocks as pmn_node_stop() does, for at most five seconds: if a callback is stuck for longer, the node goes
@@ -439,11 +462,19 @@ void pmn_node_free(pmn_node *node);
 /// wait for PMN_WAIT_REGISTERED is one for the new registration. Do not wait inside a callback: while it
 /// runs, no other event or log record is delivered.
 ///
-/// PMN_ERR_TIMEOUT (pmn_node_last_error() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
-/// the node is stopped, and after that. NULL: PMN_ERR_INVALID_ARGUMENT.
-pmn_result pmn_node_wait(const pmn_node *node,
-                         pmn_wait what,
-                         uint32_t timeout_ms);
+/// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why), PMN_ERR_STOPPED as soon as the node is stopped, and
+/// after that. NULL: PMN_ERR_INVALID_ARGUMENT.
+pmn_result pmn_node_wait(const pmn_node *node, pmn_wait what, uint32_t timeout_ms);
+
+/// As pmn_node_wait(), and on failure says why in words: PMN_ERR_TIMEOUT comes with the state of the node and
+/// with what its last attempt to register failed with. Blocks as long, and ends with a stop as well; a NULL
+/// node is PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+pmn_result pmn_node_wait_with_error(const pmn_node *node,
+                                    pmn_wait what,
+                                    uint32_t timeout_ms,
+                                    pmn_error **error);
 
 /// Gives what the last attempt to register failed with: what happened, with DDS's own words.
 ///
@@ -465,6 +496,13 @@ pmn_result pmn_node_persistence_error(const pmn_node *node,
 /// asks its leader to, and stays in that state until that one has begun. The secret stays readable until DDS
 /// sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_rearm(pmn_node *node);
+
+/// As pmn_node_rearm(), and on failure says why in words, such as after a stop. Does not block; a NULL node is
+/// PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+pmn_result pmn_node_rearm_with_error(pmn_node *node,
+                                     pmn_error **error);
 
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0
 /// was given. For a follower: where that of its leader does.
@@ -520,7 +558,7 @@ pmn_result pmn_node_read_secret(const pmn_node *node, char *buffer, size_t capac
 /// wipe that when you are done with it.
 ///
 /// PMN_ERR_REJECTED when DDS refuses the sign-in: at once, and until the next one is due. PMN_ERR_TIMEOUT.
-/// For both pmn_node_token_error() tells why. PMN_ERR_STOPPED as soon as the node is stopped, and after that.
+/// For both pmn_node_access_token_with_error() says why. PMN_ERR_STOPPED as soon as the node is stopped, and after that.
 pmn_result pmn_node_access_token(pmn_node *node,
                                  uint32_t timeout_ms,
                                  char *buffer,
@@ -528,14 +566,29 @@ pmn_result pmn_node_access_token(pmn_node *node,
                                  size_t *length,
                                  int64_t *expires_at_unix);
 
-/// Drops the access token that is held, and signs in anew, but at most once a second.
+/// As pmn_node_access_token(), and on failure says why in words: PMN_ERR_REJECTED comes with those of DDS,
+/// PMN_ERR_TIMEOUT with what the last sign-in failed with. Blocks as long, and ends with a stop as well; a
+/// NULL node is PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+pmn_result pmn_node_access_token_with_error(pmn_node *node,
+                                            uint32_t timeout_ms,
+                                            char *buffer,
+                                            size_t capacity,
+                                            size_t *length,
+                                            int64_t *expires_at_unix,
+                                            pmn_error **error);
+
+/// Drops the access token that is held, and signs in anew, at once. Only a token that replaced a refused one
+/// less than a second ago is replaced when that second is over: a service that refuses every token slows its
+/// callers to one token a second.
 ///
 /// For a service that answered 401 to a token there is pmn_node_invalidate_token_if(). Does not block, and
 /// does nothing without a token. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_invalidate_token(pmn_node *node);
 
 /// Drops the access token that is held if it is `token`, such as after a service has answered 401 to it: many
-/// threads with the same refused token cause one sign-in.
+/// threads with the same refused token cause one sign-in, as soon as with pmn_node_invalidate_token().
 ///
 /// PMN_OK also when another token is held by now, or none. Does not block, and keeps no copy of the text,
 /// which it compares in constant time. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
@@ -581,6 +634,16 @@ pmn_result pmn_set_log_callback(pmn_log_fn callback,
 /// `capacity`, `length`: see "Text" at the top.
 pmn_result pmn_eth_address(const char *privhex, char *buffer, size_t capacity, size_t *length);
 
+/// As pmn_eth_address(), and on failure says in words what is wrong with the key, which is not in them. Does
+/// not block; a NULL key is PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+pmn_result pmn_eth_address_with_error(const char *privhex,
+                                      char *buffer,
+                                      size_t capacity,
+                                      size_t *length,
+                                      pmn_error **error);
+
 /// Signs `length` bytes with a private key as pmn_node_sign() does with the node's.
 ///
 /// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `message` may be
@@ -591,6 +654,18 @@ pmn_result pmn_sign_eip191(const char *privhex,
                            char *buffer,
                            size_t capacity,
                            size_t *written);
+
+/// As pmn_sign_eip191(), and on failure says in words what is wrong with the key, which is not in them. Does
+/// not block; a NULL key is PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+pmn_result pmn_sign_eip191_with_error(const char *privhex,
+                                      const uint8_t *message,
+                                      size_t length,
+                                      char *buffer,
+                                      size_t capacity,
+                                      size_t *written,
+                                      pmn_error **error);
 
 /// The version of the ABI that the loaded library has.
 ///

@@ -165,14 +165,26 @@ inline void check(pmn_result result, const char *call)
     }
 }
 
-/// For the calls that tell why.
-inline void check(pmn_result result, pmn_error *error)
-{
-    if (result != PMN_OK) {
-        const std::unique_ptr<pmn_error, void (*)(pmn_error *)> owner(error, pmn_error_free);
-        throw Error(result, pmn_error_message(error));
+/// Where a call says in words why it failed.
+class ErrorOut {
+public:
+    ErrorOut() = default;
+    ErrorOut(const ErrorOut &) = delete;
+    ErrorOut &operator=(const ErrorOut &) = delete;
+    ~ErrorOut() { pmn_error_free(error_); }
+
+    pmn_error **out() noexcept { return &error_; }
+
+    void check(pmn_result result) const
+    {
+        if (result != PMN_OK) {
+            throw Error(result, pmn_error_message(error_));
+        }
     }
-}
+
+private:
+    pmn_error *error_ = nullptr;
+};
 
 /// A NUL-terminated copy of a text, wiped when it goes: it may be a key.
 class CText {
@@ -311,19 +323,17 @@ public:
     /// Sets an option from its text form.
     Config &set(std::string_view name, std::string_view value)
     {
-        pmn_error *error = nullptr;
+        detail::ErrorOut error;
         const detail::CText name_text(name), value_text(value);
-        const pmn_result result = pmn_config_set(config_.get(), name_text.get(), value_text.get(), &error);
-        detail::check(result, error);
+        error.check(pmn_config_set(config_.get(), name_text.get(), value_text.get(), error.out()));
         return *this;
     }
 
     /// Sets every option that the environment has a variable for.
     Config &load_env()
     {
-        pmn_error *error = nullptr;
-        const pmn_result result = pmn_config_load_env(config_.get(), &error);
-        detail::check(result, error);
+        detail::ErrorOut error;
+        error.check(pmn_config_load_env(config_.get(), error.out()));
         return *this;
     }
 
@@ -339,9 +349,8 @@ public:
     explicit Node(const Config &config) : node_(nullptr, pmn_node_free)
     {
         pmn_node *node = nullptr;
-        pmn_error *error = nullptr;
-        const pmn_result result = pmn_node_start(config.config_.get(), &node, &error);
-        detail::check(result, error);
+        detail::ErrorOut error;
+        error.check(pmn_node_start(config.config_.get(), &node, error.out()));
         node_.reset(node);
     }
 
@@ -371,13 +380,14 @@ public:
                 std::chrono::milliseconds(status.clock_skew_ms)};
     }
 
-    /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, or PMN_ERR_STOPPED.
+    /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with what the last attempt failed with, or
+    /// PMN_ERR_STOPPED.
     void wait_registered(std::chrono::milliseconds timeout = no_timeout) const
     {
         wait(PMN_WAIT_REGISTERED, timeout);
     }
 
-    /// Waits until the node has a secret. Throws PMN_ERR_TIMEOUT, or PMN_ERR_STOPPED.
+    /// Waits until the node has a secret. Throws as wait_registered() does.
     void wait_secret(std::chrono::milliseconds timeout = no_timeout) const { wait(PMN_WAIT_SECRET, timeout); }
 
     /// The secret that DDS has sent; none so far is no error. The copy is yours to wipe().
@@ -397,25 +407,21 @@ public:
 
     /// An access token for the services behind DDS: from memory, after the first one. Call again for each
     /// request rather than keep it. Throws PMN_ERR_REJECTED when DDS refuses the sign-in, with its own words;
-    /// PMN_ERR_TIMEOUT, or PMN_ERR_STOPPED.
+    /// PMN_ERR_TIMEOUT, with what the last sign-in failed with; or PMN_ERR_STOPPED.
     AccessToken access_token(std::chrono::milliseconds timeout = no_timeout) const
     {
         std::string value(PMN_TOKEN_CAPACITY - 1, '\0'); // past its end the string has a NUL of its own
         std::size_t length = 0;
         std::int64_t expires_at = 0;
-        const pmn_result result = pmn_node_access_token(node_.get(), detail::timeout_ms(timeout), value.data(),
-                                                        PMN_TOKEN_CAPACITY, &length, &expires_at);
-        if (result == PMN_ERR_REJECTED || result == PMN_ERR_TIMEOUT) {
-            if (const std::optional<Error> why = token_error()) {
-                throw Error(result, std::string("no access token: ") + why->what());
-            }
-        }
-        detail::check(result, "pmn_node_access_token");
+        detail::ErrorOut error;
+        error.check(pmn_node_access_token_with_error(node_.get(), detail::timeout_ms(timeout), value.data(),
+                                                     PMN_TOKEN_CAPACITY, &length, &expires_at, error.out()));
         value.resize(length);
         return {std::move(value), Clock::time_point(std::chrono::seconds(expires_at))};
     }
 
-    /// Drops the access token that is held, and signs in anew. Does not block.
+    /// Drops the access token that is held, and signs in anew, at once; only the second time within a second
+    /// the new token waits for the end of that second. Does not block.
     void invalidate_token()
     {
         detail::check(pmn_node_invalidate_token(node_.get()), "pmn_node_invalidate_token");
@@ -436,13 +442,18 @@ public:
     }
 
     /// Registers again. Does not block.
-    void rearm() { detail::check(pmn_node_rearm(node_.get()), "pmn_node_rearm"); }
+    void rearm()
+    {
+        detail::ErrorOut error;
+        error.check(pmn_node_rearm_with_error(node_.get(), error.out()));
+    }
 
     /// Stops the node: afterwards no event callback of it runs. Throws PMN_ERR_TIMEOUT when a callback does
     /// not return in time. The destructor does the same, for at most five seconds, and throws nothing.
     void stop(std::chrono::milliseconds timeout = no_timeout)
     {
-        detail::check(pmn_node_stop(node_.get(), detail::timeout_ms(timeout)), "pmn_node_stop");
+        detail::ErrorOut error;
+        error.check(pmn_node_stop_with_error(node_.get(), detail::timeout_ms(timeout), error.out()));
     }
 
     /// Where the callback server listens; none if the node has no such server.
@@ -484,7 +495,8 @@ public:
 private:
     void wait(pmn_wait what, std::chrono::milliseconds timeout) const
     {
-        detail::check(pmn_node_wait(node_.get(), what, detail::timeout_ms(timeout)), "pmn_node_wait");
+        detail::ErrorOut error;
+        error.check(pmn_node_wait_with_error(node_.get(), what, detail::timeout_ms(timeout), error.out()));
     }
 
     using Read = pmn_result(const pmn_node *, char *, std::size_t, std::size_t *);
@@ -537,20 +549,21 @@ inline void clear_logger()
 inline std::string eth_address(std::string_view privhex)
 {
     const detail::CText key(privhex);
-    const auto write = [&](char *buffer, std::size_t capacity, std::size_t *length) {
-        return pmn_eth_address(key.get(), buffer, capacity, length);
-    };
-    return detail::find_text("pmn_eth_address", write).value();
+    detail::ErrorOut error;
+    std::string address(42, '\0');
+    error.check(pmn_eth_address_with_error(key.get(), address.data(), address.size() + 1, nullptr, error.out()));
+    return address;
 }
 
 /// Signs a message with a private key, as a wallet does (EIP-191).
 inline std::string sign_eip191(std::string_view privhex, std::string_view message)
 {
     const detail::CText key(privhex);
-    const auto write = [&](char *buffer, std::size_t capacity, std::size_t *length) {
-        return pmn_sign_eip191(key.get(), detail::bytes(message), message.size(), buffer, capacity, length);
-    };
-    return detail::find_text("pmn_sign_eip191", write).value();
+    detail::ErrorOut error;
+    std::string signature(132, '\0');
+    error.check(pmn_sign_eip191_with_error(key.get(), detail::bytes(message), message.size(), signature.data(),
+                                           signature.size() + 1, nullptr, error.out()));
+    return signature;
 }
 
 /// The version of the loaded library, such as "1.2.3".

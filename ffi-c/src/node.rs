@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "exports by name")]
 
 use std::ffi::c_char;
+use std::ptr;
 use std::time::Duration;
 
 use posemesh_node_registration::error::{Error, ErrorCode};
@@ -65,7 +66,21 @@ pub unsafe extern "C" fn pmn_node_start(
 /// PMN_ERR_WOULD_DEADLOCK from inside a callback: call it from another thread, or free the node there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_stop(node: *mut pmn_node, timeout_ms: u32) -> pmn_result {
-    guard(None, || borrow!(node)?.0.stop(timeout(timeout_ms).unwrap_or(Duration::MAX)))
+    // SAFETY: the caller's promises are the same, and NULL asks for no error.
+    unsafe { pmn_node_stop_with_error(node, timeout_ms, ptr::null_mut()) }
+}
+
+/// As pmn_node_stop(), and on failure says in words what has not ended. Blocks as long; a NULL node is
+/// PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_stop_with_error(
+    node: *mut pmn_node,
+    timeout_ms: u32,
+    error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(place!(error), || borrow!(node)?.0.stop(timeout(timeout_ms).unwrap_or(Duration::MAX)))
 }
 
 /// Stops a node, if that was not done, and frees it. NULL is fine.
@@ -85,11 +100,27 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 /// wait for PMN_WAIT_REGISTERED is one for the new registration. Do not wait inside a callback: while it
 /// runs, no other event or log record is delivered.
 ///
-/// PMN_ERR_TIMEOUT (pmn_node_last_error() tells what the last attempt failed with), PMN_ERR_STOPPED as soon as
-/// the node is stopped, and after that. NULL: PMN_ERR_INVALID_ARGUMENT.
+/// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why), PMN_ERR_STOPPED as soon as the node is stopped, and
+/// after that. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {
-    guard(None, || {
+    // SAFETY: the caller's promises are the same, and NULL asks for no error.
+    unsafe { pmn_node_wait_with_error(node, what, timeout_ms, ptr::null_mut()) }
+}
+
+/// As pmn_node_wait(), and on failure says why in words: PMN_ERR_TIMEOUT comes with the state of the node and
+/// with what its last attempt to register failed with. Blocks as long, and ends with a stop as well; a NULL
+/// node is PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_wait_with_error(
+    node: *const pmn_node,
+    what: pmn_wait,
+    timeout_ms: u32,
+    error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(place!(error), || {
         let what = match what {
             PMN_WAIT_REGISTERED => Wait::Registered,
             PMN_WAIT_SECRET => Wait::Secret,
@@ -137,7 +168,20 @@ pub unsafe extern "C" fn pmn_node_persistence_error(
 /// sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
-    guard(None, || borrow!(node)?.0.rearm())
+    // SAFETY: the caller's promises are the same, and NULL asks for no error.
+    unsafe { pmn_node_rearm_with_error(node, ptr::null_mut()) }
+}
+
+/// As pmn_node_rearm(), and on failure says why in words, such as after a stop. Does not block; a NULL node is
+/// PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_rearm_with_error(
+    node: *mut pmn_node,
+    error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(place!(error), || borrow!(node)?.0.rearm())
 }
 
 /// Writes where the callback server listens, such as "127.0.0.1:8080", with the port that a bind to port 0

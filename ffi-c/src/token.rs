@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "exports by name")]
 
 use std::ffi::c_char;
+use std::ptr;
 
 use crate::boundary::{borrow, guard, place, required_place, text, text_out};
 use crate::error::{pmn_error, pmn_result};
@@ -27,7 +28,7 @@ pub const PMN_TOKEN_CAPACITY: usize = 8193;
 /// wipe that when you are done with it.
 ///
 /// PMN_ERR_REJECTED when DDS refuses the sign-in: at once, and until the next one is due. PMN_ERR_TIMEOUT.
-/// For both pmn_node_token_error() tells why. PMN_ERR_STOPPED as soon as the node is stopped, and after that.
+/// For both pmn_node_access_token_with_error() says why. PMN_ERR_STOPPED as soon as the node is stopped, and after that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_access_token(
     node: *mut pmn_node,
@@ -37,7 +38,36 @@ pub unsafe extern "C" fn pmn_node_access_token(
     length: *mut usize,
     expires_at_unix: *mut i64,
 ) -> pmn_result {
-    guard(None, || {
+    // SAFETY: the caller's promises are the same, and NULL asks for no error.
+    unsafe {
+        pmn_node_access_token_with_error(
+            node,
+            timeout_ms,
+            buffer,
+            capacity,
+            length,
+            expires_at_unix,
+            ptr::null_mut(),
+        )
+    }
+}
+
+/// As pmn_node_access_token(), and on failure says why in words: PMN_ERR_REJECTED comes with those of DDS,
+/// PMN_ERR_TIMEOUT with what the last sign-in failed with. Blocks as long, and ends with a stop as well; a
+/// NULL node is PMN_ERR_INVALID_ARGUMENT.
+///
+/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_access_token_with_error(
+    node: *mut pmn_node,
+    timeout_ms: u32,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    expires_at_unix: *mut i64,
+    error: *mut *mut pmn_error,
+) -> pmn_result {
+    guard(place!(error), || {
         let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
         let token = node.0.access_token(timeout(timeout_ms))?;
         out.write(token.value())?;
@@ -48,7 +78,9 @@ pub unsafe extern "C" fn pmn_node_access_token(
     })
 }
 
-/// Drops the access token that is held, and signs in anew, but at most once a second.
+/// Drops the access token that is held, and signs in anew, at once. Only a token that replaced a refused one
+/// less than a second ago is replaced when that second is over: a service that refuses every token slows its
+/// callers to one token a second.
 ///
 /// For a service that answered 401 to a token there is pmn_node_invalidate_token_if(). Does not block, and
 /// does nothing without a token. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
@@ -58,7 +90,7 @@ pub unsafe extern "C" fn pmn_node_invalidate_token(node: *mut pmn_node) -> pmn_r
 }
 
 /// Drops the access token that is held if it is `token`, such as after a service has answered 401 to it: many
-/// threads with the same refused token cause one sign-in.
+/// threads with the same refused token cause one sign-in, as soon as with pmn_node_invalidate_token().
 ///
 /// PMN_OK also when another token is held by now, or none. Does not block, and keeps no copy of the text,
 /// which it compares in constant time. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.

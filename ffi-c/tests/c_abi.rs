@@ -121,6 +121,27 @@ fn the_words_of_dds_reach_the_program() {
     run(dds.environment(&mut Command::new(compile("tests/c/refusal.c", Link::Shared))));
 }
 
+/// Whatever keeps the node from registering, the error of a wait says it, and so do those of the other calls.
+#[test]
+fn what_went_wrong_is_said_in_words() {
+    let no = Fault::Status { code: 403, retry_after: None, body: b"no such credentials".to_vec() };
+    let refusing = Dds::start();
+    refusing.dds.inject(Endpoint::Register, no, u32::MAX);
+    let busy = Dds::start();
+    busy.dds.inject(Endpoint::Challenge, Fault::status(503), u32::MAX);
+    let errors = compile("tests/c/errors.c", Link::Sanitized);
+    let elsewhere = Dds::start();
+    for (dds, url, words) in [
+        (&refusing, refusing.dds.url(), "no such credentials"),
+        (&busy, busy.dds.url(), "503"),
+        (&elsewhere, "http://127.0.0.1:1".into(), "refused"),
+        (&elsewhere, "https://no-such-host.invalid".into(), "no-such-host.invalid"),
+    ] {
+        let mut command = Command::new(&errors);
+        run(dds.environment(&mut command).env("DDS_BASE_URL", url).arg(words));
+    }
+}
+
 #[test]
 fn a_refused_sign_in_and_a_lost_registration_reach_the_program() {
     let dds = Dds::start();
@@ -136,6 +157,11 @@ fn a_refused_sign_in_and_a_lost_registration_reach_the_program() {
 fn a_node_leaves_no_trace() {
     passes("tests/c/footprint.c", Link::Shared);
     passes("tests/c/footprint.c", Link::Static);
+}
+
+#[test]
+fn a_program_may_close_every_descriptor_between_two_nodes() {
+    passes("tests/c/descriptors.c", Link::Shared);
 }
 
 #[test]

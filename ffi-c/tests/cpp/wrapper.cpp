@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 constexpr std::chrono::seconds guard = 240s;
 
 #define CHECK(condition) check((condition), __LINE__, #condition)
+#define SAYS(expected, call) check(message([&] { (void)(call); }).find(expected) != std::string::npos, __LINE__, #call)
 #define THROWS(expected, call) check(thrown([&] { (void)(call); }) == (expected), __LINE__, #call)
 
 static void check(bool holds, int line, const char *what)
@@ -39,6 +40,17 @@ static pmn_result thrown(Call call)
         CHECK(std::strcmp(error.name(), pmn_result_name(error.code())) == 0);
         CHECK(std::strlen(error.what()) > 0);
         return error.code();
+    }
+}
+
+template <typename Call>
+static std::string message(Call call)
+{
+    try {
+        call();
+        return "";
+    } catch (const posemesh::Error &error) {
+        return error.what();
     }
 }
 
@@ -129,6 +141,8 @@ static void crypto()
     CHECK(posemesh::sign_eip191(key, std::string_view()) == posemesh::sign_eip191(key, ""));
     CHECK(posemesh::sign_eip191(key, std::string_view("a\0b", 3)) != posemesh::sign_eip191(key, "a"));
     THROWS(PMN_ERR_INVALID_ARGUMENT, posemesh::eth_address("not a key"));
+    SAYS("64 hex digits", posemesh::eth_address("not a key"));
+    SAYS("64 hex digits", posemesh::sign_eip191("not a key", "hello"));
     CHECK(posemesh::version() == pmn_version());
 }
 
@@ -204,6 +218,9 @@ static void a_node()
     CHECK(!node.status().running && node.read_secret().has_value());
     THROWS(PMN_ERR_STOPPED, node.wait_registered(guard));
     THROWS(PMN_ERR_STOPPED, node.rearm());
+    SAYS("the node was stopped", node.wait_secret(guard));
+    SAYS("the node was stopped", node.rearm());
+    SAYS("the node was stopped", node.access_token(guard));
 }
 
 static void tokens()
@@ -264,6 +281,9 @@ static void without_a_dds()
     counts->until([&] { return counts->calls >= 1; });
     CHECK(node.last_error()->code() == PMN_ERR_UNAVAILABLE);
     THROWS(PMN_ERR_TIMEOUT, node.access_token(0ms));
+    SAYS(node.last_error()->what(), node.wait_registered(0ms));
+    SAYS(node.last_error()->what(), node.wait_secret(0ms));
+    SAYS(node.last_error()->what(), node.access_token(0ms));
 }
 
 static void a_node_without_a_server()
@@ -340,6 +360,7 @@ static void destroyed_in_its_callback()
         (*node)->on_event([last = std::move(last), node](const posemesh::Event &) {
             std::unique_lock(last->mutex).unlock();
             THROWS(PMN_ERR_WOULD_DEADLOCK, (*node)->stop(guard));
+            SAYS("from a thread of your own", (*node)->stop(guard));
             node->reset();
         });
         (*node)->rearm();

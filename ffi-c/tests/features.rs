@@ -1,0 +1,59 @@
+//! What ships asks its dependencies only for what it needs: a feature of tokio that nobody uses may still open
+//! sockets, start threads and install signal handlers.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What the HTTP client, the callback server and the runtime need.
+const NEEDED_OF_TOKIO: &[&str] = &[
+    "bytes",
+    "default",
+    "io-util",
+    "libc",
+    "macros",
+    "mio",
+    "net",
+    "rt",
+    "socket2",
+    "sync",
+    "time",
+    "tokio-macros",
+];
+/// What pulls in a second TLS, a second runtime or more of the system than a node needs.
+const UNWANTED: &[&str] =
+    &["async-std", "aws-lc-sys", "clap", "ctrlc", "native-tls", "openssl-sys", "signal-hook-registry"];
+
+/// Each crate in what ships of `package` for this machine, with its features.
+fn crates(package: &str) -> Vec<(String, Vec<String>)> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"])
+        .args(["--format", "{p}|{f}", "--package", package])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let line = |line: &str| {
+        let (name, features) = line.split_once('|')?;
+        let features = features.trim_end_matches(" (*)").split(',').filter(|feature| !feature.is_empty());
+        Some((name.split_whitespace().next()?.to_owned(), features.map(str::to_owned).collect()))
+    };
+    String::from_utf8(output.stdout).expect("UTF-8").lines().filter_map(line).collect()
+}
+
+#[test]
+fn each_artefact_has_the_features_it_needs_and_no_more() {
+    for package in ["posemesh-node-ffi", "posemesh-node-python", "posemesh-node-js"] {
+        let crates = crates(package);
+        let tokio = crates.iter().find(|(name, _)| name == "tokio");
+        let (_, features) = tokio.unwrap_or_else(|| panic!("{package} has no tokio: {crates:?}"));
+        let unneeded: Vec<_> =
+            features.iter().filter(|feature| !NEEDED_OF_TOKIO.contains(&feature.as_str())).collect();
+        assert!(unneeded.is_empty(), "{package} asks tokio for {unneeded:?}");
+        let unwanted: Vec<_> = crates.iter().filter(|(name, _)| UNWANTED.contains(&name.as_str())).collect();
+        assert!(unwanted.is_empty(), "{package} has {unwanted:?}");
+    }
+    // The look is at the right thing: the program dev-dds, which ends on signals, is found out.
+    let (_, of_program) =
+        crates("posemesh-dev-dds").into_iter().find(|(name, _)| name == "tokio").expect("tokio");
+    assert!(of_program.iter().any(|feature| feature == "signal"), "{of_program:?}");
+}
