@@ -113,6 +113,8 @@ export interface LocalDdsSetup {
   callback?: 'never' | 'afterAnswer' | 'beforeAnswer'
   /** How often the node's health is probed. */
   healthIntervalMs?: number
+  /** How long a challenge can be answered. */
+  nonceLifetimeMs?: number
   /** How long an access token is good. */
   tokenLifetimeMs?: number
   /** How far its clock is ahead. */

@@ -3,8 +3,11 @@
 import { EventEmitter, once } from 'node:events'
 
 import { native } from './binary.js'
-import { PosemeshError, call } from './error.js'
+import type { PosemeshNodeOptions } from './config.js'
+import { PosemeshError, rangeError, typeError, valueError } from './error.js'
 import type { NativeLocalDds } from './native.js'
+import { type Checks, readOptions } from './options.js'
+import { AccessToken } from './token.js'
 
 /** How a {@link LocalDds} is set up. */
 export interface LocalDdsOptions {
@@ -21,6 +24,8 @@ export interface LocalDdsOptions {
   callback?: 'never' | 'afterAnswer' | 'beforeAnswer' | undefined
   /** How often the node's health is probed; by default never. */
   healthIntervalMs?: number | undefined
+  /** How long a challenge can be answered; default five minutes. */
+  nonceLifetimeMs?: number | undefined
   /** How long an access token is good; default one hour. */
   tokenLifetimeMs?: number | undefined
   /** How far its clock is ahead of this machine's or, if negative, behind. */
@@ -42,6 +47,42 @@ export type Fault =
   | { fault: 'reset' | 'halfBody' | 'notHttp' | 'garbage' | 'invalidUtf8' | 'endlessBody' }
   /** Only to `challenge`: a nonce that is spent already. */
   | { fault: 'staleNonce' }
+
+/** Makes the faults, under the names that they have in the other languages. */
+export const Fault = Object.freeze({
+  /** An answer with this status, from 200 to 999. */
+  status: (code: number, details: { retryAfter?: string; body?: string } = {}): Fault => ({
+    fault: 'status',
+    code,
+    ...details,
+  }),
+  /** An answer with any status, headers and body. */
+  answer: (code: number, details: { headers?: [name: string, value: string][]; body?: string } = {}): Fault => ({
+    fault: 'answer',
+    code,
+    ...details,
+  }),
+  /** A redirect. */
+  redirect: (location: string, code = 307): Fault => ({ fault: 'redirect', code, location }),
+  /** The normal answer, but so many milliseconds later. */
+  delay: (millis: number): Fault => ({ fault: 'delay', millis }),
+  /** No answer, until the client leaves. */
+  hang: (): Fault => ({ fault: 'hang' }),
+  /** The connection is reset. */
+  reset: (): Fault => ({ fault: 'reset' }),
+  /** The connection ends in the middle of a body. */
+  halfBody: (): Fault => ({ fault: 'halfBody' }),
+  /** Bytes that are no HTTP. */
+  notHttp: (): Fault => ({ fault: 'notHttp' }),
+  /** 200, and a body that is no JSON. */
+  garbage: (): Fault => ({ fault: 'garbage' }),
+  /** 200, and JSON that is not UTF-8. */
+  invalidUtf8: (): Fault => ({ fault: 'invalidUtf8' }),
+  /** 200, and a body that goes on and on. */
+  endlessBody: (): Fault => ({ fault: 'endlessBody' }),
+  /** Only to `challenge`: a nonce that is spent already. */
+  staleNonce: (): Fault => ({ fault: 'staleNonce' }),
+})
 
 /** A request that arrived. */
 export interface DdsRequest {
@@ -82,6 +123,42 @@ export interface CallbackOutcome {
   readonly body: string
 }
 
+/** A key that stands in many examples of others: for tests, and never for anything of worth. */
+export const PRIVATE_KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
+
+const callbacks = ['afterAnswer', 'beforeAnswer', 'never']
+
+function checkText(name: string): (value: unknown) => void {
+  return (value) => {
+    if (typeof value !== 'string') throw typeError(name, 'a string', value)
+  }
+}
+
+/** Checks a whole number; the addon has them in 32 bits. */
+function checkInteger(name: string, min: number, max: number): (value: unknown) => void {
+  return (value) => {
+    if (typeof value !== 'number') throw typeError(name, 'a number', value)
+    if (!(Number.isInteger(value) && value >= min && value <= max)) {
+      throw rangeError(`${name} must be a whole number from ${min} to ${max}, got ${value}`)
+    }
+  }
+}
+
+const checkMillis = (name: string) => checkInteger(name, 1, 2 ** 32 - 1)
+
+const checks: Checks<LocalDdsOptions> = {
+  nodeUrl: checkText('nodeUrl'),
+  secret: checkText('secret'),
+  credentials: checkText('credentials'),
+  callback: (value) => {
+    if (!callbacks.includes(value as string)) throw valueError(`callback must be one of ${callbacks.join(', ')}`)
+  },
+  healthIntervalMs: checkMillis('healthIntervalMs'),
+  nonceLifetimeMs: checkMillis('nonceLifetimeMs'),
+  tokenLifetimeMs: checkMillis('tokenLifetimeMs'),
+  clockOffsetSecs: checkInteger('clockOffsetSecs', -(2 ** 31), 2 ** 31 - 1),
+}
+
 /** A {@link DdsRequest} as it comes over HTTP. */
 interface WireRequest extends Omit<DdsRequest, 'headers' | 'at' | 'sinceStartMs'> {
   readonly headers: readonly (readonly [name: string, value: string])[]
@@ -95,6 +172,9 @@ interface WireNode extends Omit<RegisteredNode, 'nodeId' | 'maxConcurrency'> {
   readonly max_concurrency: number | null
 }
 
+/** So many times a fault is played that stays. */
+const UNTIL_CLEARED = 2 ** 32 - 1
+
 const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /** A DDS on a free port of loopback. It never keeps the process alive. */
@@ -107,11 +187,17 @@ export class LocalDds {
     this.#happened = happened
   }
 
-  /** Starts a DDS; when this resolves, it accepts connections. */
+  /**
+   * Starts a DDS; when this resolves, it accepts connections.
+   *
+   * @throws {TypeError} An option is unknown or has the wrong type.
+   * @throws {RangeError} A number is too small, too large or not whole.
+   */
   static async start(options: LocalDdsOptions = {}): Promise<LocalDds> {
+    const setup = readOptions<LocalDdsOptions>(options, checks)
     const happened = new EventEmitter<{ line: [line: string] }>()
     happened.setMaxListeners(0)
-    const dds = call(() => native.NativeLocalDds.start(options, (line) => happened.emit('line', line)))
+    const dds = native.NativeLocalDds.start({ ...setup }, (line) => happened.emit('line', line))
     return new LocalDds(dds, happened)
   }
 
@@ -120,18 +206,33 @@ export class LocalDds {
     return this.#dds.url
   }
 
-  /** Cuts all connections and frees the port. */
+  /** Options for a node that registers here: all that are required, the URL, and the overrides. */
+  options(overrides: Partial<PosemeshNodeOptions> = {}): PosemeshNodeOptions {
+    return {
+      ddsBaseUrl: this.url,
+      regSecret: 'a-test-credential',
+      secp256k1Privhex: PRIVATE_KEY,
+      capabilities: ['/test/v1'],
+      nodeVersion: '1.0.0',
+      ...overrides,
+    } as PosemeshNodeOptions
+  }
+
+  /** Cuts all connections and frees the port. May be called twice. */
   async stop(): Promise<void> {
-    call(() => this.#dds.stop())
+    this.#dds.stop()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }
 
-  /** Lets the next `times` requests to an endpoint meet with a fault, after the faults injected before. */
-  async inject(endpoint: Endpoint, fault: Fault, times = 1): Promise<void> {
-    const words = Object.entries({ endpoint, times, ...fault, fault: snakeCase(fault.fault) })
+  /**
+   * Lets the next `times` requests to an endpoint meet with a fault, after the faults injected before; `null`: every one
+   * until {@link clearFaults}.
+   */
+  async inject(endpoint: Endpoint, fault: Fault, times: number | null = 1): Promise<void> {
+    const words = Object.entries({ endpoint, times: times ?? UNTIL_CLEARED, ...fault, fault: snakeCase(fault.fault) })
     await this.#post('faults', Object.fromEntries(words.map(([name, value]) => [snakeCase(name), value])))
   }
 
@@ -159,7 +260,7 @@ export class LocalDds {
   }
 
   /** Waits until at least `count` requests to an endpoint were answered or met with a fault. */
-  async waitForRequests(endpoint: Endpoint, count: number, timeoutMs = 10_000): Promise<DdsRequest[]> {
+  async waitForRequests(endpoint: Endpoint, count = 1, timeoutMs = 10_000): Promise<DdsRequest[]> {
     const timeout = AbortSignal.timeout(timeoutMs)
     // The signal's own timer would let the process end instead.
     const alive = setTimeout(() => {}, timeoutMs)
@@ -189,8 +290,8 @@ export class LocalDds {
     }))
   }
 
-  /** Puts fields over every new challenge; `null` removes one. */
-  async setChallenge(fields: Record<string, unknown>): Promise<void> {
+  /** Puts fields over every new challenge; a field that is `null` is removed from it. `null`: no more. */
+  async setChallenge(fields: Record<string, unknown> | null): Promise<void> {
     await this.#post('challenge', fields)
   }
 
@@ -228,8 +329,9 @@ export class LocalDds {
   }
 
   /** Whether an access token is good, as a service behind DDS would find out. */
-  async acceptsToken(token: string): Promise<boolean> {
-    return ((await this.#post('token', { token })) as { good: boolean }).good
+  async acceptsToken(token: AccessToken | string): Promise<boolean> {
+    const value = token instanceof AccessToken ? token.value : token
+    return ((await this.#post('token', { token: value })) as { good: boolean }).good
   }
 
   /** Whether another node with this wallet is online, so that a registration is answered with 409. */

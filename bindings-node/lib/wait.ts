@@ -69,6 +69,10 @@ export class Waits {
       if (isFailure(held)) return fromFailure(held)
     }
     const missing = { registered: 'is not registered', secret: 'holds no secret', token: 'holds no access token' }[what]
-    return new PosemeshError('ERR_TIMEOUT', `the node ${missing} after ${timeoutMs} ms; status() says why`)
+    const status = this.#native.status()
+    if (isFailure(status)) return fromFailure(status)
+    const { state, lastError } = status
+    const reason = lastError ? `; last attempt: ${lastError.message}` : ''
+    return new PosemeshError('ERR_TIMEOUT', `the node ${missing} after ${timeoutMs} ms (status ${state})${reason}`)
   }
 }

@@ -26,6 +26,8 @@ pub struct LocalDdsSetup {
     pub callback: Option<String>,
     /// How often the node's health is probed.
     pub health_interval_ms: Option<u32>,
+    /// How long a challenge can be answered.
+    pub nonce_lifetime_ms: Option<u32>,
     /// How long an access token is good.
     pub token_lifetime_ms: Option<u32>,
     /// How far its clock is ahead.
@@ -54,6 +56,9 @@ impl NativeLocalDds {
         let channel = Channel::new(&deliver).map_err(internal)?;
         guard(|| {
             let mut builder = DevDds::builder().clock_offset_secs(setup.clock_offset_secs.unwrap_or(0));
+            if let Some(millis) = setup.nonce_lifetime_ms {
+                builder = builder.nonce_lifetime(Duration::from_millis(millis.into()));
+            }
             if let Some(millis) = setup.token_lifetime_ms {
                 builder = builder.token_lifetime(Duration::from_millis(millis.into()));
             }

@@ -23,7 +23,7 @@ pub(crate) struct DevDds {
     process: u32,
 }
 
-/// A request: number, endpoint, method, path, headers, body, time, status.
+/// A request: number, endpoint, method, path, headers, body, time, seconds since the start, status.
 type RequestRow<'py> = (
     u64,
     Option<&'static str>,
@@ -32,11 +32,13 @@ type RequestRow<'py> = (
     Vec<(String, String)>,
     Bound<'py, PyBytes>,
     SystemTime,
+    f64,
     Option<u16>,
 );
 
-/// A registered node: wallet, node id, version, capabilities, how often it has registered.
-type NodeRow = (String, String, String, Vec<String>, u64);
+/// A registered node: wallet, node id, version, capabilities, jobs at once, how often it has registered, whether it
+/// is online.
+type NodeRow = (String, String, String, Vec<String>, Option<u64>, u64, bool);
 
 impl DevDds {
     fn dds(&self) -> PyResult<&LocalDds> {
@@ -58,6 +60,7 @@ impl DevDds {
         credentials: Option<String>,
         callback: &str,
         health_interval: Option<f64>,
+        nonce_lifetime: f64,
         token_lifetime: f64,
         clock_offset: i32,
     ) -> PyResult<Self> {
@@ -69,6 +72,7 @@ impl DevDds {
         };
         let health_interval =
             health_interval.map(Duration::try_from_secs_f64).transpose().map_err(invalid)?;
+        let nonce_lifetime = Duration::try_from_secs_f64(nonce_lifetime).map_err(invalid)?;
         let token_lifetime = Duration::try_from_secs_f64(token_lifetime).map_err(invalid)?;
         let builder = LocalDds::builder()
             .node_url(node_url)
@@ -76,6 +80,7 @@ impl DevDds {
             .credentials(credentials)
             .callback(callback)
             .health_interval(health_interval)
+            .nonce_lifetime(nonce_lifetime)
             .token_lifetime(token_lifetime)
             .clock_offset_secs(clock_offset)
             .find_node(callback_url);
@@ -160,17 +165,36 @@ impl DevDds {
 
     fn nodes(&self) -> PyResult<Vec<NodeRow>> {
         let row = |node: RegisteredNode| {
-            (node.wallet, node.node_id, node.version, node.capabilities, node.registrations)
+            let RegisteredNode { wallet, node_id, version, capabilities, .. } = node;
+            (wallet, node_id, version, capabilities, node.max_concurrency, node.registrations, node.online)
         };
         Ok(self.dds()?.nodes().into_iter().map(row).collect())
     }
 
-    fn token_is_good(&self, token: &str) -> PyResult<bool> {
+    fn accepts_token(&self, token: &str) -> PyResult<bool> {
         Ok(self.dds()?.token_is_good(token))
     }
 
-    fn forget_all(&self) -> PyResult<()> {
-        self.dds()?.forget_all();
+    /// Without a wallet: every node.
+    fn forget(&self, wallet: Option<&str>) -> PyResult<()> {
+        let dds = self.dds()?;
+        match wallet {
+            Some(wallet) => dds.forget(&parse_wallet(wallet)?),
+            None => dds.forget_all(),
+        }
+        Ok(())
+    }
+
+    fn set_online_elsewhere(&self, wallet: &str, online: bool) -> PyResult<()> {
+        self.dds()?.set_online_elsewhere(&parse_wallet(wallet)?, online);
+        Ok(())
+    }
+
+    /// `fields` is a JSON object.
+    fn set_challenge(&self, fields: Option<&str>) -> PyResult<()> {
+        let fields =
+            fields.map(serde_json::from_str::<serde_json::Map<_, _>>).transpose().map_err(invalid)?;
+        self.dds()?.set_challenge(fields.map(Into::into));
         Ok(())
     }
 }
@@ -192,6 +216,15 @@ fn parse_endpoint(name: &str) -> PyResult<Endpoint> {
     serde_json::from_value(name.into()).map_err(invalid)
 }
 
+/// In lowercase, where a wallet has no checksum to be wrong.
+fn parse_wallet(wallet: &str) -> PyResult<String> {
+    let lowercase = wallet.to_ascii_lowercase();
+    let is_address = lowercase
+        .strip_prefix("0x")
+        .is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    is_address.then_some(lowercase).ok_or_else(|| invalid("wallet must be 0x and 40 hex digits"))
+}
+
 fn endpoint_name(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Challenge => "challenge",
@@ -209,6 +242,7 @@ fn row(py: Python<'_>, request: Request) -> RequestRow<'_> {
         request.headers,
         PyBytes::new(py, &request.body),
         request.at,
+        request.since_start.as_secs_f64(),
         request.status,
     )
 }

@@ -95,8 +95,62 @@ def test_a_node_is_called_back_when_its_url_becomes_known(dds: LocalDds) -> None
 
 def test_nodes_can_be_forgotten(node: Node, dds: LocalDds) -> None:
     assert dds.nodes()[0].wallet.lower() == node.wallet_address
-    dds.forget_nodes()
-    assert dds.nodes() == []
+    token = node.access_token(timeout=GUARD)
+    assert dds.accepts_token(token) and dds.accepts_token(token.value)
+    dds.forget("0x" + "00" * 20)
+    assert len(dds.nodes()) == 1
+    dds.forget(node.wallet_address)
+    assert dds.nodes() == [] and not dds.accepts_token(token)
+    dds.forget()
+    with pytest.raises(ValueError, match="wallet must be 0x and 40 hex digits"):
+        dds.forget("0x12")
+
+
+def test_a_wallet_that_is_online_elsewhere(dds: LocalDds) -> None:
+    with Node.start(**dds.options(register_interval_secs=1, max_concurrency=3)) as node:
+        node.wait_registered(timeout=GUARD)
+        assert (dds.nodes()[0].max_concurrency, dds.nodes()[0].online) == (3, True)
+        dds.set_online_elsewhere(node.wallet_address, True)
+        node.rearm()
+        eventually(lambda: isinstance(node.status().last_error, RejectedError))
+        dds.set_online_elsewhere(node.wallet_address, False)
+        node.wait_registered(timeout=GUARD)
+
+
+def test_a_challenge_can_be_changed(dds: LocalDds) -> None:
+    dds.set_challenge({"domain": "elsewhere.example"})
+    with Node.start(**dds.options(register_interval_secs=1)) as node:
+        eventually(lambda: node.status().last_error)
+        assert dds.requests("register") == []
+        dds.set_challenge(None)
+        node.wait_registered(timeout=GUARD)
+    first, second = dds.wait_for_requests("challenge", 2)[:2]
+    assert 0 < first.since_start < second.since_start
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error", "expected"),
+    [
+        ("node_url", 8080, TypeError, "node_url must be a str or None, got int"),
+        ("secret", b"secret", TypeError, "secret must be a str or None, got bytes"),
+        ("credentials", 5, TypeError, "credentials must be a str or None, got int"),
+        ("callback", "sometimes", ValueError, "callback must be one of 'after_answer', 'before_answer', 'never'"),
+        ("callback", None, ValueError, "callback must be one of"),
+        ("health_interval", "1", TypeError, "health_interval must be a number of seconds, got str"),
+        ("health_interval", True, TypeError, "health_interval must be a number of seconds, got bool"),
+        ("health_interval", -1, ValueError, "health_interval must be more than 0"),
+        ("health_interval", 0, ValueError, "health_interval must be more than 0"),
+        ("token_lifetime", float("nan"), ValueError, "token_lifetime must be more than 0"),
+        ("token_lifetime", float("inf"), ValueError, "token_lifetime must be .* at most a century"),
+        ("nonce_lifetime", None, TypeError, "nonce_lifetime must be a number of seconds, got NoneType"),
+        ("clock_offset", 1.5, TypeError, "clock_offset must be an int, in seconds; got float"),
+        ("clock_offset", 2**31, ValueError, "clock_offset must fit 32 bits"),
+        ("nonsense", 1, TypeError, "nonsense"),
+    ],
+)
+def test_nonsense_options(option: str, value: object, error: type[Exception], expected: str) -> None:
+    with pytest.raises(error, match=expected):
+        LocalDds(**{option: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_credentials_and_a_fixed_secret() -> None:
@@ -134,7 +188,7 @@ def test_mistakes_are_told_where_they_are_made(dds: LocalDds) -> None:
 
 def test_it_can_be_closed_twice() -> None:
     dds = LocalDds()
-    dds.close()
+    dds.stop()
     dds.close()
     assert repr(dds) == "<LocalDds closed>"
     with pytest.raises(ValueError, match="closed"):

@@ -34,7 +34,17 @@ if TYPE_CHECKING:
     from ._options import Options, Overrides
     from ._token import AccessToken
 
-__all__ = ["PRIVATE_KEY", "Answer", "Endpoint", "Fault", "LocalDds", "RegisteredNode", "Request"]
+__all__ = [
+    "PRIVATE_KEY",
+    "Answer",
+    "CallbackOutcome",
+    "DdsRequest",
+    "Endpoint",
+    "Fault",
+    "LocalDds",
+    "RegisteredNode",
+    "Request",
+]
 
 Endpoint: TypeAlias = Literal["challenge", "register", "verify"]
 """The requests that a node makes: a challenge to sign, the registration, an access token."""
@@ -44,8 +54,8 @@ PRIVATE_KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90"
 
 
 @dataclass(frozen=True)
-class Request:
-    """A request that the DDS got."""
+class DdsRequest:
+    """A request that the DDS received."""
 
     number: int
     """1 for the first request, 2 for the second."""
@@ -68,12 +78,19 @@ class Request:
     at: datetime
     """When it had arrived (UTC)."""
 
+    since_start: float
+    """The same on the monotonic clock, in seconds since the DDS started."""
+
     status: int | None
     """What was answered; None: nothing yet, or no HTTP."""
 
     def json(self) -> object:
         """The body as JSON."""
         return json.loads(self.body)
+
+
+Request = DdsRequest
+"""The name of DdsRequest up to version 0.3."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +109,26 @@ class RegisteredNode:
     capabilities: tuple[str, ...]
     """What it can do."""
 
+    max_concurrency: int | None
+    """How many jobs it takes at once, when it said so."""
+
     registrations: int
     """How often it has registered since it was last forgotten."""
 
+    online: bool
+    """Whether it answered the last health probe. A node that has just registered counts as online."""
+
 
 @dataclass(frozen=True)
-class Answer:
+class CallbackOutcome:
     """What a node answered to a callback."""
 
     status: int
     body: bytes
+
+
+Answer = CallbackOutcome
+"""The name of CallbackOutcome up to version 0.3."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +208,39 @@ class Fault:
         return cls._of("hang")
 
 
+def _check_text(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a str or None, got {type(value).__name__}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, got {type(value).__name__}")
+    if not 0 < value < _MAX_SECONDS:
+        raise ValueError(f"{name} must be more than 0 and at most a century, in seconds; got {value}")
+
+
+def _check_offset(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, in seconds; got {type(value).__name__}")
+    if abs(value) >= 2**31:
+        raise ValueError(f"{name} must fit 32 bits, in seconds; got {value}")
+
+
+_MAX_SECONDS = 100 * 366 * 86_400
+_CALLBACKS = ("after_answer", "before_answer", "never")
+
+
 class LocalDds:
     """A running DDS on a free port of 127.0.0.1, until it is closed. A context manager.
 
     ``node_url`` is where the node's callback server is; without one, a node of this process is found by itself, and
-    no other one is called back. ``secret`` is what it is sent, instead of a new one for each registration. With ``credentials``, no other ``reg_secret`` is
-    accepted. ``health_interval`` is in seconds; without one, health is not probed. ``token_lifetime`` is how many
-    seconds an access token is good. ``clock_offset`` is how many seconds its clock is ahead of this machine's.
+    no other one is called back. ``secret`` is what it is sent, instead of a new one for each registration. With
+    ``credentials``, no other ``reg_secret`` is accepted. ``health_interval`` is in seconds; without one, health is
+    not probed. ``nonce_lifetime`` is how many seconds a challenge can be answered, ``token_lifetime`` how many an
+    access token is good, and ``clock_offset`` how many its clock is ahead of this machine's.
+
+    Raises TypeError or ValueError for an option that cannot be used.
     """
 
     def __init__(
@@ -198,11 +251,21 @@ class LocalDds:
         credentials: str | None = None,
         callback: Literal["after_answer", "before_answer", "never"] = "after_answer",
         health_interval: float | None = None,
+        nonce_lifetime: float = 300.0,
         token_lifetime: float = 3600.0,
         clock_offset: int = 0,
     ) -> None:
+        for name, text in {"node_url": node_url, "secret": secret, "credentials": credentials}.items():
+            _check_text(name, text)
+        if callback not in _CALLBACKS:
+            raise ValueError(f"callback must be one of {', '.join(map(repr, _CALLBACKS))}; got {callback!r}")
+        if health_interval is not None:
+            _check_seconds("health_interval", health_interval)
+        _check_seconds("nonce_lifetime", nonce_lifetime)
+        _check_seconds("token_lifetime", token_lifetime)
+        _check_offset("clock_offset", clock_offset)
         self._native: _native.DevDds | None = _native.DevDds(
-            node_url, secret, credentials, callback, health_interval, token_lifetime, clock_offset
+            node_url, secret, credentials, callback, health_interval, nonce_lifetime, token_lifetime, clock_offset
         )
         self._url = self._native.url()
 
@@ -236,21 +299,28 @@ class LocalDds:
         """No more faults. One that is under way goes on."""
         self._dds.clear_faults()
 
-    def requests(self, endpoint: Endpoint | None = None) -> list[Request]:
+    def requests(self, endpoint: Endpoint | None = None) -> list[DdsRequest]:
         """Every request so far, or every one to an endpoint, in the order of arrival."""
         return [
-            Request(number, cast("Endpoint | None", endpoint), method, path, dict(headers), body, at, status)
-            for number, endpoint, method, path, headers, body, at, status in self._dds.requests(endpoint)
+            DdsRequest(
+                number, cast("Endpoint | None", endpoint), method, path, dict(headers), body, at, since_start, status
+            )
+            for number, endpoint, method, path, headers, body, at, since_start, status in self._dds.requests(endpoint)
         ]
 
     def clear_requests(self) -> None:
         """Forget the requests so far."""
         self._dds.clear_requests()
 
-    def wait_for_requests(self, endpoint: Endpoint, count: int = 1, timeout: float = 10.0) -> None:
-        """Wait until at least ``count`` requests have come, or raise TimeoutError."""
+    def wait_for_requests(self, endpoint: Endpoint, count: int = 1, timeout: float = 10.0) -> list[DdsRequest]:
+        """Wait until at least ``count`` requests have come, and return them, or raise TimeoutError."""
         if not self._dds.wait_for_requests(endpoint, count, timeout):
             raise TimeoutError(f"no {count} requests to {endpoint!r} within {timeout} s")
+        return self.requests(endpoint)
+
+    def set_challenge(self, fields: Mapping[str, object] | None) -> None:
+        """Put fields over every new challenge; a field that is None is removed from it. None: no more."""
+        self._dds.set_challenge(None if fields is None else json.dumps(dict(fields)))
 
     def set_node_url(self, url: str | None) -> None:
         """Where the node's callback server is: plain http to loopback; None: no node is called back.
@@ -268,9 +338,12 @@ class LocalDds:
         """The secret of the latest callback. It is here before the node has it."""
         return self._dds.last_secret()
 
-    def call_back(self) -> Answer:
-        """Send the secret of its registration to the node that registered last. Raises OSError when the node cannot be reached."""
-        return Answer(*self._dds.call_back())
+    def call_back(self) -> CallbackOutcome:
+        """Send the secret of its registration to the node that registered last.
+
+        Raises OSError when the node cannot be reached.
+        """
+        return CallbackOutcome(*self._dds.call_back())
 
     def probe_health(self) -> int:
         """Ask the node for its health as DDS does, and return the status of its answer."""
@@ -279,24 +352,43 @@ class LocalDds:
     def nodes(self) -> list[RegisteredNode]:
         """The nodes that are registered."""
         return [
-            RegisteredNode(wallet, node_id, version, tuple(capabilities), registrations)
-            for wallet, node_id, version, capabilities, registrations in self._dds.nodes()
+            RegisteredNode(wallet, node_id, version, tuple(capabilities), max_concurrency, registrations, online)
+            for wallet, node_id, version, capabilities, max_concurrency, registrations, online in self._dds.nodes()
         ]
 
-    def token_is_good(self, token: AccessToken | str) -> bool:
+    def accepts_token(self, token: AccessToken | str) -> bool:
         """Whether an access token is good, as a service behind DDS finds out.
 
         It was issued here, has not expired, and its node has not been forgotten since.
         """
-        return self._dds.token_is_good(token if isinstance(token, str) else token.value)
+        return self._dds.accepts_token(token if isinstance(token, str) else token.value)
+
+    def token_is_good(self, token: AccessToken | str) -> bool:
+        """The name of ``accepts_token`` up to version 0.3."""
+        return self.accepts_token(token)
+
+    def forget(self, wallet: str | None = None) -> None:
+        """Lose one node, or every one: it gets no access token until it has registered again.
+
+        The access tokens that it has are no good any more.
+        """
+        self._dds.forget(wallet)
 
     def forget_nodes(self) -> None:
-        """Lose every node, as a DDS does that was set up anew. Their access tokens are no good any more."""
-        self._dds.forget_all()
+        """The name of ``forget`` without a wallet, up to version 0.3."""
+        self.forget()
 
-    def close(self) -> None:
+    def set_online_elsewhere(self, wallet: str, online: bool) -> None:
+        """Whether another node with this wallet is online, so that a registration is answered with 409."""
+        self._dds.set_online_elsewhere(wallet, online)
+
+    def stop(self) -> None:
         """Cut all connections and free the port. May be called twice."""
         self._native = None
+
+    def close(self) -> None:
+        """The same as ``stop``, for ``contextlib.closing``."""
+        self.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -307,7 +399,7 @@ class LocalDds:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self.stop()
 
     def __repr__(self) -> str:
         return "<LocalDds closed>" if self._native is None else f"<LocalDds {self.url}>"

@@ -1,0 +1,50 @@
+"""The error of a wait says what the last attempt failed with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from conftest import eventually
+from posemesh_node import AsyncNode, Node, NodeTimeoutError, Options
+from posemesh_node.testing import Fault, LocalDds
+
+
+def refused(dds: LocalDds) -> tuple[Options, str]:
+    dds.inject("register", Fault.status(403, body="no such credentials"), times=None)
+    return dds.options(), "no such credentials"
+
+
+def busy(dds: LocalDds) -> tuple[Options, str]:
+    dds.inject("challenge", Fault.status(503), times=None)
+    return dds.options(), "503"
+
+
+def unreachable(dds: LocalDds) -> tuple[Options, str]:
+    return dds.options(dds_base_url="http://127.0.0.1:1"), "refused"
+
+
+def unresolved(dds: LocalDds) -> tuple[Options, str]:
+    return dds.options(dds_base_url="https://no-such-host.invalid"), "no-such-host.invalid"
+
+
+@pytest.mark.parametrize("failing", [refused, busy, unreachable, unresolved])
+def test_of_a_wait(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, str]]) -> None:
+    options, words = failing(dds)
+    with Node.start(**options) as node:
+        eventually(lambda: node.status().last_error)
+        for wait in (node.wait_registered, node.wait_secret, node.access_token):
+            with pytest.raises(NodeTimeoutError, match=words):
+                wait(timeout=0.01)
+
+
+async def test_of_an_asynchronous_wait(dds: LocalDds) -> None:
+    options, words = refused(dds)
+    async with await AsyncNode.start(**options) as node:
+        while node.status().last_error is None:
+            await asyncio.sleep(0.001)
+        for wait in (node.wait_registered, node.wait_secret, node.access_token):
+            with pytest.raises(NodeTimeoutError, match=words):
+                await wait(timeout=0.01)
