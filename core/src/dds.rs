@@ -18,8 +18,9 @@ use crate::sign_in::Signed;
 use crate::siwe::Challenge;
 use crate::token::Grant;
 
+pub(crate) use failure::parse_retry_after;
 pub(crate) use failure::{Failure, FailureClass};
-use failure::{classify, is_unknown_node, parse_retry_after};
+use failure::{classify, is_unknown_node};
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
@@ -245,7 +246,7 @@ fn redact(text: &str, secrets: &[&str]) -> String {
 }
 
 /// When DDS wrote the answer, in whole seconds (RFC 9110, 6.6.1).
-fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
+pub(crate) fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 

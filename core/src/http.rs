@@ -16,6 +16,8 @@ mod server;
 mod warnings;
 
 pub(crate) use routes::Callback;
+#[cfg(feature = "fuzzing")]
+pub(crate) use routes::route;
 pub(crate) use server::Server;
 
 /// The state of [`router_dds`]: the process-wide default store that [`crate::state`]'s functions read.

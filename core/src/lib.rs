@@ -29,6 +29,9 @@ mod dispatcher;
 mod dns;
 pub mod error;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod healthcheck;
 pub mod http;

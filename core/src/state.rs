@@ -34,7 +34,7 @@ mod kept;
 #[cfg(target_os = "linux")]
 mod news;
 #[cfg(target_os = "linux")]
-mod record;
+pub(crate) mod record;
 #[cfg_attr(not(target_os = "linux"), path = "state/elsewhere.rs")]
 mod shared;
 #[cfg(target_os = "linux")]

@@ -64,7 +64,7 @@ pub(super) fn is_unknown_node(status: StatusCode, words: &str) -> bool {
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or an HTTP date.
-pub(super) fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

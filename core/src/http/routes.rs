@@ -48,7 +48,7 @@ impl Callback {
     }
 }
 
-pub(super) type Response = hyper::Response<Full<Bytes>>;
+pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
 /// The routes as an axum router.
 pub(super) fn router(callback: Callback) -> Router {
@@ -66,7 +66,7 @@ pub(super) fn router(callback: Callback) -> Router {
 
 /// The same routes for a node's own server, which has no others: a router's clones, boxes and layers would
 /// cost more than all that is done here.
-pub(super) async fn route<B>(callback: &Callback, request: Request<B>) -> Response
+pub(crate) async fn route<B>(callback: &Callback, request: Request<B>) -> Response
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
