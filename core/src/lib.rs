@@ -48,6 +48,7 @@ mod sign_in;
 mod siwe;
 mod snapshot;
 pub mod state;
+mod state_dir;
 pub mod status;
 mod tenants;
 mod thread;

@@ -24,7 +24,8 @@ use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
 use crate::runtime::Runtime;
 use crate::secret::Secret;
-use crate::state::{Shared, Store, Tell};
+use crate::state::{Store, Tell};
+use crate::state_dir::Shared;
 use crate::status::{Role, Status};
 use crate::tenants::Tenants;
 use crate::thread::OwnThread;
@@ -634,14 +635,20 @@ impl Task {
         }
     }
 
-    /// Leads, or follows until it is this node's turn to.
+    /// Leads, or follows until it is this node's turn to. Never returns.
     async fn live(&mut self) {
-        loop {
-            if let Some(shared) = &mut self.shared
-                && self.store.status().role == Role::Follower
-            {
-                shared.follow().await;
+        if let Some(shared) = &mut self.shared
+            && self.store.status().role == Role::Follower
+        {
+            shared.follow().await;
+        }
+        let share = async {
+            match &mut self.shared {
+                Some(shared) => shared.lead().await,
+                None => std::future::pending().await,
             }
+        };
+        let register = async {
             if let Some(address) = &self.settings.callback_bind
                 && self.server.is_none()
             {
@@ -651,36 +658,28 @@ impl Task {
                     Err(error) => self.store.report(error),
                 }
             }
-            self.lead().await;
-            self.close_server().await;
-        }
-    }
-
-    /// Ends when another process leads.
-    async fn lead(&mut self) {
-        let serve = async {
-            match &mut self.server {
-                Some(server) => server.run().await,
-                None => std::future::pending().await,
+            let serve = async {
+                match &mut self.server {
+                    Some(server) => server.run().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let watch = async {
+                match self.settings.healthcheck_ttl {
+                    Some(ttl) => watch_healthchecks(&self.store, ttl).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = run_registrar(&self.store, &self.settings, &self.client, &self.turns) => {}
+                () = watch => {}
+                () = serve => {}
             }
         };
-        let watch = async {
-            match self.settings.healthcheck_ttl {
-                Some(ttl) => watch_healthchecks(&self.store, ttl).await,
-                None => std::future::pending().await,
-            }
-        };
-        let share = async {
-            match &mut self.shared {
-                Some(shared) => shared.lead().await,
-                None => std::future::pending().await,
-            }
-        };
+        // Followers are served also while the port of a leader that has just died is still taken.
         tokio::select! {
-            () = share => self.store.set_role(Role::Follower),
-            () = run_registrar(&self.store, &self.settings, &self.client, &self.turns) => {}
-            () = watch => {}
-            () = serve => {}
+            () = share => {}
+            () = register => {}
         }
     }
 

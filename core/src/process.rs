@@ -72,9 +72,10 @@ impl Generation {
     }
 }
 
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+
 /// The state of the calling process.
 pub(crate) fn current() -> &'static Process {
-    static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
     let generation = Generation::current();
     let found = CURRENT.load(Ordering::Acquire);
     // SAFETY: a non-null pointer in CURRENT came from Box::into_raw below and is never freed.
@@ -88,8 +89,10 @@ pub(crate) fn current() -> &'static Process {
         Ok(_) => {
             #[cfg(target_os = "linux")]
             // SAFETY: as above.
-            if let Some(parent) = unsafe { found.as_ref() } {
-                parent.not_inherited.close();
+            match unsafe { found.as_ref() } {
+                // Forked by a bare system call.
+                Some(parent) => parent.not_inherited.close(),
+                None => call_in_forked_children(),
             }
             fresh
         }
@@ -103,6 +106,29 @@ pub(crate) fn current() -> &'static Process {
     unsafe { &*current }
 }
 
+/// Has every `fork` call [`after_fork`]. Children inherit that.
+#[cfg(target_os = "linux")]
+fn call_in_forked_children() {
+    // SAFETY: `after_fork` is a function of this library's, and libc forgets it if the library is unloaded.
+    let refused = unsafe { libc::pthread_atfork(None, None, Some(after_fork)) };
+    // For want of memory. A child still closes the files at its first call of this library.
+    let _ = refused;
+}
+
+/// Runs in a forked child before the host's code does. Async-signal-safe: another thread of the parent may have
+/// been anywhere at the moment of the fork.
+#[cfg(target_os = "linux")]
+extern "C" fn after_fork() {
+    // SAFETY: a non-null pointer in CURRENT came from Box::into_raw and is never freed.
+    if let Some(parent) = unsafe { CURRENT.load(Ordering::Acquire).as_ref() } {
+        parent.not_inherited.close();
+    }
+    // What the kernel has done already, unless an emulator only says so.
+    if let Some(Some(page)) = PAGE.get() {
+        page.store(0, Ordering::Release);
+    }
+}
+
 /// Numbers the generation of a process that finds the page empty: the first one, or a forked child.
 fn begin_generation(page: &AtomicU64) -> u64 {
     // Ordinary memory, so a child goes on counting where its parent was.
@@ -114,9 +140,10 @@ fn begin_generation(page: &AtomicU64) -> u64 {
     }
 }
 
+static PAGE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+
 /// A number that the kernel sets to zero in a forked child (`MADV_WIPEONFORK`), if it can.
 fn wiped_page() -> Option<&'static AtomicU64> {
-    static PAGE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
     *PAGE.get_or_init(map_wiped_page)
 }
 

@@ -28,21 +28,12 @@ use crate::status::{Role, State, Status, StatusCell};
 use crate::token::{Held, TokenState};
 
 #[cfg(target_os = "linux")]
-mod directory;
-#[cfg(target_os = "linux")]
-mod kept;
-#[cfg(target_os = "linux")]
-mod news;
-#[cfg(target_os = "linux")]
 pub(crate) mod record;
-#[cfg_attr(not(target_os = "linux"), path = "state/elsewhere.rs")]
-mod shared;
 #[cfg(target_os = "linux")]
-mod state_dir;
+mod replica;
 
-pub(crate) use shared::Shared;
 #[cfg(target_os = "linux")]
-pub use state_dir::{StateDir, StateDirLock};
+pub use crate::state_dir::{StateDir, StateDirLock};
 
 /// The status text of a node that tries to register.
 pub const STATUS_REGISTERING: &str = State::Registering.name();
@@ -752,7 +743,7 @@ pub(crate) fn default_store_handle() -> &'static Arc<Store> {
     process::current().default_store.get_or_init(Arc::default)
 }
 
-fn parse_status(status: &str) -> Result<State> {
+pub(crate) fn parse_status(status: &str) -> Result<State> {
     State::from_name(status).ok_or_else(|| {
         Error::new(
             ErrorCode::InvalidArgument,

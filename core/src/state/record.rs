@@ -59,6 +59,24 @@ pub(crate) struct Record {
     pub(crate) secret_registration: Option<u64>,
 }
 
+impl Record {
+    /// Whether this one is not older than the other, of the same node: each of these only grows, as long as the
+    /// ones before it stay the same.
+    pub(crate) fn is_as_new_as(&self, other: &Self) -> bool {
+        let age = |record: &Self| {
+            (
+                record.registration,
+                record.attempts,
+                record.state == State::Registered,
+                record.consecutive_failures,
+                record.secret_version,
+                record.last_healthcheck,
+            )
+        };
+        age(self) >= age(other)
+    }
+}
+
 /// Why a file cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
@@ -264,6 +282,26 @@ mod tests {
     fn a_newer_format_is_told_from_damage() {
         assert_eq!(decode(b"posemesh-node-state 2 whatever comes\n\0\xff"), Err(Unusable::Newer(2)));
         assert_eq!(decode(b"{\"status\":\"registered\"}\n"), Err(Unusable::Damaged("it is no state file")));
+    }
+
+    #[test]
+    fn what_a_node_does_makes_its_record_newer() {
+        let mut record = Record::default();
+        let steps: [fn(&mut Record); 7] = [
+            |record| (record.state, record.attempts) = (State::Registering, 1),
+            |record| record.consecutive_failures = 1,
+            |record| record.attempts = 2,
+            |record| (record.state, record.consecutive_failures) = (State::Registered, 0),
+            |record| record.secret_version = 1,
+            |record| record.last_healthcheck = Utc.timestamp_opt(1_800_000_001, 5).single(),
+            |record| (record.state, record.registration) = (State::Disconnected, 1),
+        ];
+        for step in steps {
+            let before = record.clone();
+            step(&mut record);
+            assert!(record.is_as_new_as(&before) && record.is_as_new_as(&record));
+            assert!(!before.is_as_new_as(&record), "{before:?} {record:?}");
+        }
     }
 
     #[test]

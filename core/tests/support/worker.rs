@@ -5,11 +5,13 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
 
+use posemesh_dev_dds::DevDds;
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::event::EventKind;
 use posemesh_node_registration::log::{self, Level};
@@ -93,16 +95,15 @@ pub(crate) fn work() {
                 std::thread::park_timeout(GUARD);
             })
             .to_string(),
-            "touch-lock" => {
-                let lock = std::env::var("STATE_DIR").expect("set") + "/lock";
-                format!("{}", std::fs::read(lock).expect("a file").len())
-            }
             "take-files" => {
                 let files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
                 let count = files.len();
                 std::mem::forget(files);
                 count.to_string()
             }
+            "few-files" => format!("{:?}", limit_files(0)),
+            "many-files" => format!("{:?}", limit_files(1000)),
+            "chroot" => format!("{:?}", std::os::unix::fs::chroot("/proc").err()),
             "stop" => format!("{:?}", node.stop(GUARD)),
             other => panic!("unknown command {other}"),
         };
@@ -135,6 +136,17 @@ fn switches() -> u64 {
     let statuses = thread_statuses();
     let counts = statuses.iter().flat_map(|status| values(status, "ctxt_switches:"));
     counts.map(|count| count.parse::<u64>().expect("a number")).sum()
+}
+
+/// How many files this process may have open from now on.
+#[expect(unsafe_code, reason = "the limits of a process are set through libc")]
+fn limit_files(limit: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: 1000 };
+    // SAFETY: it reads a struct that lives until it returns.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// A child without exec, which holds copies of all open files and ends after this.
@@ -181,6 +193,19 @@ impl Worker {
     pub(crate) fn start_with_files(limit: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let mut program = Command::new("prlimit");
         program.arg(format!("--nofile={limit}")).arg(std::env::current_exe().expect("this binary"));
+        let worker = Self::spawn_as(program, dds_base_url, options);
+        worker.until("started");
+        worker
+    }
+
+    /// Starts one with this umask, and as another user if this one is root.
+    pub(crate) fn start_masked(umask: &str, user: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let mut program = Command::new("sh");
+        program.args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")]);
+        program.arg(std::env::current_exe().expect("this binary"));
+        if user != 0 {
+            program.uid(user).gid(user);
+        }
         let worker = Self::spawn_as(program, dds_base_url, options);
         worker.until("started");
         worker
@@ -278,6 +303,13 @@ impl Worker {
         self.told.borrow().clone()
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill");
+        assert!(sent.success(), "{signal}");
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -305,5 +337,28 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Three processes of one node, the leader first.
+pub(crate) fn three(dds: &DevDds, state: &str, bind: &str) -> [Worker; 3] {
+    let options = [("STATE_DIR", state), ("CALLBACK_BIND", bind)];
+    let mut workers = std::array::from_fn(|_| Worker::start(&dds.url(), &options));
+    for (worker, role) in workers.iter_mut().zip(["leader", "follower", "follower"]) {
+        assert_eq!(worker.ask("registered"), "Ok(())");
+        assert!(worker.ask("status").starts_with(&format!("{role} registered")));
+    }
+    workers
+}
+
+/// The one that leads. For a moment there may be none, or a former one may not know yet that it is.
+pub(crate) fn leader_of(workers: &mut [Worker]) -> usize {
+    let deadline = Instant::now() + GUARD;
+    loop {
+        let leaders: Vec<_> = (0..workers.len()).filter(|nth| workers[*nth].is_leader()).collect();
+        if let [leader] = leaders[..] {
+            return leader;
+        }
+        assert!(Instant::now() < deadline, "leaders: {leaders:?}");
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Store;
 use crate::config::Settings;
 use crate::error::{Error, Result};
+use crate::state::Store;
 use crate::status::Role;
 
 /// Never made.

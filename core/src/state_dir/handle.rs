@@ -1,4 +1,4 @@
-//! The state functions for a state that outlives the process.
+//! [`StateDir`]: the state functions, for a state that outlives the process.
 
 use std::fmt;
 use std::io;
@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
 
-use super::directory::{Directory, Lock, LockError};
-use super::record::{self, Owner, Record, Unusable};
-use super::{RegistrationState, parse_status};
+use super::directory::Directory;
+use super::lock::Lock;
 use crate::error::{Error, ErrorCode, Result};
 use crate::process::Generation;
 use crate::secret::Secret;
+use crate::state::record::{self, Owner, Record, Unusable};
+use crate::state::{RegistrationState, parse_status};
 use crate::status::State;
 
 /// A state kept in a directory, for programs that run the registrar themselves: the functions of this module,
@@ -92,7 +93,7 @@ impl StateDir {
     pub fn try_lock(&self) -> Result<Option<StateDirLock<'_>>> {
         self.check_generation()?;
         let mut locked = self.locked();
-        if *locked || self.take_lock()? == Lock::Theirs {
+        if *locked || self.directory.try_lock()? == Lock::Theirs {
             return Ok(None);
         }
         *locked = true;
@@ -177,10 +178,6 @@ impl StateDir {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_lock(&self) -> Result<Lock> {
-        self.directory.try_lock().map_err(|(LockError::Unwritable(error) | LockError::Unusable(error))| error)
-    }
-
     fn read(&self) -> Result<Record> {
         self.check_generation()?;
         match self.directory.read_any() {
@@ -194,7 +191,7 @@ impl StateDir {
     fn change(&self, change: impl FnOnce(&mut Record)) -> Result<()> {
         self.check_generation()?;
         let locked = self.locked();
-        if !*locked && self.take_lock()? == Lock::Theirs {
+        if !*locked && self.directory.try_lock()? == Lock::Theirs {
             return Err(Error::new(
                 ErrorCode::AlreadyRunning,
                 format!(

@@ -1,4 +1,4 @@
-//! What a store keeps in a record, and what it takes from one.
+//! A store as a replica: the record of its state, and what it takes over from the record of another process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,18 +12,18 @@ use crate::event::EventKind;
 use crate::status::State;
 
 impl Store {
-    /// From now on what DDS hears depends on whether the state was kept.
-    pub(super) fn begin_keeping(&self) {
+    /// From now on DDS gets its answers only when the state has been kept, or could not be.
+    pub(crate) fn begin_keeping(&self) {
         self.settled.send_replace(0);
     }
 
-    /// Tells when there is something new to keep.
-    pub(super) fn revision(&self) -> watch::Receiver<u64> {
+    /// Changes with everything that there is to keep and to show.
+    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
 
     /// What is to be kept, and the number of that revision.
-    pub(super) fn record(&self) -> (u64, Record) {
+    pub(crate) fn record(&self) -> (u64, Record) {
         let inner = self.lock();
         let status = &inner.status;
         let next_attempt = status.next_attempt_in().map(|left| SystemTime::now() + left);
@@ -47,12 +47,17 @@ impl Store {
     }
 
     /// This revision was kept, or could not be.
-    pub(super) fn settle(&self, revision: u64) {
+    pub(crate) fn settle(&self, revision: u64) {
         self.settled.send_replace(revision);
     }
 
+    /// Changes whenever a revision was kept, or could not be.
+    pub(crate) fn settlements(&self) -> watch::Receiver<u64> {
+        self.settled.subscribe()
+    }
+
     /// Shows why state cannot be kept or followed at present; none when it can. True when that is news.
-    pub(super) fn set_persistence_error(&self, error: Option<Error>) -> bool {
+    pub(crate) fn set_persistence_error(&self, error: Option<Error>) -> bool {
         self.update(|inner| {
             inner.status.persistence_error = error.as_ref().map(Error::code);
             let former = std::mem::replace(&mut inner.persistence_error, error);
@@ -61,7 +66,7 @@ impl Store {
     }
 
     /// Takes up where another process has left off, for a registration of its own.
-    pub(super) fn restore(&self, record: Record) {
+    pub(crate) fn restore(&self, record: Record) {
         self.update(|inner| {
             self.take_secret(inner, &record);
             inner.registration = record.registration + 1;
@@ -71,8 +76,8 @@ impl Store {
         });
     }
 
-    /// Shows what the leader has written.
-    pub(super) fn follow(&self, record: Record) {
+    /// Shows the state of the leader.
+    pub(crate) fn follow(&self, record: Record) {
         self.update_and_tell(|inner| ((), inner.follow_healthcheck(&record)));
         self.update_and_tell(|inner| ((), self.follow_registration(inner, record)));
     }
@@ -105,13 +110,17 @@ impl Store {
         failed.then_some(EventKind::AttemptFailed { code, message, retry_in })
     }
 
-    /// Takes the secret of somebody who led meanwhile.
-    pub(super) fn adopt(&self, record: &Record) {
-        self.update(|inner| {
-            if !inner.stopped && record.secret_version > inner.status.secret_version {
-                self.take_secret(inner, record);
-            }
-        });
+    /// Takes from the record on the disk what a leader had written and not told this follower before it ended.
+    ///
+    /// The record may also be older than what this follower was told, if the leader could not write it.
+    pub(crate) fn catch_up(&self, record: Record) {
+        let (_, held) = self.record();
+        if record.is_as_new_as(&held) {
+            self.follow(record);
+        } else if record.secret_version > held.secret_version {
+            // A re-arm of this follower made its own state the newer one.
+            self.update(|inner| self.take_secret(inner, &record));
+        }
     }
 
     fn take_secret(&self, inner: &mut Inner, record: &Record) {
@@ -126,12 +135,12 @@ impl Store {
     }
 
     /// The registration that a follower's re-arm was for, as long as the leader has not followed.
-    pub(super) fn asked_after(&self) -> Option<u64> {
+    pub(crate) fn asked_after(&self) -> Option<u64> {
         self.lock().asked_after
     }
 
     /// A follower asks for the registration after this one. Not if that has begun meanwhile.
-    pub(super) fn rearm_after(&self, registration: u64) -> bool {
+    pub(crate) fn rearm_after(&self, registration: u64) -> bool {
         self.update(|inner| {
             let current = !inner.stopped && inner.registration == registration;
             if current {
@@ -141,7 +150,7 @@ impl Store {
         })
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.signal.borrow().state
     }
 }

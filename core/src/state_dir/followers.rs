@@ -1,0 +1,183 @@
+//! What a leader does for its followers: it sends each its state, and carries out their requests.
+//!
+//! Each has a task of its own, which holds at most one record and a few answers for it: a slow or stopped one
+//! delays nothing but itself, and gets the latest state when it reads again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout};
+
+use super::frame::{Answer, Frame, FrameReader, FromLeader, Hello, Request, VERSION};
+use super::socket::Connection;
+use crate::log::log;
+use crate::state::Store;
+use crate::state::record::{self, Owner};
+
+/// Further connections are closed at once.
+const MAX_FOLLOWERS: usize = 1024;
+/// Connections that may be without a hello at a time. One more ends the oldest, if it had [`MIN_GREETING`].
+const MAX_GREETING: usize = 64;
+const MIN_GREETING: Duration = Duration::from_millis(100);
+/// A connection without a hello ends after this.
+const MAX_GREETING_TIME: Duration = Duration::from_secs(5);
+/// The longest request.
+const MAX_REQUEST: usize = 4096;
+/// Answers that a follower has not read. With more, its requests wait.
+const MAX_ANSWERS: usize = 16;
+
+/// The leader's state as its followers get it.
+pub(super) struct Records {
+    owner: Owner,
+    store: Arc<Store>,
+    /// With its revision: it is encoded once for all followers.
+    latest: Mutex<Option<(u64, Arc<Frame>)>>,
+}
+
+impl Records {
+    pub(super) fn new(owner: Owner, store: Arc<Store>) -> Self {
+        Self { owner, store, latest: Mutex::default() }
+    }
+
+    fn latest(&self) -> Arc<Frame> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let (revision, record) = self.store.record();
+        match &*latest {
+            Some((encoded, frame)) if *encoded == revision => Arc::clone(frame),
+            _ => {
+                let frame = FromLeader::Record(&record::encode(&self.owner, &record)).encode();
+                let frame = Arc::new(frame);
+                *latest = Some((revision, Arc::clone(&frame)));
+                frame
+            }
+        }
+    }
+}
+
+pub(super) struct Followers {
+    records: Arc<Records>,
+    tasks: JoinSet<()>,
+    /// Those without a hello, oldest first.
+    greeting: VecDeque<Greeting>,
+}
+
+struct Greeting {
+    since: Instant,
+    over: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Followers {
+    pub(super) fn new(records: Records) -> Self {
+        Self { records: Arc::new(records), tasks: JoinSet::new(), greeting: VecDeque::new() }
+    }
+
+    /// Serves one more, on a task of its own.
+    pub(super) fn add(&mut self, connection: Connection) {
+        if self.tasks.len() >= MAX_FOLLOWERS {
+            return;
+        }
+        let over = Arc::<AtomicBool>::default();
+        let task = self.tasks.spawn(serve(connection, Arc::clone(&self.records), Arc::clone(&over)));
+        self.greeting.push_back(Greeting { since: Instant::now(), over, task });
+    }
+
+    /// Until when no further connection is to be accepted, because too many are without a hello.
+    pub(super) fn full_until(&mut self) -> Option<Instant> {
+        self.greeting
+            .retain(|greeting| !greeting.over.load(Ordering::Relaxed) && !greeting.task.is_finished());
+        if self.greeting.len() < MAX_GREETING {
+            return None;
+        }
+        self.greeting.front().map(|oldest| oldest.since + MIN_GREETING)
+    }
+
+    /// Ends the oldest connection that has not sent its hello.
+    pub(super) fn end_oldest_greeting(&mut self) {
+        if let Some(oldest) = self.greeting.pop_front() {
+            oldest.task.abort();
+        }
+    }
+
+    /// Waits until there is a follower less.
+    pub(super) async fn left(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                log!(Error, "state", "a bug ended the connection to a follower; please report it");
+            }
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Serves one follower, until its end or the leader's.
+async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<AtomicBool>) {
+    let Connection { not_for_children: _not_for_children, reader, mut writer } = connection;
+    let mut frames = FrameReader::new(reader, MAX_REQUEST);
+    if Hello(VERSION).encode().write(&mut writer).await.is_err() {
+        return;
+    }
+    let Ok(Ok(hello)) = timeout(MAX_GREETING_TIME, frames.next()).await else { return };
+    let Ok(Hello(version)) = Hello::decode(&hello) else { return };
+    greeted.store(true, Ordering::Relaxed);
+    if version != VERSION {
+        // Nothing to tell it but this process's end.
+        let _ = frames.next().await;
+        return;
+    }
+    let (answers, unsent) = mpsc::channel(MAX_ANSWERS);
+    let ended = tokio::select! {
+        ended = send(writer, &records, unsent) => ended,
+        ended = receive(frames, &records.store, answers) => ended,
+    };
+    if let Err(error) = ended {
+        log!(Debug, "state", "a follower has left: {error}");
+    }
+}
+
+/// Sends the latest state whenever it has changed, and answers.
+async fn send(
+    mut writer: OwnedWriteHalf,
+    records: &Records,
+    mut answers: mpsc::Receiver<(u64, Answer)>,
+) -> io::Result<()> {
+    let mut revision = records.store.revision();
+    revision.mark_changed();
+    loop {
+        tokio::select! {
+            answer = answers.recv() => {
+                let Some((number, answer)) = answer else { return Ok(()) };
+                FromLeader::Answer(number, answer).encode().write(&mut writer).await?;
+            }
+            _ = revision.changed() => records.latest().write(&mut writer).await?,
+        }
+    }
+}
+
+/// Carries out requests.
+async fn receive(
+    mut frames: FrameReader<OwnedReadHalf>,
+    store: &Store,
+    answers: mpsc::Sender<(u64, Answer)>,
+) -> io::Result<()> {
+    loop {
+        let (number, request) = Request::decode(&frames.next().await?)?;
+        let answer = match request {
+            Request::Rearm { registration } if store.rearm_after(registration) => {
+                log!(Info, "state", "re-armed by another process of this node: registering again");
+                Answer::Done
+            }
+            Request::Rearm { .. } => Answer::Outdated,
+            Request::Unknown => Answer::Unknown,
+        };
+        // It fails only when the task ends.
+        let _ = answers.send((number, answer)).await;
+    }
+}

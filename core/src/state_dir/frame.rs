@@ -1,0 +1,276 @@
+//! What a leader and its followers send each other, and in which bytes.
+//!
+//! Each frame is a length (four bytes, big endian: of what comes after), a kind (one byte) and a body. The
+//! first frame in either direction is a [`Hello`]; its form stays the same in every version of the protocol.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+/// The version of the protocol. Grows when processes of two versions of this library could misunderstand each
+/// other.
+pub(super) const VERSION: u8 = 1;
+
+const HELLO: u8 = 0;
+const RECORD: u8 = 1;
+const REQUEST: u8 = 2;
+const ANSWER: u8 = 3;
+
+const REARM: u8 = 1;
+
+/// The kind and the body of a frame. It may hold the secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Frame(Zeroizing<Vec<u8>>);
+
+/// The first frame: the sender's version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hello(pub(super) u8);
+
+/// What a leader sends after its hello.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FromLeader<'a> {
+    /// Its state, in the form in which it is kept. Replaces the one before.
+    Record(&'a [u8]),
+    /// To the request with this number.
+    Answer(u64, Answer),
+}
+
+/// What a follower sends after its hello: requests, each with a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// To register again, unless that has begun since the registration with this number.
+    Rearm { registration: u64 },
+    /// One that this version of the library does not know.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It was carried out.
+    Done,
+    /// The state that it was about is over.
+    Outdated,
+    /// The leader does not know this request.
+    Unknown,
+}
+
+impl Frame {
+    fn new(kind: u8, body: &[&[u8]]) -> Self {
+        // All of it at once: a buffer that grows leaves copies of the secret behind.
+        let mut bytes =
+            Zeroizing::new(Vec::with_capacity(1 + body.iter().map(|part| part.len()).sum::<usize>()));
+        bytes.push(kind);
+        body.iter().for_each(|part| bytes.extend_from_slice(part));
+        Self(bytes)
+    }
+
+    pub(super) async fn write(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let length = u32::try_from(self.0.len()).map_err(|_| unexpected())?;
+        stream.write_all(&length.to_be_bytes()).await?;
+        stream.write_all(&self.0).await
+    }
+}
+
+impl Hello {
+    pub(super) fn encode(self) -> Frame {
+        Frame::new(HELLO, &[&[self.0]])
+    }
+
+    pub(super) fn decode(frame: &Frame) -> io::Result<Self> {
+        match frame.0[..] {
+            // A later version may add to it.
+            [HELLO, version, ..] => Ok(Self(version)),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+impl<'a> FromLeader<'a> {
+    pub(super) fn encode(&self) -> Frame {
+        match self {
+            Self::Record(record) => Frame::new(RECORD, &[record]),
+            Self::Answer(number, answer) => {
+                let answer = match answer {
+                    Answer::Done => 0,
+                    Answer::Outdated => 1,
+                    Answer::Unknown => 2,
+                };
+                Frame::new(ANSWER, &[&number.to_be_bytes(), &[answer]])
+            }
+        }
+    }
+
+    pub(super) fn decode(frame: &'a Frame) -> io::Result<Self> {
+        match frame.0.split_first() {
+            Some((&RECORD, record)) => Ok(Self::Record(record)),
+            Some((&ANSWER, body)) => {
+                let (number, answer) = split_number(body)?;
+                let answer = match answer {
+                    [0] => Answer::Done,
+                    [1] => Answer::Outdated,
+                    [2] => Answer::Unknown,
+                    _ => return Err(unexpected()),
+                };
+                Ok(Self::Answer(number, answer))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+impl Request {
+    /// None for one that this version does not know: there is nothing to send.
+    pub(super) fn encode(self, number: u64) -> Option<Frame> {
+        match self {
+            Self::Rearm { registration } => {
+                Some(Frame::new(REQUEST, &[&number.to_be_bytes(), &[REARM], &registration.to_be_bytes()]))
+            }
+            Self::Unknown => None,
+        }
+    }
+
+    /// The request, and its number.
+    pub(super) fn decode(frame: &Frame) -> io::Result<(u64, Self)> {
+        let Some((&REQUEST, body)) = frame.0.split_first() else { return Err(unexpected()) };
+        let (number, body) = split_number(body)?;
+        let request = match body.split_first() {
+            Some((&REARM, body)) => match split_number(body)? {
+                (registration, []) => Self::Rearm { registration },
+                _ => return Err(unexpected()),
+            },
+            Some(_) => Self::Unknown,
+            None => return Err(unexpected()),
+        };
+        Ok((number, request))
+    }
+}
+
+fn split_number(body: &[u8]) -> io::Result<(u64, &[u8])> {
+    let (number, rest) = body.split_first_chunk().ok_or_else(unexpected)?;
+    Ok((u64::from_be_bytes(*number), rest))
+}
+
+fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it does not speak this library's protocol")
+}
+
+/// Reads frames from a stream.
+pub(super) struct FrameReader<R> {
+    stream: R,
+    /// The longest frame to accept.
+    limit: usize,
+    length: [u8; 4],
+    /// The frame that is being read, once its length is known.
+    frame: Option<Zeroizing<Vec<u8>>>,
+    /// How much there is of what is being read.
+    filled: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub(super) fn new(stream: R, limit: usize) -> Self {
+        Self { stream, limit, length: [0; 4], frame: None, filled: 0 }
+    }
+
+    /// The next frame. An error when the stream ends or is no stream of frames. Cancel-safe: what was read is
+    /// kept for the next call.
+    pub(super) async fn next(&mut self) -> io::Result<Frame> {
+        loop {
+            let target = match &mut self.frame {
+                None => &mut self.length[..],
+                Some(frame) => &mut frame[..],
+            };
+            if self.filled < target.len() {
+                match self.stream.read(&mut target[self.filled..]).await? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => self.filled += read,
+                }
+                continue;
+            }
+            self.filled = 0;
+            if let Some(frame) = self.frame.take() {
+                return Ok(Frame(frame));
+            }
+            let length = u32::from_be_bytes(self.length) as usize;
+            if length == 0 || length > self.limit {
+                return Err(unexpected());
+            }
+            self.frame = Some(Zeroizing::new(vec![0; length]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8], limit: usize) -> io::Result<Frame> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(FrameReader::new(bytes, limit).next())
+    }
+
+    fn written(frame: &Frame) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(frame.write(&mut bytes)).expect("to memory");
+        bytes
+    }
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let frame = |frame: Frame| read(&written(&frame), 1000).expect("whole");
+        assert_eq!(Hello::decode(&frame(Hello(7).encode())).expect("a hello"), Hello(7));
+        for message in [
+            FromLeader::Record(b""),
+            FromLeader::Record(b"the record"),
+            FromLeader::Answer(0, Answer::Done),
+            FromLeader::Answer(u64::MAX, Answer::Outdated),
+            FromLeader::Answer(5, Answer::Unknown),
+        ] {
+            assert_eq!(FromLeader::decode(&frame(message.encode())).expect("one of these"), message);
+        }
+        let request = Request::Rearm { registration: u64::MAX - 1 };
+        let sent = request.encode(3).expect("known");
+        assert_eq!(Request::decode(&frame(sent)).expect("a request"), (3, request));
+        let unknown = Frame::new(REQUEST, &[&9_u64.to_be_bytes(), &[200], b"of a later version"]);
+        assert_eq!(Request::decode(&frame(unknown)).expect("a request"), (9, Request::Unknown));
+    }
+
+    #[test]
+    fn what_is_too_long_or_cut_off_is_no_frame() {
+        let bytes = written(&FromLeader::Record(&[1; 99]).encode());
+        assert!(read(&bytes, 100).is_ok());
+        assert_eq!(read(&bytes, 99).expect_err("too long").kind(), io::ErrorKind::InvalidData);
+        for length in 0..bytes.len() {
+            let error = read(&bytes[..length], 100).expect_err("cut off");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+        assert_eq!(read(&[0; 4], 100).expect_err("empty").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(b"GET / HTTP/1.1", 100).expect_err("too long").kind(), io::ErrorKind::InvalidData);
+    }
+
+    /// Whatever the bytes are, decoding ends without a panic, and what is accepted is encoded as the same bytes.
+    #[test]
+    fn any_bytes_are_decoded_or_refused() {
+        use rand::{Rng as _, SeedableRng as _};
+        let mut random = rand::rngs::StdRng::seed_from_u64(14);
+        for _ in 0..20_000 {
+            let mut body = vec![0; random.gen_range(1..24)];
+            random.fill(&mut body[..]);
+            body[0] %= 5;
+            if let Some(tag) = body.get_mut(9) {
+                *tag %= 4;
+            }
+            let frame = Frame(Zeroizing::new(body));
+            let _ = Hello::decode(&frame);
+            if let Ok(message) = FromLeader::decode(&frame) {
+                assert_eq!(message.encode(), frame);
+            }
+            if let Ok((number, request)) = Request::decode(&frame)
+                && let Some(encoded) = request.encode(number)
+            {
+                assert_eq!(encoded, frame);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A follower's connection to its leader.
+
+use std::time::Duration;
+
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::directory::{Directory, MAX_RECORD};
+use super::frame::{Frame, FrameReader, Hello, Request, VERSION};
+use super::socket::{self, Connection};
+use crate::error::{Error, ErrorCode, Result};
+use crate::inherited::NotForChildren;
+
+/// How long a leader may take for its hello. One that is stopped (SIGSTOP) sends none.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) struct Link {
+    _not_for_children: NotForChildren,
+    frames: FrameReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    last_request: u64,
+    /// The leader's version of the protocol. One with another version says nothing but its end.
+    pub(super) version: u8,
+}
+
+impl Link {
+    /// Connects to the leader, and exchanges hellos.
+    pub(super) async fn open(directory: &Directory) -> Result<Self> {
+        let failed = |why: &dyn std::fmt::Display| {
+            let path = directory.path().display();
+            Error::new(ErrorCode::Io, format!("state_dir {path}: cannot reach the process that leads: {why}"))
+        };
+        let greeted = timeout(PATIENCE, async {
+            let connection = socket::connect(directory).await?;
+            let Connection { not_for_children, reader, mut writer } = connection;
+            Hello(VERSION).encode().write(&mut writer).await?;
+            let mut frames = FrameReader::new(reader, 1 + MAX_RECORD);
+            let Hello(version) = Hello::decode(&frames.next().await?)?;
+            Ok::<_, std::io::Error>(Self {
+                _not_for_children: not_for_children,
+                frames,
+                writer,
+                last_request: 0,
+                version,
+            })
+        });
+        match greeted.await {
+            Ok(greeted) => greeted.map_err(|error| failed(&error)),
+            Err(_) => Err(failed(&"it does not answer")),
+        }
+    }
+
+    /// The next frame; an error when the leader has ended. Cancel-safe.
+    pub(super) async fn next(&mut self) -> std::io::Result<Frame> {
+        self.frames.next().await
+    }
+
+    /// Sends a request. A leader that has ended is noticed by [`Link::next`].
+    pub(super) async fn request(&mut self, request: Request) {
+        self.last_request += 1;
+        if let Some(frame) = request.encode(self.last_request) {
+            let _ = frame.write(&mut self.writer).await;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The lock that decides which process leads: `flock` on the directory itself.
+//!
+//! It needs no file of its own and no permission to write, so it works on a read-only or full disk. The kernel
+//! releases it when the last copy of the open directory is closed, which happens however a process ends. A
+//! forked child has a copy too; it closes that before it runs any code of the host's (see
+//! [`crate::inherited`]). No process id is ever compared.
+
+use std::io;
+
+use rustix::fd::AsFd;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
+
+/// Which process leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// This one.
+    Ours,
+    /// Another one.
+    Theirs,
+}
+
+/// Takes the lock if it is free. Taking it again changes nothing.
+pub(super) fn try_lock(directory: impl AsFd) -> io::Result<Lock> {
+    match retry_on_intr(|| flock(directory.as_fd(), FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(Lock::Ours),
+        Err(Errno::WOULDBLOCK) => Ok(Lock::Theirs),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Releases the lock, also if a forked child still has a copy of the open directory.
+pub(super) fn unlock(directory: impl AsFd) {
+    // It fails only if the lock was not held.
+    let _ = flock(directory, FlockOperation::NonBlockingUnlock);
+}

@@ -1,0 +1,472 @@
+//! The leader and its followers: what goes over their connections, and what cannot keep them apart. Real
+//! processes, file systems and sockets.
+#![cfg(target_os = "linux")]
+
+#[path = "support/place.rs"]
+mod place;
+mod support;
+#[path = "support/worker.rs"]
+mod worker;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Instant;
+
+use place::{Mount, Place, dds_that_calls_when_told, free_port};
+use posemesh_dev_dds::DevDds;
+use support::{CHILD_CASE, GUARD, child_case};
+use worker::{Worker, leader_of, three};
+
+/// Not a test: what a process does that was started as a worker.
+#[test]
+fn worker() {
+    if child_case().is_some() {
+        worker::work();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("Linux").uid() == 0
+}
+
+/// Has DDS send a secret, and waits until all these processes hold it.
+fn send_secret(dds: &DevDds, secret: &str, workers: &mut [Worker]) {
+    dds.set_secret(Some(secret.into()));
+    assert_eq!(dds.call_back().expect("an answer").status, 200);
+    for worker in workers {
+        worker.until_answer("secret", |held| held == secret);
+    }
+}
+
+/// Three processes of one node on a disk that keeps nothing.
+fn three_without_a_disk(state: &str, why: &str) {
+    let (dds, bind) = (dds_that_calls_when_told(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let mut workers = Vec::from(three(&dds, state, &bind));
+    for (registrations, secret) in (1..).zip(["first", "second", "third"]) {
+        assert_eq!(dds.nodes()[0].registrations, registrations, "one registrar");
+        send_secret(&dds, secret, &mut workers);
+        let leader = leader_of(&mut workers);
+        for (nth, worker) in workers.iter_mut().enumerate() {
+            let status = worker.ask("status");
+            let expected = if nth == leader { why } else { "persistence=fine" };
+            assert!(status.contains(expected), "{nth}: {status}");
+        }
+        // Its heir has what it was told, and goes on.
+        let mut leader = workers.remove(leader);
+        leader.kill();
+        let heir = leader_of(&mut workers);
+        for worker in &mut workers {
+            assert_eq!(worker.ask("secret"), secret);
+        }
+        workers.push(Worker::start(&dds.url(), &[("STATE_DIR", state), ("CALLBACK_BIND", &bind)]));
+        assert!(workers[2].ask("status").starts_with("follower registered"));
+        assert!(workers[heir].ask("rearm").starts_with("Ok(())"));
+        assert!(dds.wait_for(GUARD, |dds| dds.nodes()[0].registrations == registrations + 1));
+        assert_eq!(workers[heir].ask("registered"), "Ok(())");
+        while dds.probe_health().ok() != Some(200) {}
+    }
+}
+
+#[test]
+fn one_leads_on_a_disk_that_was_always_read_only() {
+    let Some(mount) = Mount::tmpfs("mode=700") else { return };
+    let state = mount.0.state();
+    fs::DirBuilder::new().mode(0o700).create(&state).expect("ours");
+    mount.remount("ro");
+    three_without_a_disk(&state, "Read-only file system");
+}
+
+#[test]
+fn one_leads_on_a_disk_without_a_free_inode() {
+    // One for the root, one for the directory.
+    let Some(mount) = Mount::tmpfs("mode=700,nr_inodes=2") else { return };
+    let state = mount.0.state();
+    three_without_a_disk(&state, "No space left on device");
+}
+
+#[test]
+fn a_umask_that_takes_every_permission_keeps_nobody_apart() {
+    let user = if is_root() { 12_345 } else { 0 };
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    if user != 0 {
+        chown(&place.0, Some(user), Some(user)).expect("root");
+    }
+    let state = place.state();
+    let start = |bind: &str| {
+        let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", bind)];
+        Worker::start_masked("0277", user, &dds.url(), &options)
+    };
+    let bind = free_port();
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let mut workers = vec![start(&bind), start(&bind), start(&bind)];
+    assert_eq!(leader_of(&mut workers), 0);
+    assert_eq!(workers[0].ask("registered"), "Ok(())");
+    send_secret(&dds, "the secret", &mut workers);
+    for worker in &mut workers {
+        worker.until_answer("status", |status| status.ends_with("persistence=fine"));
+    }
+    let mode =
+        |name: &str| fs::metadata(Path::new(&state).join(name)).expect("it is there").permissions().mode();
+    assert_eq!(mode("") & 0o777, 0o700);
+    assert_eq!(mode("state") & 0o777, 0o600);
+    let deadline = Instant::now() + GUARD;
+    while !Path::new(&state).join("leader").exists() {
+        assert!(Instant::now() < deadline, "no socket");
+    }
+    assert_eq!(mode("leader") & 0o777, 0o600);
+}
+
+/// Followers stay with their leader and its heirs, whatever happens to the path; and the path may be longer than
+/// the address of a socket.
+#[test]
+fn a_directory_that_is_moved_is_still_shared() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let state = place.0.join("long".repeat(50)).to_str().expect("UTF-8").to_owned();
+    let mut workers = Vec::from(three(&dds, &state, &bind));
+    let moved = place.0.join("moved");
+    fs::rename(&state, &moved).expect("ours");
+    send_secret(&dds, "after the move", &mut workers);
+    let leader = leader_of(&mut workers);
+    workers.remove(leader).kill();
+    leader_of(&mut workers);
+    while dds.probe_health().ok() != Some(200) {}
+    assert_eq!(dds.nodes()[0].registrations, 1);
+    // A start finds what is at its path: nothing there, and all of it where the directory is now.
+    let mut stranger = Worker::start(&dds.url(), &[("STATE_DIR", &state)]);
+    assert_eq!(stranger.ask("secret"), "none");
+    assert!(stranger.is_leader());
+    stranger.kill();
+    workers.push(Worker::start(&dds.url(), &[("STATE_DIR", moved.to_str().expect("UTF-8"))]));
+    assert!(workers[2].ask("status").starts_with("follower registered version=1"));
+    fs::remove_dir_all(&moved).expect("ours");
+    // There is nothing to keep it in, and it is shared all the same.
+    send_secret(&dds, "after the move", &mut workers);
+    let leader = leader_of(&mut workers);
+    workers.remove(leader).kill();
+    leader_of(&mut workers);
+}
+
+#[test]
+fn a_removed_socket_is_made_again() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
+    let socket = Path::new(&place.state()).join("leader");
+    let until_there = || {
+        let deadline = Instant::now() + GUARD;
+        while !socket.exists() {
+            assert!(Instant::now() < deadline, "not made again");
+            thread::yield_now();
+        }
+    };
+    until_there();
+    fs::remove_file(&socket).expect("ours");
+    // By a write,
+    assert!(workers[1].ask("rearm").starts_with("Ok(())"));
+    until_there();
+    assert_eq!(workers[1].ask("registered"), "Ok(())");
+    // and by a follower that could not use it.
+    fs::remove_file(&socket).expect("ours");
+    workers.push(Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]));
+    let status = workers[3].ask("status");
+    assert!(status.starts_with("follower registered") && status.ends_with("persistence=fine"), "{status}");
+    until_there();
+    UnixStream::connect(&socket).expect("it listens");
+}
+
+#[test]
+fn a_process_in_a_chroot_leads_and_follows() {
+    if !is_root() {
+        println!("SKIPPED: only root may chroot");
+        return;
+    }
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let mut workers = Vec::from(three(&dds, &place.state(), &bind));
+    assert_eq!(workers[0].ask("chroot"), "None");
+    assert_eq!(workers[1].ask("chroot"), "None");
+    send_secret(&dds, "in a chroot", &mut workers);
+    assert!(workers[1].ask("rearm").starts_with("Ok(())"));
+    assert!(dds.wait_for(GUARD, |dds| dds.nodes()[0].registrations == 2));
+    workers[0].until_answer("status", |status| status.starts_with("leader registered"));
+    workers.push(Worker::start(&dds.url(), &[("STATE_DIR", &place.state()), ("CALLBACK_BIND", &bind)]));
+    // It is the only one left, and then there is one that meets it as a leader.
+    workers.remove(2).kill();
+    workers.remove(2).kill();
+    workers.remove(0).kill();
+    assert_eq!(leader_of(&mut workers), 0);
+    workers.push(Worker::start(&dds.url(), &[("STATE_DIR", &place.state()), ("CALLBACK_BIND", &bind)]));
+    assert!(workers[1].ask("status").starts_with("follower registered"));
+    while dds.probe_health().ok() != Some(200) {}
+    send_secret(&dds, "in a chroot", &mut workers);
+    workers[0].until_answer("status", |status| status.ends_with("persistence=fine"));
+}
+
+#[test]
+fn followers_learn_what_a_full_disk_cannot_keep() {
+    let Some(mount) = Mount::tmpfs("size=64k,mode=700") else { return };
+    let (dds, state, bind) = (dds_that_calls_when_told(), mount.0.state(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let mut workers = Vec::from(three(&dds, &state, &bind));
+    send_secret(&dds, "kept", &mut workers);
+    let filler = mount.0.0.join("filler");
+    fs::write(&filler, vec![1; 128 * 1024]).expect_err("it is full");
+    assert!(workers[0].ask("rearm").starts_with("Ok(())"));
+    assert!(dds.wait_for(GUARD, |dds| dds.nodes()[0].registrations == 2));
+    workers[0].until_answer("status", |status| status.starts_with("leader registered"));
+    send_secret(&dds, "not kept", &mut workers);
+    assert!(workers[0].ask("status").contains("No space left on device"));
+    assert!(workers[1].ask("status").ends_with("persistence=fine"));
+    assert!(!fs::read_to_string(Path::new(&state).join("state")).expect("a record").contains("version\":2"));
+    // An heir does not go back to what is on the disk, and keeps what it has as soon as it can.
+    workers.remove(0).kill();
+    leader_of(&mut workers);
+    for worker in &mut workers {
+        assert_eq!(worker.ask("secret"), "not kept");
+        assert!(worker.ask("status").contains(" registered version=2"));
+    }
+    fs::remove_file(&filler).expect("ours");
+    for worker in &mut workers {
+        worker.until_answer("status", |status| status.ends_with("persistence=fine"));
+        worker.kill();
+    }
+    let mut next = Worker::start(&dds.url(), &[("STATE_DIR", &state)]);
+    assert_eq!(next.ask("secret"), "not kept");
+}
+
+#[test]
+fn a_stopped_process_delays_only_itself() {
+    let Some(mount) = Mount::tmpfs("mode=700") else { return };
+    let (dds, state, bind) = (dds_that_calls_when_told(), mount.0.state(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", &bind), ("CALLBACK_POLICY", "open")];
+    let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&dds.url(), &options)).collect();
+    assert_eq!(workers[0].ask("registered"), "Ok(())");
+    workers[2].signal("STOP");
+    // Far more than the buffers of its connection hold.
+    for nth in 1..=1000 {
+        dds.set_secret(Some(format!("{nth}-{}", "x".repeat(3000))));
+        assert_eq!(dds.call_back().expect("an answer").status, 200, "{nth}");
+    }
+    let last = format!("1000-{}", "x".repeat(3000));
+    workers[1].until_answer("secret", |held| held == last);
+    workers[2].signal("CONT");
+    workers[2].until_answer("secret", |held| held == last);
+
+    // The leader.
+    workers[0].signal("STOP");
+    assert!(workers[1].ask("status").contains("registered version=1000"));
+    let late = Worker::start(&dds.url(), &options);
+    workers.push(late);
+    assert_eq!(workers[3].ask("secret"), last, "from the disk");
+    let status = workers[3].ask("status");
+    assert!(status.starts_with("follower registered") && status.contains("does not answer"), "{status}");
+    workers[0].signal("CONT");
+    workers[3].until_answer("status", |status| status.ends_with("persistence=fine"));
+    workers[0].signal("STOP");
+    workers.remove(0).kill();
+    leader_of(&mut workers);
+    assert_eq!(dds.nodes()[0].registrations, 1);
+}
+
+fn socket(state: &str) -> UnixStream {
+    UnixStream::connect(Path::new(state).join("leader")).expect("the leader listens")
+}
+
+/// Waits for the end of a connection, and returns what came before.
+fn until_closed(mut stream: UnixStream) -> Vec<u8> {
+    stream.set_read_timeout(Some(GUARD)).expect("a timeout");
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    bytes
+}
+
+const HELLO: [u8; 6] = [0, 0, 0, 2, 0, 1];
+
+#[test]
+fn what_is_no_follower_is_closed_and_changes_nothing() {
+    let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let mut workers = Vec::from(three(&dds, &place.state(), &bind));
+    send_secret(&dds, "the secret", &mut workers);
+    let request = |body: &[u8]| {
+        let length = u32::try_from(body.len() + 1).expect("short").to_be_bytes();
+        [&HELLO[..], &length, &[2], body].concat()
+    };
+    for garbage in [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        vec![0; 100],
+        vec![0xff; 100],
+        [0, 0, 0, 2, 9, 1].to_vec(),
+        [&HELLO[..], &[0xff; 100]].concat(),
+        [&HELLO[..], &5000_u32.to_be_bytes(), &[2; 5000]].concat(),
+        request(&[]),
+        request(&[1; 8]),
+        request(&[1; 10]),
+        request(&[1; 30]),
+    ] {
+        let mut stream = socket(&place.state());
+        // It may be closed before all is sent.
+        let _ = stream.write_all(&garbage);
+        until_closed(stream);
+    }
+    // A request that this version does not know is answered, and the connection goes on.
+    let mut stream = socket(&place.state());
+    stream.write_all(&request(&[0, 0, 0, 0, 0, 0, 0, 7, 99, 1, 2])).expect("it listens");
+    stream.set_read_timeout(Some(GUARD)).expect("a timeout");
+    let mut received = Vec::new();
+    let answer = [0, 0, 0, 10, 3, 0, 0, 0, 0, 0, 0, 0, 7, 2];
+    while !received.windows(answer.len()).any(|bytes| bytes == answer) {
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).expect("an answer");
+        assert!(read > 0, "closed");
+        received.extend_from_slice(&buffer[..read]);
+    }
+    send_secret(&dds, "the secret", &mut workers);
+    assert_eq!(dds.nodes()[0].registrations, 1);
+    assert_eq!(leader_of(&mut workers), 0);
+}
+
+#[test]
+fn a_flood_of_connections_keeps_no_follower_out() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
+    let mut flood: Vec<_> = (0..200).map(|_| socket(&place.state())).collect();
+    let start = || {
+        let mut worker = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+        worker.until_answer("status", |status| {
+            status.starts_with("follower registered") && status.ends_with("persistence=fine")
+        });
+        worker
+    };
+    let late = start();
+    // The next ones say hello and read nothing.
+    for mut stream in (0..200).map(|_| socket(&place.state())) {
+        stream.write_all(&HELLO).expect("it listens");
+        flood.push(stream);
+    }
+    let later = start();
+    workers.extend([late, later]);
+    workers[4].ask("rearm");
+    for worker in &mut workers {
+        worker.until("event status registered");
+    }
+    // Those that never said hello are gone.
+    for stream in flood.drain(..200) {
+        until_closed(stream);
+    }
+    workers.remove(0).kill();
+    leader_of(&mut workers);
+}
+
+#[test]
+fn a_leader_without_a_free_file_descriptor_is_followed_when_it_has_one() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
+    assert_eq!(workers[0].ask("few-files"), "Ok(())");
+    let mut late = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+    let status = late.ask("status");
+    assert!(status.starts_with("follower") && status.contains("does not answer"), "{status}");
+    assert_eq!(workers[0].ask("many-files"), "Ok(())");
+    late.until_answer("status", |status| {
+        status.starts_with("follower registered") && status.ends_with("persistence=fine")
+    });
+    // A follower that cannot connect takes over all the same.
+    assert_eq!(workers[1].ask("few-files"), "Ok(())");
+    drop(workers.remove(2));
+    drop(late);
+    workers.remove(0).kill();
+    workers[0].until_answer("status", |status| status.starts_with("leader"));
+}
+
+/// Not a test: connects to an abstract socket as another user, and says how much came before the end.
+#[test]
+fn knock() {
+    let Some(name) = child_case() else { return };
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let mut stream = UnixStream::connect_addr(&address).expect("the leader listens");
+    let _ = stream.write_all(&HELLO);
+    println!("\nreceived {}", until_closed(stream).len());
+}
+
+#[test]
+fn another_user_is_closed_without_a_word() {
+    if !is_root() {
+        println!("SKIPPED: only root may be another user");
+        return;
+    }
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let mut worker = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
+    let metadata = fs::metadata(place.state()).expect("it is there");
+    let name = format!("posemesh-node-state/{:x}/{:x}", metadata.dev(), metadata.ino());
+    let knock = |user: u32| {
+        let output = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["knock", "--exact", "--nocapture"])
+            .env(CHILD_CASE, &name)
+            .uid(user)
+            .gid(user)
+            .spawn_and_read();
+        output.lines().find_map(|line| line.strip_prefix("received ")?.parse::<usize>().ok())
+    };
+    assert_eq!(knock(12_345), Some(0));
+    assert!(worker.is_leader());
+}
+
+trait SpawnAndRead {
+    fn spawn_and_read(&mut self) -> String;
+}
+
+impl SpawnAndRead for Command {
+    fn spawn_and_read(&mut self) -> String {
+        let output = self.output().expect("a child process");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+}
+
+#[test]
+#[expect(unsafe_code, reason = "the lock of a leader of another version is taken through libc")]
+fn a_leader_of_another_version_is_named_and_succeeded() {
+    let (dds, place) = (dds_that_calls_when_told(), Place::new());
+    let state = place.state();
+    fs::DirBuilder::new().mode(0o700).create(&state).expect("ours");
+    let directory = File::open(&state).expect("ours");
+    // SAFETY: it is an open file.
+    assert_eq!(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }, 0);
+    let listener = UnixListener::bind(Path::new(&state).join("leader")).expect("a socket");
+    let leader = thread::spawn(move || {
+        let mut held = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().expect("a follower");
+            let mut hello = [0; 6];
+            if stream.read_exact(&mut hello).is_err() {
+                // The test's own connection, which ends this.
+                return held.len();
+            }
+            assert_eq!(hello, HELLO);
+            stream.write_all(&[0, 0, 0, 3, 0, 9, 77]).expect("it reads");
+            held.push(stream);
+        }
+    });
+    let mut worker = Worker::start(&dds.url(), &[("STATE_DIR", &state)]);
+    let status = worker.ask("status");
+    assert!(status.starts_with("follower") && status.contains("version 9 of the protocol"), "{status}");
+    drop(UnixStream::connect(Path::new(&state).join("leader")).expect("it listens"));
+    assert!(leader.join().expect("no panic") >= 1);
+    drop(directory);
+    worker.until_answer("status", |status| status.starts_with("leader"));
+    assert_eq!(worker.ask("registered"), "Ok(())");
+    worker.until_answer("status", |status| status.ends_with("persistence=fine"));
+}
