@@ -26,6 +26,29 @@ pub(crate) fn at_least(pause: Duration, retry_after: Option<Duration>) -> Durati
     pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
 }
 
+/// Lets a few through at once, and then one per second.
+#[derive(Debug, Default)]
+pub(crate) struct BurstLimit {
+    /// When as many are allowed at once as ever.
+    idle_from: Option<Instant>,
+}
+
+impl BurstLimit {
+    const BURST: u32 = 10;
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Takes a turn, or says for how long there is none.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let idle_from = self.idle_from.unwrap_or(now).max(now) + Self::INTERVAL;
+        let wait = idle_from.saturating_duration_since(now + Self::INTERVAL * Self::BURST);
+        if !wait.is_zero() && !cfg!(feature = "unlimited-rearm") {
+            return Err(wait);
+        }
+        self.idle_from = Some(idle_from);
+        Ok(())
+    }
+}
+
 /// Lets one warning through per [`WARN_INTERVAL`].
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit {
@@ -62,5 +85,22 @@ mod tests {
         }
         assert_eq!(limit.next(start + WARN_INTERVAL), (Level::Warn, 1000));
         assert_eq!(limit.next(start + WARN_INTERVAL * 2), (Level::Warn, 0));
+    }
+
+    #[test]
+    fn ten_at_once_and_then_one_per_second() {
+        let mut limit = BurstLimit::default();
+        let start = Instant::now();
+        let mut allowed = |millis| {
+            let now = start + Duration::from_millis(millis);
+            (0..100).filter(|_| limit.take(now).is_ok()).count()
+        };
+        assert_eq!(allowed(0), 10);
+        assert_eq!(allowed(999), 0);
+        assert_eq!(allowed(1000), 1);
+        assert_eq!(allowed(1500), 0);
+        assert_eq!(allowed(4000), 3);
+        assert_eq!(allowed(60_000), 10);
+        assert_eq!(limit.take(start + Duration::from_millis(60_250)), Err(Duration::from_millis(750)));
     }
 }

@@ -1,42 +1,88 @@
-//! The clock of DDS, as the `Date` of its answers tells it.
+//! The clock of DDS, as the `Date` of its answers shows it.
+//!
+//! Many things can write a `Date`: a proxy, a cache, a load balancer whose clock was never set. So only an answer
+//! that is a success counts, and only as long as nothing contradicts it. The time at which a challenge was issued
+//! can: it was written by DDS itself, a moment ago.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::log::log;
 
-/// `Date` has whole seconds: the clock of DDS stood somewhere in the second that it names.
+/// `Date` has whole seconds: the clock of DDS was somewhere in the second that it names.
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
-/// A clock that is further off than this is worth a warning.
+/// Two clocks that are further apart than this contradict each other, and a warning is due.
 const MAX_SILENT_SKEW_MS: u64 = 60_000;
+/// A challenge is signed within this of its time of issue.
+pub(crate) const MAX_CHALLENGE_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// How far the clock of DDS is ahead of this machine's, by its last answer.
+/// How far the clock of DDS is ahead of this machine's.
 #[derive(Debug, Default)]
-pub(crate) struct DdsClock {
-    skew_ms: AtomicI64,
-    warned: AtomicBool,
+pub(crate) struct DdsClock(Mutex<Skews>);
+
+/// In milliseconds; negative when DDS is behind.
+#[derive(Debug, Default)]
+struct Skews {
+    /// What is believed.
+    believed: i64,
+    /// By the last `Date`.
+    date: Option<i64>,
+    /// By the last challenge.
+    challenge: Option<i64>,
+    warned: bool,
 }
 
 impl DdsClock {
     /// The time by the clock of DDS.
     pub(crate) fn now(&self) -> SystemTime {
-        let now = SystemTime::now();
-        let skew = self.skew_ms();
-        let by = Duration::from_millis(skew.unsigned_abs());
-        if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
+        shift(SystemTime::now(), self.skew_ms())
     }
 
     /// In milliseconds; negative when DDS is behind.
     pub(crate) fn skew_ms(&self) -> i64 {
-        self.skew_ms.load(Ordering::Relaxed)
+        self.lock().believed
     }
 
-    /// Notes the `Date` of an answer to a request that went out at `sent`.
+    /// Notes the `Date` of a success, to a request that went out at `sent`.
     pub(crate) fn observe(&self, date: SystemTime, sent: SystemTime, received: SystemTime) {
-        let skew_ms = skew_ms(date, sent, received);
-        self.skew_ms.store(skew_ms, Ordering::Relaxed);
+        let mut skews = self.lock();
+        let date = skew_ms(date, sent, received);
+        skews.date = Some(date);
+        if skews.challenge.is_none_or(|challenge| agree(challenge, date)) {
+            skews.believe(date);
+        }
+    }
+
+    /// Notes when a challenge was issued that has just come, and returns the time to judge it by: that of the
+    /// local clock if it agrees with the challenge, else that of the last `Date` if that one does.
+    pub(crate) fn reconcile(&self, issued_at: SystemTime, now: SystemTime) -> SystemTime {
+        let mut skews = self.lock();
+        let challenge = skew_ms(issued_at, now, now);
+        let near = |skew: i64| challenge.abs_diff(skew) <= MAX_CHALLENGE_SKEW.as_millis() as u64;
+        skews.challenge = Some(challenge);
+        match skews.date {
+            Some(date) if agree(challenge, date) => skews.believe(date),
+            _ if near(0) => skews.believe(0),
+            Some(date) if near(date) => skews.believe(date),
+            _ => {
+                // Three clocks, three times: there is nothing to go by.
+                (skews.date, skews.challenge) = (None, None);
+                skews.believe(0);
+            }
+        }
+        shift(now, skews.believed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Skews> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Skews {
+    fn believe(&mut self, skew_ms: i64) {
+        self.believed = skew_ms;
         let off = skew_ms.unsigned_abs() > MAX_SILENT_SKEW_MS;
-        if off && !self.warned.swap(true, Ordering::Relaxed) {
+        if off && !self.warned {
             log!(
                 Warn,
                 "clock",
@@ -45,10 +91,18 @@ impl DdsClock {
                 skew_ms.unsigned_abs() as f64 / 1000.0,
                 if skew_ms > 0 { "behind" } else { "ahead of" }
             );
-        } else if !off {
-            self.warned.store(false, Ordering::Relaxed);
         }
+        self.warned = off;
     }
+}
+
+fn agree(one: i64, other: i64) -> bool {
+    one.abs_diff(other) <= MAX_SILENT_SKEW_MS
+}
+
+fn shift(time: SystemTime, skew_ms: i64) -> SystemTime {
+    let by = Duration::from_millis(skew_ms.unsigned_abs());
+    if skew_ms < 0 { time.checked_sub(by) } else { time.checked_add(by) }.unwrap_or(time)
 }
 
 /// DDS wrote `date` between the two times. As long as that can be so, there is no skew; else it is what
@@ -91,8 +145,18 @@ mod tests {
         assert_eq!(skew_ms(UNIX_EPOCH, at(0), at(0)), -1_799_999_999_000);
     }
 
+    const HOUR: i64 = 3_600_000;
+
+    /// A clock that has seen a `Date` that is off by so many milliseconds.
+    fn dated(skew_ms: i64) -> (DdsClock, SystemTime) {
+        let clock = DdsClock::default();
+        let now = SystemTime::now();
+        clock.observe(shift(now, skew_ms), now, now);
+        (clock, now)
+    }
+
     #[test]
-    fn the_corrected_time_follows_the_last_answer() {
+    fn the_corrected_time_follows_the_last_date() {
         let clock = DdsClock::default();
         let now = SystemTime::now();
         for offset in [7200, 0] {
@@ -104,5 +168,46 @@ mod tests {
         clock.observe(now - Duration::from_secs(7201), now, now);
         assert_eq!(clock.skew_ms(), -7_200_000);
         assert!(clock.now() < now);
+    }
+
+    #[test]
+    fn a_challenge_is_judged_by_the_clock_that_agrees_with_it() {
+        for (date, issued_at, by) in [
+            (2 * HOUR, 2 * HOUR, 2 * HOUR),
+            (90_000, 90_000, 90_000),
+            // The local clock agrees, and the `Date` does not.
+            (-56 * 365 * 24 * HOUR, 0, 0),
+            (2 * HOUR, 200_000, 0),
+            (250_000, 0, 0),
+            // The `Date` agrees well enough, and the local clock does not.
+            (2 * HOUR, 2 * HOUR + 200_000, 2 * HOUR),
+            // Neither does.
+            (2 * HOUR, 5 * HOUR, 0),
+        ] {
+            let (clock, now) = dated(date);
+            let judged_by = clock.reconcile(shift(now, issued_at), now);
+            // `Date` hides less than two seconds.
+            assert!(agree(clock.skew_ms(), by) && (clock.skew_ms() - by).abs() < 2000, "{date} {issued_at}");
+            assert_eq!(judged_by, shift(now, clock.skew_ms()));
+        }
+    }
+
+    #[test]
+    fn a_date_that_the_last_challenge_contradicts_is_not_believed() {
+        let (clock, now) = dated(2 * HOUR);
+        clock.reconcile(now, now);
+        clock.observe(shift(now, 2 * HOUR), now, now);
+        assert_eq!(clock.skew_ms(), 0);
+        // The local clock has been set back, and the next challenge agrees with the `Date`.
+        clock.reconcile(shift(now, 2 * HOUR), now);
+        assert_eq!(clock.skew_ms(), 2 * HOUR);
+    }
+
+    #[test]
+    fn without_a_date_the_local_clock_counts() {
+        let clock = DdsClock::default();
+        let now = SystemTime::now();
+        assert_eq!(clock.reconcile(now, now), now);
+        assert_eq!(clock.reconcile(shift(now, 5 * HOUR), now), now);
     }
 }

@@ -34,6 +34,11 @@ impl SecretKey {
         let address = *hash.last_chunk().expect("a hash has 32 bytes");
         Some(Self { scalar, public, address })
     }
+
+    /// The key itself, to compare with what must not show it.
+    pub(crate) fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.scalar.to_bytes().into())
+    }
 }
 
 impl fmt::Debug for SecretKey {

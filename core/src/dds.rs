@@ -1,19 +1,21 @@
 //! The requests to DDS: wire types, limits, and what an answer means.
 
 mod failure;
+mod redaction;
 
-use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
+use reqwest::header::{AGE, CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use reqwest::{Body, Client, Response};
 use serde::Serialize;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
+use crate::foreign::{MAX_FOREIGN, foreign, foreign_error};
+use crate::http_client::{HttpClient, Request};
 use crate::sign_in::Signed;
 use crate::siwe::Challenge;
 use crate::token::Grant;
@@ -21,6 +23,7 @@ use crate::token::Grant;
 pub(crate) use failure::parse_retry_after;
 pub(crate) use failure::{Failure, FailureClass};
 use failure::{classify, is_unknown_node};
+use redaction::repeats;
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
@@ -28,9 +31,8 @@ const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
 
 /// A larger body of a success is an error.
 const MAX_BODY: usize = 64 * 1024;
-/// How much of a refusal is read, and how much of that is shown.
+/// How much of a refusal is read.
 const MAX_REFUSAL_READ: usize = 16 * 1024;
-const MAX_REFUSAL_SHOWN: usize = 512;
 
 /// The body of the registration request.
 #[derive(Serialize)]
@@ -82,12 +84,12 @@ struct VerifyBody<'a> {
 /// One DDS, spoken to through one HTTP client.
 pub(crate) struct Dds<'a> {
     pub(crate) base_url: &'a Url,
-    pub(crate) client: &'a Client,
+    pub(crate) client: &'a HttpClient,
     /// For one request, body included; none leaves it to the client.
     pub(crate) timeout: Option<Duration>,
-    /// Texts that must not come back out of an error, should DDS repeat them.
-    pub(crate) secrets: &'a [&'a str],
-    /// Set by every answer.
+    /// What must not come back out of an error, should DDS repeat it. Asked for only when there is one.
+    pub(crate) secrets: &'a (dyn Fn() -> Vec<Zeroizing<Vec<u8>>> + Sync),
+    /// Set by every success.
     pub(crate) clock: &'a DdsClock,
 }
 
@@ -95,12 +97,12 @@ impl Dds<'_> {
     /// Asks for a challenge to sign.
     pub(crate) async fn challenge(&self, wallet: &str) -> Result<Challenge, Failure> {
         const WHAT: &str = "the challenge request";
-        let response = self.post(WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
-        let body = read_success(WHAT, response).await?;
+        let response = self.post(Request::Harmless, WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
+        let body = self.read_success(WHAT, response).await?;
         let unlike = |why: &str| {
             Failure::retryable(format!("DDS answered {WHAT} with something else than a challenge: {why}"))
         };
-        let body = str::from_utf8(&body).map_err(|error| unlike(&error.to_string()))?;
+        let body = str::from_utf8(&body).map_err(|error| unlike(&foreign(error)))?;
         // The parser repeats what it found.
         serde_json::from_str(body).map_err(|error| unlike(&self.presentable(&error.to_string())))
     }
@@ -111,7 +113,8 @@ impl Dds<'_> {
         request: &NodeRegisterWalletRequest,
         max_concurrency: Option<u32>,
     ) -> Result<(), Failure> {
-        self.post("the registration", REGISTER_PATH, &RegisterBody { request, max_concurrency }).await?;
+        let body = RegisterBody { request, max_concurrency };
+        self.post(Request::Once, "the registration", REGISTER_PATH, &body).await?;
         Ok(())
     }
 
@@ -120,38 +123,51 @@ impl Dds<'_> {
         const WHAT: &str = "the sign-in";
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
-        let response = self.post(WHAT, VERIFY_PATH, &body).await?;
-        let body = Zeroizing::new(read_success(WHAT, response).await?);
+        let response = self.post(Request::Once, WHAT, VERIFY_PATH, &body).await?;
+        let body = Zeroizing::new(self.read_success(WHAT, response).await?);
         let unlike = |why: String| {
             Failure::retryable(format!(
                 "DDS answered {WHAT} with something else than an access token ({why})"
             ))
         };
-        let body = str::from_utf8(&body).map_err(|error| unlike(error.to_string()))?;
+        let body = str::from_utf8(&body).map_err(|error| unlike(foreign(error)))?;
         // The parser's words would repeat what it found: the token, perhaps.
         serde_json::from_str(body)
             .map_err(|error| unlike(format!("JSON, line {} column {}", error.line(), error.column())))
     }
 
     /// Posts JSON and returns the answer if it is a success.
-    async fn post(&self, what: &str, path: &str, body: &impl Serialize) -> Result<Response, Failure> {
+    async fn post(
+        &self,
+        request: Request,
+        what: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Response, Failure> {
         let endpoint = self.endpoint(path);
         let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
         // A body that is wrapped cannot be sent twice, so even a host's own client, which may follow
         // redirects, cannot carry the credentials elsewhere.
-        let mut request = self
-            .client
-            .post(endpoint.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Body::wrap(Full::<Bytes>::from(body)));
-        if let Some(timeout) = self.timeout {
-            request = request.timeout(timeout);
-        }
+        let build = |client: &Client| {
+            let built = client
+                .post(endpoint.clone())
+                .header(CONTENT_TYPE, "application/json")
+                .body(Body::wrap(Full::<Bytes>::from(body)));
+            match self.timeout {
+                Some(timeout) => built.timeout(timeout),
+                None => built,
+            }
+        };
         let sent = SystemTime::now();
-        let response = request.send().await.map_err(|error| {
-            Failure::retryable(format!("DDS did not answer {what} at {endpoint}: {}", chain(error)))
+        let response = self.client.send(request, build).await.map_err(|error| {
+            let error = self.present_error(error);
+            Failure::retryable(format!("DDS did not answer {what} at {endpoint}: {error}"))
         })?;
-        if let Some(date) = parse_date(response.headers()) {
+        // A refusal may come from something else on the way, and with `Age` it is an old one.
+        if response.status().is_success()
+            && !response.headers().contains_key(AGE)
+            && let Some(date) = parse_date(response.headers())
+        {
             self.clock.observe(date, sent, SystemTime::now());
         }
         if endpoint != *response.url() {
@@ -176,7 +192,10 @@ impl Dds<'_> {
 
     async fn refusal(&self, what: &str, endpoint: &Url, response: Response) -> Failure {
         let status = response.status();
-        let retry_after = parse_retry_after(response.headers(), self.clock.now());
+        let retry_after = parse_retry_after(
+            response.headers(),
+            parse_date(response.headers()).unwrap_or_else(|| self.clock.now()),
+        );
         let mut text = format!("DDS answered {what} at {endpoint} with {status}");
         if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
             let location = String::from_utf8_lossy(location.as_bytes());
@@ -187,12 +206,13 @@ impl Dds<'_> {
         }
         // However the body ends, what came of it is worth showing.
         let body = read_start(response, MAX_REFUSAL_READ).await;
-        let words = self.presentable(&String::from_utf8_lossy(&body));
+        let body = String::from_utf8_lossy(&body);
+        let words = self.presentable(&body);
         if !words.is_empty() {
             text += ": ";
             text += &words;
         }
-        let class = if endpoint.path().ends_with(VERIFY_PATH) && is_unknown_node(status, &words) {
+        let class = if endpoint.path().ends_with(VERIFY_PATH) && is_unknown_node(status, &body) {
             FailureClass::UnknownNode
         } else {
             classify(status)
@@ -200,71 +220,42 @@ impl Dds<'_> {
         Failure { class, text, retry_after }
     }
 
-    /// DDS's own words, fit for a log line: without secrets, cut at a character boundary, escaped.
-    fn presentable(&self, text: &str) -> String {
-        let text = redact(text.trim(), self.secrets);
-        let end = (0..=MAX_REFUSAL_SHOWN.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
-        let shown = &text[..end.unwrap_or(0)];
-        let mut out = String::with_capacity(shown.len() + 3);
-        for c in shown.chars() {
-            if is_invisible(c) { out.extend(c.escape_default()) } else { out.push(c) }
-        }
-        if shown.len() < text.len() {
-            out.push('…');
-        }
-        out
+    /// The words of DDS and of what is on the way to it, fit for a log line: cut, escaped, and not shown at all
+    /// if they repeat a secret.
+    pub(crate) fn presentable(&self, text: &str) -> String {
+        const REDACTED: &str = "[redacted] (the text repeats credentials and is not shown)";
+        let text = text.trim();
+        let end = (0..=MAX_FOREIGN.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        let shown = &text[..end.unwrap_or_default()];
+        if repeats(shown, &(self.secrets)()) { REDACTED.into() } else { foreign(text) }
     }
-}
 
-/// Control characters, and what breaks a line or turns its direction in a terminal or a log viewer.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
+    /// An error of the HTTP client; without its URL, which the caller has named already.
+    fn present_error(&self, error: reqwest::Error) -> String {
+        self.presentable(&foreign_error(&error.without_url()))
+    }
 
-/// Takes secrets out of a text that repeats them: as they are, without surrounding space, as JSON writes
-/// them, and cut off at the end, where an answer ended early or was read no further.
-fn redact(text: &str, secrets: &[&str]) -> String {
-    const REDACTED: &str = "[redacted]";
-    /// A shorter rest gives nothing away, and any text may end with one.
-    const MIN_REST: usize = 8;
-    let mut text = text.to_owned();
-    for secret in secrets.iter().map(|secret| secret.trim()).filter(|secret| !secret.is_empty()) {
-        let json = Zeroizing::new(serde_json::Value::from(secret).to_string());
-        for form in [secret, &json[1..json.len() - 1]] {
-            text = text.replace(form, REDACTED);
-            let cut = (MIN_REST..form.len()).rev().find(|&end| {
-                form.is_char_boundary(end) && text.trim_end_matches('\u{fffd}').ends_with(&form[..end])
-            });
-            if let Some(cut) = cut {
-                text.truncate(text.trim_end_matches('\u{fffd}').len() - cut);
-                text += REDACTED;
+    /// The body of a success.
+    async fn read_success(&self, what: &str, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let failed = |why: String| Failure::retryable(format!("DDS answered {what} {why}"));
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| failed(format!("but the answer broke off: {}", self.present_error(error))))?
+        {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(failed(format!("with more than {MAX_BODY} bytes")));
             }
+            body.extend_from_slice(&chunk);
         }
+        Ok(body)
     }
-    text
 }
 
 /// When DDS wrote the answer, in whole seconds (RFC 9110, 6.6.1).
 pub(crate) fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
-}
-
-/// The body of a success.
-async fn read_success(what: &str, mut response: Response) -> Result<Vec<u8>, Failure> {
-    let failed = |why: String| Failure::retryable(format!("DDS answered {what} {why}"));
-    let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| failed(format!("but the answer broke off: {}", chain(error))))?
-    {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(failed(format!("with more than {MAX_BODY} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// At most the first `max` bytes, or what came before the connection broke.
@@ -279,34 +270,18 @@ async fn read_start(mut response: Response, max: usize) -> Vec<u8> {
     body
 }
 
-/// An error with its causes; without its URL, which the caller has named already.
-fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text += ": ";
-            text += &next;
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http_client::loopback_client;
+    use crate::http_client::HttpClients;
 
     #[test]
     fn a_path_is_put_after_that_of_the_base_url() {
-        let client = loopback_client().expect("a client");
+        let client = HttpClients::for_test();
         let endpoint = |base_url: &str| {
             let base_url = &base_url.parse().expect("a URL");
             let clock = &DdsClock::default();
-            Dds { base_url, client: &client, timeout: None, secrets: &[], clock }
+            Dds { base_url, client: &client, timeout: None, secrets: &Vec::new, clock }
                 .endpoint("/v1/x")
                 .to_string()
         };
@@ -316,19 +291,6 @@ mod tests {
         for base_url in ["http://dds.example/a%20b", "http://dds.example/a%20b/"] {
             assert_eq!(endpoint(base_url), "http://dds.example/a%20b/v1/x");
         }
-    }
-
-    #[test]
-    fn words_of_dds_are_cut_escaped_and_freed_of_secrets() {
-        let client = loopback_client().expect("a client");
-        let clock = DdsClock::default();
-        let base_url = &"http://dds.example".parse().expect("a URL");
-        let dds = Dds { base_url, client: &client, timeout: None, secrets: &["s3cr3t", ""], clock: &clock };
-        assert_eq!(dds.presentable(" no s3cr3t\r\nX: \u{1b}[0m "), "no [redacted]\\r\\nX: \\u{1b}[0m");
-        // A three-byte character lies across the 512th byte.
-        let long = format!("{}€ and more", "a".repeat(511));
-        assert_eq!(dds.presentable(&long), format!("{}…", "a".repeat(511)));
-        assert_eq!(dds.presentable(&"b".repeat(512)), "b".repeat(512));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::foreign::one_line;
+
 /// A [`std::result::Result`] whose error is this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -90,9 +92,10 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with this code and text.
+    /// An error with this code and text. The text is kept to one line of at most 4096 bytes: control characters
+    /// are escaped, and what is longer is cut.
     pub fn new(code: ErrorCode, message: impl Into<Box<str>>) -> Self {
-        Self { code, message: message.into(), os_error: None }
+        Self { code, message: one_line(message.into()), os_error: None }
     }
 
     /// With the number that the operating system gave, if it gave one.

@@ -1,23 +1,30 @@
 //! The HTTP clients that lead to DDS: TLS and its roots of trust, proxies, whose turn it is.
 
+mod keep_alive;
 mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
-use reqwest::{Client, redirect};
+use reqwest::header::CONNECTION;
+use reqwest::{Client, RequestBuilder, Response, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
+use url::Url;
 
 use crate::config::{Settings, is_loopback};
 use crate::dns::SystemResolver;
 use crate::error::{Error, ErrorCode, Result};
+use crate::foreign::{foreign, foreign_error};
 use crate::log::log;
+
+use keep_alive::KeepAlive;
+pub(crate) use keep_alive::Request;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A registration uses its connection twice within milliseconds, and then for hours not at all.
@@ -27,19 +34,68 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// none of them faster, but thousands of nodes run out of file descriptors, and DDS out of patience.
 const MAX_REGISTERING: usize = 64;
 
+/// The way to one DDS. Cloning it is cheap.
+#[derive(Clone)]
+pub(crate) struct HttpClient {
+    pair: ClientPair,
+    keep_alive: Arc<KeepAlive>,
+}
+
+/// Two clients with the same settings.
+#[derive(Clone)]
+struct ClientPair {
+    /// Keeps a connection for the next request.
+    kept: Client,
+    /// Opens a connection for each request, and closes it after the answer. A client of the host's keeps them
+    /// all, so it has to announce the close instead.
+    fresh: Option<Client>,
+}
+
+impl HttpClient {
+    /// For a client that a host made. What its connections do is not known, so none is reused.
+    pub(crate) fn of_host(client: &Client) -> Self {
+        let pair = ClientPair { kept: client.clone(), fresh: None };
+        Self { pair, keep_alive: Arc::default() }
+    }
+
+    /// Sends the request that `build` makes with a client.
+    pub(crate) async fn send(
+        &self,
+        request: Request,
+        build: impl FnOnce(&Client) -> RequestBuilder,
+    ) -> reqwest::Result<Response> {
+        let Some(fresh) = &self.pair.fresh else {
+            return build(&self.pair.kept).header(CONNECTION, "close").send().await;
+        };
+        let attempt = self.keep_alive.begin(request, Instant::now());
+        let client = if attempt.is_fresh() { fresh } else { &self.pair.kept };
+        let result = build(client).send().await;
+        match &result {
+            Ok(response) => attempt.answered(response),
+            Err(error) => attempt.failed(error),
+        }
+        result
+    }
+}
+
 /// The HTTP clients that the nodes of one runtime share, and whose turn it is.
 #[derive(Default)]
 pub(crate) struct HttpClients {
-    loopback: OnceCell<Client>,
-    network: OnceCell<Client>,
-    /// By the URL of DDS.
-    turns: Mutex<BTreeMap<String, Weak<Semaphore>>>,
+    loopback: OnceCell<ClientPair>,
+    network: OnceCell<ClientPair>,
+    turns: PerDds<Semaphore>,
+    keep_alive: PerDds<KeepAlive>,
 }
 
 impl HttpClients {
     /// The client for a node with these settings. Reads the environment (proxies, `SSL_CERT_FILE`) and the
     /// system's certificates on first use, so it runs on the host's thread, in `start`.
-    pub(crate) fn get(&self, settings: &Settings) -> Result<Client> {
+    pub(crate) fn get(&self, settings: &Settings) -> Result<HttpClient> {
+        let keep_alive = self.keep_alive.get(&settings.dds_base_url, KeepAlive::default);
+        Ok(HttpClient { pair: self.pair(settings)?, keep_alive })
+    }
+
+    fn pair(&self, settings: &Settings) -> Result<ClientPair> {
         let loopback = is_loopback(&settings.dds_base_url);
         if !loopback {
             proxy::check_environment()?;
@@ -47,39 +103,59 @@ impl HttpClients {
         if let Some(path) = &settings.ca_file {
             let mut roots = system_roots();
             add_ca_file(&mut roots, path)?;
-            return build_client(roots, loopback);
+            return build_clients(roots, loopback);
         }
         if loopback && settings.dds_base_url.scheme() == "http" {
             // Never speaks TLS, so it needs no certificates; reading those takes longer than registering.
-            return self.loopback.get_or_try_init(loopback_client).cloned();
+            let build = || build_clients(RootCertStore::empty(), true);
+            return self.loopback.get_or_try_init(build).cloned();
         }
         if loopback {
-            return build_client(system_roots(), true);
+            return build_clients(system_roots(), true);
         }
-        self.network.get_or_try_init(|| build_client(system_roots(), false)).cloned()
+        self.network.get_or_try_init(|| build_clients(system_roots(), false)).cloned()
     }
 
     /// Gives out the turns to register with the DDS of these settings.
     pub(crate) fn turns(&self, settings: &Settings) -> Arc<Semaphore> {
-        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let dds = settings.dds_base_url.as_str();
-        if let Some(turns) = all.get(dds).and_then(Weak::upgrade) {
-            return turns;
-        }
-        all.retain(|_, turns| turns.strong_count() > 0);
-        let turns = Arc::new(Semaphore::new(MAX_REGISTERING));
-        all.insert(dds.to_owned(), Arc::downgrade(&turns));
-        turns
+        self.turns.get(&settings.dds_base_url, || Semaphore::new(MAX_REGISTERING))
     }
 }
 
-/// For a DDS on this machine that does not speak TLS.
-pub(crate) fn loopback_client() -> Result<Client> {
-    build_client(RootCertStore::empty(), true)
+#[cfg(test)]
+impl HttpClients {
+    /// A client for a DDS on this machine.
+    pub(crate) fn for_test() -> HttpClient {
+        let pair = build_clients(RootCertStore::empty(), true).expect("a client");
+        HttpClient { pair, keep_alive: Arc::default() }
+    }
 }
 
-fn build_client(roots: RootCertStore, loopback: bool) -> Result<Client> {
-    let failed = |error: &dyn std::fmt::Display| {
+/// What the nodes of one DDS share, by its URL, as long as one of them holds it.
+struct PerDds<T>(Mutex<BTreeMap<String, Weak<T>>>);
+
+impl<T> Default for PerDds<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> PerDds<T> {
+    fn get(&self, dds: &Url, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = all.get(dds.as_str()).and_then(Weak::upgrade) {
+            return shared;
+        }
+        all.retain(|_, shared| shared.strong_count() > 0);
+        let shared = Arc::new(make());
+        all.insert(dds.to_string(), Arc::downgrade(&shared));
+        shared
+    }
+}
+
+fn build_clients(roots: RootCertStore, loopback: bool) -> Result<ClientPair> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let error = foreign_error(error);
         Error::new(ErrorCode::Internal, format!("cannot set up the HTTP client: {error}"))
     };
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -87,17 +163,22 @@ fn build_client(roots: RootCertStore, loopback: bool) -> Result<Client> {
         .map_err(|error| failed(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
-        .dns_resolver(SystemResolver)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .user_agent(concat!("posemesh-node/", env!("CARGO_PKG_VERSION")));
-    if loopback {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| failed(&error))
+    let build = |tls: ClientConfig, kept: usize| {
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            .dns_resolver(SystemResolver)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(kept)
+            .user_agent(concat!("posemesh-node/", env!("CARGO_PKG_VERSION")));
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| failed(&error))
+    };
+    // They share the sessions of TLS, so a fresh connection resumes one.
+    Ok(ClientPair { kept: build(tls.clone(), usize::MAX)?, fresh: Some(build(tls, 0)?) })
 }
 
 /// The certificate authorities of the system (or of `SSL_CERT_FILE`), else those that come with the library.
@@ -106,8 +187,8 @@ fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let reason = found.errors.first().map_or_else(|| "none found".into(), ToString::to_string);
-        log!(Info, "dds", "using the bundled certificate authorities, for the system has none ({reason})");
+        let reason = found.errors.first().map_or_else(|| "none found".into(), foreign);
+        log!(Info, "dds", "using the bundled certificate authorities because the system has none ({reason})");
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     roots
@@ -116,8 +197,9 @@ fn system_roots() -> RootCertStore {
 fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
     let failed = |what: &dyn std::fmt::Display| {
         Error::invalid_config(format!(
-            "ca_file {}: {what}; expected a PEM file with at least one certificate",
-            path.display()
+            "ca_file {}: {}; expected a PEM file with at least one certificate",
+            path.display(),
+            foreign(what)
         ))
     };
     let pem = std::fs::read(path).map_err(|error| failed(&error))?;
@@ -160,6 +242,6 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &clients.turns(&settings("https://two.example"))));
         drop(first);
         drop(clients.turns(&settings("https://three.example")));
-        assert_eq!(clients.turns.lock().expect("no panic").len(), 1, "what nobody waits for is forgotten");
+        assert_eq!(clients.turns.0.lock().expect("no panic").len(), 1, "what nobody waits for is forgotten");
     }
 }

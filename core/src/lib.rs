@@ -23,12 +23,14 @@ mod backoff;
 mod blocking;
 mod clock;
 pub mod config;
+mod credentials;
 pub mod crypto;
 mod dds;
 mod dispatcher;
 mod dns;
 pub mod error;
 pub mod event;
+mod foreign;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

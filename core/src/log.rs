@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use crate::dispatcher::{Dispatcher, Subscription};
+use crate::foreign::Line;
 use crate::process;
 
 /// How much a record matters.
@@ -57,7 +58,7 @@ pub struct Record {
     pub level: Level,
     /// The part of the library that wrote it, such as `posemesh_node::register`.
     pub target: &'static str,
-    /// The text: one line, control characters escaped.
+    /// The text: one line of at most 4096 bytes, control characters escaped.
     pub message: String,
 }
 
@@ -126,6 +127,7 @@ impl LogSlot {
 
 /// Writes one record. Call it through [`log!`].
 pub(crate) fn write(level: Level, target: &'static str, message: fmt::Arguments<'_>) {
+    let message = Line(message);
     // `tracing` wants level and target as constants; the library's target goes along as a field.
     match level {
         Level::Error => tracing::error!(target: "posemesh_node", part = target, "{message}"),

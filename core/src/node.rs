@@ -19,6 +19,7 @@ use crate::event::{Event, EventChannel};
 use crate::gate::Gate;
 use crate::healthcheck::watch_healthchecks;
 use crate::http::{Callback, Server};
+use crate::http_client::HttpClient;
 use crate::log::log;
 use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
@@ -614,7 +615,7 @@ impl Inner {
 struct Task {
     store: Arc<Store>,
     settings: Arc<Settings>,
-    client: reqwest::Client,
+    client: HttpClient,
     turns: Arc<Semaphore>,
     server: Option<Server>,
     shared: Option<Shared>,

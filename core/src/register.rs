@@ -10,15 +10,18 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use url::Url;
 
+pub(crate) use crate::credentials::decode_credentials;
 pub use crate::dds::NodeRegisterWalletRequest;
 
-use crate::backoff::{RateLimit, at_least, backoff};
+use crate::backoff::{BurstLimit, RateLimit, at_least, backoff};
 use crate::clock::DdsClock;
 use crate::config::{Settings, SiweDomain, SiweFormat};
+use crate::credentials;
 use crate::crypto::{self, SecretKey, load_secp256k1_privhex};
 use crate::dds::{Dds, Failure, FailureClass};
+use crate::foreign::foreign;
+use crate::http_client::HttpClient;
 use crate::log::{self, Level, log};
-use crate::secret::Secret;
 use crate::sign_in::Wallet;
 use crate::siwe::Expectation;
 use crate::state::{self, LockGuard, Signal, Store};
@@ -116,7 +119,8 @@ pub async fn register_once(
     let dds = match Url::parse(dds_base_url) {
         Ok(url) => url,
         Err(error) => {
-            return Err(Failure::retryable(format!("the DDS base URL does not parse: {error}"))).into();
+            return Err(Failure::retryable(format!("the DDS base URL does not parse: {}", foreign(error))))
+                .into();
         }
     };
     let registration = Registration {
@@ -124,12 +128,13 @@ pub async fn register_once(
         node_version,
         reg_secret,
         key: sk,
-        client,
+        client: &HttpClient::of_host(client),
         capabilities,
         max_concurrency: None,
         timeout: None,
         expected: &Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh },
         clock: &DdsClock::default(),
+        store: None,
     };
     registration.attempt(|_| {}).await.into()
 }
@@ -140,12 +145,14 @@ struct Registration<'a> {
     node_version: &'a str,
     reg_secret: &'a str,
     key: &'a SecretKey,
-    client: &'a Client,
+    client: &'a HttpClient,
     capabilities: &'a [String],
     max_concurrency: Option<u32>,
     timeout: Option<Duration>,
     expected: &'a Expectation,
     clock: &'a DdsClock,
+    /// Of a node: what it holds must not come back out of an error.
+    store: Option<&'a Store>,
 }
 
 /// What happens to a signed challenge.
@@ -170,8 +177,11 @@ impl Registration<'_> {
             self.node_version,
             self.capabilities.join(", ")
         );
-        let decoded = decode_credentials(self.reg_secret);
-        let secrets = [self.reg_secret, decoded.as_ref().map_or("", |(_, secret)| secret.expose())];
+        let secrets = || {
+            let mut secrets = credentials::secrets(self.reg_secret, self.key);
+            secrets.extend(self.store.into_iter().flat_map(Store::held_secrets));
+            secrets
+        };
         let dds = Dds {
             base_url: self.dds_base_url,
             client: self.client,
@@ -194,29 +204,6 @@ impl Registration<'_> {
         }
         answer
     }
-}
-
-/// The node id and the secret in registration credentials of the console's shape:
-/// base64(`<node UUID>:<registration secret>`). Others exist, and name no node.
-pub(crate) fn decode_credentials(credentials: &str) -> Option<(String, Secret)> {
-    use base64::Engine as _;
-    use base64::engine::DecodePaddingMode;
-    use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let text = zeroize::Zeroizing::new(LENIENT.decode(credentials.trim()).ok()?);
-    let (id, secret) = std::str::from_utf8(&text).ok()?.split_once(':')?;
-    is_uuid(id).then(|| (id.to_ascii_lowercase(), Secret::new(secret)))
-}
-
-/// 8-4-4-4-12 hex digits (RFC 9562).
-fn is_uuid(text: &str) -> bool {
-    let groups: Vec<_> = text.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Registers, and keeps registered, in the process-wide default state; spawn it on a tokio runtime. Returns
@@ -258,7 +245,12 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
 }
 
 /// The registrar of a node: runs until it is dropped.
-pub(crate) async fn run_registrar(store: &Store, settings: &Settings, client: &Client, turns: &Semaphore) {
+pub(crate) async fn run_registrar(
+    store: &Store,
+    settings: &Settings,
+    client: &HttpClient,
+    turns: &Semaphore,
+) {
     let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
     let expected = &Expectation::of(settings);
     keep_registered(store, policy, |number| async move {
@@ -274,6 +266,7 @@ pub(crate) async fn run_registrar(store: &Store, settings: &Settings, client: &C
             timeout: Some(settings.request_timeout),
             expected,
             clock: store.clock(),
+            store: Some(store),
         };
         let attempt = registration.attempt(|event| match event {
             HandIn::Begins => store.hand_in(number),
@@ -293,6 +286,8 @@ where
     F: Future<Output = Option<RegistrationAttempt>>,
 {
     let mut signal = store.signal();
+    let mut last = signal.borrow().registration;
+    let mut rearms = BurstLimit::default();
     loop {
         if signal.borrow().state == State::Registered {
             // By an attempt, or by a callback of DDS during one or between two.
@@ -300,7 +295,18 @@ where
         }
         // Parked: nothing runs until the state says something else.
         until(&mut signal, |now| now.state != State::Registered && !now.stopped).await;
+        let registration = signal.borrow().registration;
+        if registration != last {
+            // However often a host re-arms, DDS hears of it now and then. Those that come meanwhile are one.
+            if let Err(wait) = rearms.take(Instant::now()) {
+                store.hold_back(wait);
+                let changed = until(&mut signal, |now| now.stopped || now.registration != registration);
+                let _ = tokio::time::timeout(wait, changed).await;
+                continue;
+            }
+        }
         let Some(registration) = store.begin_attempt() else { continue };
+        last = registration;
         let began = Instant::now();
         let finished = tokio::select! {
             finished = attempt(registration) => finished,

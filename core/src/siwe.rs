@@ -1,16 +1,16 @@
 //! Sign-In with Ethereum (EIP-4361): what DDS challenges with, what we refuse to sign, and the message.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use siwe::{Message, TimeStamp, Version};
 use url::Url;
 
+use crate::clock::MAX_CHALLENGE_SKEW;
 use crate::config::{Settings, SiweDomain, SiweFormat};
 
-/// How far `issuedAt` may be from the clock of DDS.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// EIP-4361 asks for at least this many characters.
 const MIN_NONCE_LENGTH: usize = 8;
 
@@ -25,6 +25,14 @@ pub(crate) struct Challenge {
     chain_id: Option<i64>,
     #[serde(rename = "issuedAt")]
     issued_at: Option<String>,
+}
+
+impl Challenge {
+    /// When it was issued, if it says so.
+    pub(crate) fn issued_at(&self) -> Option<SystemTime> {
+        let time: DateTime<Utc> = self.issued_at.as_ref()?.parse().ok()?;
+        Some(time.into())
+    }
 }
 
 /// What this node agrees to sign.
@@ -165,11 +173,11 @@ fn check_issued_at(issued_at: &str, now: SystemTime) -> Result<TimeStamp, String
         issued_at.parse().map_err(|_| format!("issuedAt {} is not an RFC 3339 time", quoted(issued_at)))?;
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let skew = (parsed.as_ref().unix_timestamp_nanos() as f64 / 1e9 - now).abs();
-    if skew > MAX_CLOCK_SKEW.as_secs_f64() {
+    if skew > MAX_CHALLENGE_SKEW.as_secs_f64() {
         return Err(format!(
             "issuedAt {} is {skew:.0} s away from the present (at most {} s); check the clock",
             quoted(issued_at),
-            MAX_CLOCK_SKEW.as_secs()
+            MAX_CHALLENGE_SKEW.as_secs()
         ));
     }
     Ok(parsed)
@@ -215,6 +223,7 @@ mod tests {
     use super::*;
     use crate::crypto::{address_bytes, load_secp256k1_privhex};
     use serde_json::{Value, json};
+    use std::time::Duration;
 
     /// 2026-01-02T03:04:05Z
     const NOW: Duration = Duration::from_secs(1_767_323_045);

@@ -391,6 +391,11 @@ impl Store {
         })
     }
 
+    /// The next attempt begins only after `wait`.
+    pub(crate) fn hold_back(&self, wait: Duration) {
+        self.update(|inner| inner.status.set_next_attempt(Instant::now().checked_add(wait)));
+    }
+
     /// The signed challenge goes out: from here on DDS may call back to confirm this registration, until it
     /// refuses the challenge.
     pub(crate) fn hand_in(&self, registration: u64) {

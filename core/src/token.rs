@@ -11,6 +11,7 @@ use rand::Rng as _;
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::EventKind;
@@ -207,6 +208,13 @@ impl Store {
         done: impl FnOnce(Result<AccessToken>) + Send + 'static,
     ) -> Result<u64> {
         self.wait_for_then(Tell::Dispatched, Inner::ask_for_token, done)
+    }
+
+    /// The node secret and the access token that are held.
+    pub(crate) fn held_secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        let copy = |secret: &Secret| Zeroizing::new(secret.expose().as_bytes().to_vec());
+        let token = self.token.load().as_ref().map(|held| copy(&held.token.0.value));
+        self.secret().as_deref().map(copy).into_iter().chain(token).collect()
     }
 
     /// The token that is held, if it is good.

@@ -457,6 +457,11 @@ fn credentials_never_come_back_in_an_error() {
         (console.as_str(), format!("bad {console}"), console.as_str()),
         (&console, "the secret in-the-console is wrong".into(), "in-the-console"),
         (" spaced-secret\n", "bad spaced-secret".into(), "spaced-secret"),
+        ("sla/shed&secret", r"bad sla\/shed\u0026secret".into(), "shed"),
+        ("sla/shed&secret", "bad sla%2Fshed%26secret".into(), "shed"),
+        (&console, "bad 696e2d7468652d636f6e736f6c65".into(), "636f6e"),
+        (&console, format!("bad {}", &console[3..]), &console[10..40]),
+        (CREDENTIALS, format!("bad {}", STANDARD.encode(format!("x:{CREDENTIALS}"))), "LWNvbn"),
         ("quo\"table\\key", json!({ "got": "quo\"table\\key" }).to_string(), "table"),
         (&long, format!("bad {long}"), "long-"),
         ("cut-short-secret", "bad cut-short-sec".into(), "cut-short"),
@@ -472,6 +477,14 @@ fn credentials_never_come_back_in_an_error() {
             assert!(shown.contains("403") && shown.contains("[redacted]"), "{shown}");
             assert!(!shown.contains(hidden), "{hidden} in {shown}");
 
+            // Nor in what a challenge is refused for.
+            let dds = self::dds();
+            dds.set_challenge(Some(json!({ "nonce": format!("{body} ") })));
+            let attempt = once(&dds, credentials);
+            assert!(error_text(&attempt).contains("refused to sign"), "{attempt:?}");
+            assert!(!error_text(&attempt).contains(hidden), "{hidden} in {attempt:?}");
+            dds.set_challenge(None);
+
             let (node, events) = observed(&dds, &[("reg_secret", credentials)]);
             dds.inject(endpoint, fault(), u32::MAX);
             node.rearm().expect("the node runs");
@@ -482,6 +495,66 @@ fn credentials_never_come_back_in_an_error() {
             assert!(!format!("{:?}", node.last_error()).contains(hidden));
             node.stop(GUARD).expect("stops");
         }
+    }
+}
+
+#[test]
+fn the_key_and_what_dds_has_given_never_come_back_in_an_error() {
+    let dds = DevDds::builder().start().expect("a DDS");
+    let (node, events) = observed(&dds, &[("callback_bind", "127.0.0.1:0")]);
+    let address = node.callback_address().expect("this process").expect("a callback server");
+    dds.set_node_url(Some(format!("http://{address}"))).expect("on loopback");
+    node.rearm().expect("the node runs");
+    node.wait(Wait::Secret, Some(GUARD)).expect("a secret");
+    let token = node.access_token(Some(GUARD)).expect("a token").value().to_owned();
+    let secret = node.read_secret().expect("this process").expect("a secret").expose().to_owned();
+    for known in [KEY, &KEY.to_uppercase(), &token, &secret] {
+        for told in [known.to_owned(), STANDARD.encode(known), format!("id 0b5e4f2a {}", &known[4..])] {
+            let fault = Fault::Status { code: 403, retry_after: None, body: told.clone().into() };
+            dds.inject(Endpoint::Challenge, fault, 1);
+            node.rearm().expect("the node runs");
+            let (_, message, _) = next_failure(&events);
+            assert!(
+                message
+                    .ends_with("403 Forbidden: [redacted] (the text repeats credentials and is not shown)"),
+                "{message}"
+            );
+        }
+    }
+    // A node id is not a secret.
+    let id = "0b5e4f2a-1111-4222-8333-444455556666";
+    let fault = Fault::Status { code: 403, retry_after: None, body: format!("node {id} is banned").into() };
+    dds.inject(Endpoint::Challenge, fault, 1);
+    node.rearm().expect("the node runs");
+    assert!(next_failure(&events).1.ends_with(&format!("node {id} is banned")));
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
+fn one_wrong_date_is_forgotten() {
+    let long_ago = "Thu, 01 Jan 1970 00:00:00 GMT";
+    let dated = |code: u16, more: &[(&str, &str)]| {
+        let mut headers = vec![("date".to_owned(), long_ago.to_owned())];
+        headers.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        Fault::Answer { code, headers, body: Vec::new() }
+    };
+    for (endpoint, fault) in [
+        (Endpoint::Challenge, dated(502, &[])),
+        (Endpoint::Register, dated(502, &[])),
+        (Endpoint::Challenge, dated(404, &[])),
+        (Endpoint::Register, dated(200, &[])),
+        (Endpoint::Register, dated(200, &[("age", "100")])),
+    ] {
+        let dds = dds();
+        let (node, _) = observed(&dds, &[("register_interval_secs", "1")]);
+        dds.inject(endpoint, fault.clone(), 1);
+        node.rearm().expect("the node runs");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        // Of the challenge, the local clock and the `Date`, two agree.
+        let skew_ms = node.status().expect("this process").clock_skew_ms;
+        assert!(skew_ms.abs() <= 1000, "{skew_ms} after {fault:?}");
+        node.access_token(Some(GUARD)).expect("a token, by the right clock");
+        node.stop(GUARD).expect("stops");
     }
 }
 

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::error::{Error, ErrorCode};
+use crate::foreign::one_line;
 
 /// Why a request did not get what it asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +32,11 @@ pub(crate) enum FailureClass {
 
 impl Failure {
     pub(crate) fn retryable(text: String) -> Self {
-        Self { class: FailureClass::Retryable, text, retry_after: None }
+        Self { class: FailureClass::Retryable, text: one_line(text.into()).into(), retry_after: None }
     }
 
     pub(crate) fn refused(text: String) -> Self {
-        Self { class: FailureClass::Refused, text, retry_after: None }
+        Self { class: FailureClass::Refused, text: one_line(text.into()).into(), retry_after: None }
     }
 
     pub(crate) fn to_error(&self) -> Error {

@@ -7,6 +7,7 @@ use super::*;
 use crate::backoff::MAX_BACKOFF;
 use crate::config::CallbackPolicy;
 use crate::error::ErrorCode;
+use crate::secret::Secret;
 use crate::state::{Acceptance, Wait};
 
 const INTERVAL: Duration = Duration::from_secs(120);
@@ -553,4 +554,28 @@ fn a_configuration_never_shows_its_secrets() {
     };
     let shown = format!("{config:?}");
     assert!(!shown.contains("s3cr3t") && !shown.contains("deadbeef"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_of_rearms_makes_ten_attempts_at_once_and_then_one_per_second() {
+    let script = Script::new(std::iter::repeat_with(registered).take(1000));
+    let store = spawn_registrar(&script, -1);
+    store.wait_async(Wait::Registered).await.unwrap();
+    for second in 0..5 {
+        for _ in 0..100 {
+            store.rearm().unwrap();
+            settle().await;
+        }
+        assert_eq!(script.attempts(), 1 + 10 + second, "after {second} s");
+        assert_eq!(store.status().state, State::Disconnected);
+        assert!(store.status().next_attempt_in().is_some_and(|wait| wait <= secs(1)));
+        tokio::time::advance(secs(1)).await;
+        settle().await;
+    }
+    // The last one is not lost, and a loop that has ended leaves nothing behind.
+    store.wait_async(Wait::Registered).await.unwrap();
+    assert_eq!(script.attempts(), 1 + 10 + 5);
+    tokio::time::advance(secs(60)).await;
+    settle().await;
+    assert_eq!(script.attempts(), 1 + 10 + 5);
 }

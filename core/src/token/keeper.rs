@@ -3,16 +3,17 @@
 use std::future::Future;
 use std::time::Duration;
 
-use reqwest::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Flight, Held, Holder, Meaning};
 use crate::backoff::{RateLimit, at_least, backoff};
 use crate::config::Settings;
+use crate::credentials::{self, decode_credentials};
 use crate::dds::{Dds, Failure, FailureClass};
+use crate::http_client::HttpClient;
 use crate::log::{self, log};
-use crate::register::{decode_credentials, until};
+use crate::register::until;
 use crate::sign_in::Wallet;
 use crate::siwe::Expectation;
 use crate::state::{Signal, Store};
@@ -23,7 +24,7 @@ use crate::status::State;
 const MIN_LIFE: Duration = Duration::from_secs(1);
 
 /// The token keeper of a node: runs until it is dropped.
-pub(crate) async fn run_token_keeper(store: &Store, settings: &Settings, client: Client) {
+pub(crate) async fn run_token_keeper(store: &Store, settings: &Settings, client: HttpClient) {
     let expected = Expectation::of(settings);
     keep_token(store, || sign_in(store, settings, &client, &expected)).await;
 }
@@ -31,19 +32,21 @@ pub(crate) async fn run_token_keeper(store: &Store, settings: &Settings, client:
 async fn sign_in(
     store: &Store,
     settings: &Settings,
-    client: &Client,
+    client: &HttpClient,
     expected: &Expectation,
 ) -> Result<Held, Failure> {
     let credentials = decode_credentials(settings.reg_secret.expose());
-    let (node_id, secret) = match &credentials {
-        Some((id, secret)) => (Some(id.as_str()), secret.expose()),
-        None => (None, ""),
+    let node_id = credentials.as_ref().map(|(id, _)| id.as_str());
+    let secrets = || {
+        let mut secrets = credentials::secrets(settings.reg_secret.expose(), &settings.key);
+        secrets.extend(store.held_secrets());
+        secrets
     };
     let dds = Dds {
         base_url: &settings.dds_base_url,
         client,
         timeout: Some(settings.request_timeout),
-        secrets: &[settings.reg_secret.expose(), secret],
+        secrets: &secrets,
         clock: store.clock(),
     };
     let signed = Wallet { key: &settings.key, expected }.sign_challenge(&dds).await?;

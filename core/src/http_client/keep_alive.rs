@@ -1,0 +1,223 @@
+//! Whether DDS, or what stands before it, keeps connections open.
+//!
+//! Some close each connection right after the answer without announcing it. A request that reuses such a connection
+//! fails, and whether DDS has read it before is not known, so it must not be sent again. A connection is therefore
+//! reused only when that is safe: after a challenge was answered on a connection that had been open and idle for
+//! a while, which also proves that the next ones will be.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::Response;
+
+/// What closes a connection after an answer has done so by then, and the HTTP client has noticed.
+const SETTLED: Duration = Duration::from_millis(100);
+/// For so long no connection is reused after one broke.
+const DISTRUST: Duration = Duration::from_secs(600);
+
+/// What is known of one DDS.
+#[derive(Debug, Default)]
+pub(crate) struct KeepAlive(Mutex<Knowledge>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Knowledge {
+    /// Nothing yet, but for the last answer on a connection that was left open, if there was one.
+    Unproven { last: Option<Answered>, probing: bool },
+    /// Connections stay open.
+    Proven,
+    /// A connection broke that was reused.
+    Broken { until: Instant },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answered {
+    /// Tells connections apart.
+    local: Option<SocketAddr>,
+    at: Instant,
+}
+
+impl Default for Knowledge {
+    fn default() -> Self {
+        Self::Unproven { last: None, probing: false }
+    }
+}
+
+/// What a request may lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// DDS changes nothing for it.
+    Harmless,
+    /// It must not be sent twice.
+    Once,
+}
+
+/// A request that is about to go out.
+pub(super) struct Attempt<'a> {
+    keep_alive: &'a KeepAlive,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// On a connection of its own.
+    Fresh,
+    /// On a connection that is kept, if there is one, to find out whether it still works.
+    Probe { former: Option<Answered> },
+    /// On a connection that is kept, if there is one.
+    Kept,
+}
+
+impl KeepAlive {
+    pub(super) fn begin(&self, request: Request, now: Instant) -> Attempt<'_> {
+        let mut knowledge = self.lock();
+        if let Knowledge::Broken { until } = *knowledge
+            && now >= until
+        {
+            *knowledge = Knowledge::default();
+        }
+        let kind = match &mut *knowledge {
+            Knowledge::Proven => Kind::Kept,
+            // One at a time, so that no connection is reused that has only just been used.
+            Knowledge::Unproven { last, probing }
+                if request == Request::Harmless
+                    && !*probing
+                    && last.is_none_or(|last| now.saturating_duration_since(last.at) >= SETTLED) =>
+            {
+                *probing = true;
+                Kind::Probe { former: *last }
+            }
+            Knowledge::Unproven { .. } | Knowledge::Broken { .. } => Kind::Fresh,
+        };
+        Attempt { keep_alive: self, kind }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Knowledge> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt<'_> {
+    /// Whether the request is to open a connection, and close it after the answer.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.kind == Kind::Fresh
+    }
+
+    pub(super) fn answered(self, response: &Response) {
+        let local = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
+        self.answered_on(local, Instant::now());
+    }
+
+    fn answered_on(mut self, local: Option<SocketAddr>, now: Instant) {
+        if let Kind::Probe { former } = self.kind {
+            let stayed_open = local.is_some() && former.is_some_and(|former| former.local == local);
+            *self.keep_alive.lock() = if stayed_open {
+                Knowledge::Proven
+            } else {
+                Knowledge::Unproven { last: Some(Answered { local, at: now }), probing: false }
+            };
+            self.kind = Kind::Fresh;
+        }
+    }
+
+    pub(super) fn failed(self, error: &reqwest::Error) {
+        // A connection that could not be opened was no reused one. A timeout does not tell.
+        if !error.is_connect() && !error.is_timeout() {
+            self.broke(Instant::now());
+        }
+    }
+
+    fn broke(mut self, now: Instant) {
+        if matches!(self.kind, Kind::Kept | Kind::Probe { former: Some(_) }) {
+            *self.keep_alive.lock() = Knowledge::Broken { until: now + DISTRUST };
+            self.kind = Kind::Fresh;
+        }
+    }
+}
+
+/// A probe that failed or was cancelled proves nothing.
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if matches!(self.kind, Kind::Probe { .. }) {
+            *self.keep_alive.lock() = Knowledge::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Option<SocketAddr> =
+        Some(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
+    const TWO: Option<SocketAddr> =
+        Some(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2));
+
+    /// Whether a hand-in would open a connection of its own.
+    fn is_fresh(keep_alive: &KeepAlive, now: Instant) -> bool {
+        keep_alive.begin(Request::Once, now).is_fresh()
+    }
+
+    fn proven(now: Instant) -> KeepAlive {
+        let keep_alive = KeepAlive::default();
+        keep_alive.begin(Request::Harmless, now).answered_on(ONE, now);
+        let later = now + SETTLED;
+        keep_alive.begin(Request::Harmless, later).answered_on(ONE, later);
+        assert!(!is_fresh(&keep_alive, later));
+        keep_alive
+    }
+
+    #[test]
+    fn a_connection_that_answers_again_later_proves_that_they_stay_open() {
+        proven(Instant::now());
+    }
+
+    #[test]
+    fn nothing_else_proves_it() {
+        let now = Instant::now();
+        for (second, after) in [(TWO, SETTLED), (None, SETTLED)] {
+            let keep_alive = KeepAlive::default();
+            keep_alive.begin(Request::Harmless, now).answered_on(ONE, now);
+            keep_alive.begin(Request::Harmless, now + after).answered_on(second, now + after);
+            assert!(is_fresh(&keep_alive, now + after));
+        }
+        let keep_alive = KeepAlive::default();
+        for _ in 0..2 {
+            keep_alive.begin(Request::Harmless, now + SETTLED).answered_on(None, now);
+        }
+        assert!(is_fresh(&keep_alive, now), "connections without an address are not told apart");
+    }
+
+    #[test]
+    fn a_connection_that_has_only_just_answered_is_not_reused() {
+        let now = Instant::now();
+        let keep_alive = KeepAlive::default();
+        let first = keep_alive.begin(Request::Harmless, now);
+        assert!(!first.is_fresh());
+        assert!(keep_alive.begin(Request::Harmless, now).is_fresh(), "one probe at a time");
+        first.answered_on(ONE, now);
+        assert!(keep_alive.begin(Request::Harmless, now + SETTLED / 2).is_fresh());
+        assert!(!keep_alive.begin(Request::Harmless, now + SETTLED).is_fresh());
+    }
+
+    #[test]
+    fn a_reused_connection_that_breaks_ends_the_trust_for_a_while() {
+        let now = Instant::now();
+        let keep_alive = proven(now);
+        keep_alive.begin(Request::Once, now).broke(now);
+        for request in [Request::Harmless, Request::Once] {
+            assert!(keep_alive.begin(request, now + DISTRUST / 2).is_fresh());
+        }
+        assert!(!keep_alive.begin(Request::Harmless, now + DISTRUST).is_fresh(), "asked again");
+        assert!(is_fresh(&keep_alive, now + DISTRUST), "but not trusted yet");
+    }
+
+    #[test]
+    fn a_probe_that_was_cancelled_proves_nothing_and_blocks_nothing() {
+        let now = Instant::now();
+        let keep_alive = KeepAlive::default();
+        drop(keep_alive.begin(Request::Harmless, now));
+        assert!(!keep_alive.begin(Request::Harmless, now).is_fresh());
+    }
+}

@@ -1,0 +1,133 @@
+//! A node's connections to a DDS that keeps them, and to one that closes them after each answer.
+
+#[path = "support/closing.rs"]
+mod closing;
+mod support;
+
+use std::thread;
+use std::time::Duration;
+
+use closing::{Close, ClosingDds};
+use posemesh_node_registration::crypto::load_secp256k1_privhex;
+use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::register::{RegistrationAttemptKind as Kind, register_once};
+use support::{CREDENTIALS, GUARD, KEY};
+
+const CLOSES: [Close; 5] = [Close::Silent, Close::Reset, Close::Half, Close::Announced, Close::Http10];
+const CHALLENGE: &str = "/siwe/request";
+const REGISTER: &str = "/register-wallet";
+const VERIFY: &str = "/siwe/verify";
+
+/// A node with a wallet of its own.
+fn start(dds: &ClosingDds, wallet: usize) -> Node {
+    let key = format!("{:064x}", wallet + 1);
+    Node::start(&support::config(&dds.url(), &[("secp256k1_privhex", &key)])).expect("the node starts")
+}
+
+/// More than the time after which a connection that is still open counts as kept.
+fn settle() {
+    thread::sleep(Duration::from_millis(150));
+}
+
+#[test]
+fn sixty_of_sixty_first_attempts_succeed_whatever_closes_the_connection() {
+    thread::scope(|scope| {
+        for close in CLOSES {
+            scope.spawn(move || {
+                let dds = ClosingDds::start(close);
+                // All of them run to the end, so they share their connections.
+                let nodes: Vec<_> = (0..60)
+                    .map(|wallet| {
+                        let node = start(&dds, wallet);
+                        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+                        node.access_token(Some(GUARD)).expect("a token");
+                        node
+                    })
+                    .collect();
+                for node in &nodes {
+                    let status = node.status().expect("this process");
+                    assert_eq!(
+                        (status.attempts, status.sign_in_failures),
+                        (1, 0),
+                        "{close:?}: {:?}",
+                        node.last_error()
+                    );
+                }
+                let requests = [CHALLENGE, REGISTER, VERIFY].map(|path| dds.requests(path));
+                assert_eq!(requests, [120, 60, 60], "{close:?}");
+                for node in nodes {
+                    node.stop(GUARD).expect("stops");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn nodes_that_register_at_once_succeed_at_once() {
+    let dds = ClosingDds::start(Close::Silent);
+    let nodes: Vec<_> = (0..30).map(|wallet| start(&dds, wallet)).collect();
+    for node in &nodes {
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        assert_eq!(node.status().expect("this process").attempts, 1);
+    }
+    assert_eq!([CHALLENGE, REGISTER].map(|path| dds.requests(path)), [30, 30]);
+}
+
+#[test]
+fn a_client_of_the_host_succeeds_too() {
+    for close in CLOSES {
+        let dds = ClosingDds::start(close);
+        let client = support::client(GUARD);
+        let key = load_secp256k1_privhex(KEY).expect("a good key");
+        let capabilities = ["/example/v1".to_owned()];
+        support::runtime().block_on(async {
+            for _ in 0..60 {
+                let attempt =
+                    register_once(&dds.url(), "1.2.3", CREDENTIALS, &key, &client, &capabilities).await;
+                assert_eq!(attempt.kind(), Kind::Registered, "{close:?}: {attempt:?}");
+            }
+        });
+        assert_eq!([CHALLENGE, REGISTER].map(|path| dds.requests(path)), [60, 60], "{close:?}");
+    }
+}
+
+#[test]
+fn a_dds_that_keeps_connections_is_spoken_to_over_one() {
+    let dds = ClosingDds::start(Close::Never);
+    let node = start(&dds, 0);
+    let again = || {
+        node.rearm().expect("the node runs");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    };
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    settle();
+    again();
+    let proven = dds.connections();
+    for _ in 0..5 {
+        again();
+    }
+    assert_eq!(dds.connections(), proven, "no further connection");
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
+fn a_dds_that_begins_to_close_connections_costs_one_attempt_at_most() {
+    let dds = ClosingDds::start(Close::Never);
+    let node = start(&dds, 0);
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    settle();
+    node.rearm().expect("the node runs");
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+
+    dds.set(Close::Reset);
+    let before = node.status().expect("this process").attempts;
+    for _ in 0..8 {
+        node.rearm().expect("the node runs");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    }
+    let attempts = node.status().expect("this process").attempts - before;
+    assert!(attempts <= 9, "{attempts} attempts for 8 registrations");
+    assert!(dds.requests(REGISTER) <= 11, "no request was sent twice within an attempt");
+    node.stop(GUARD).expect("stops");
+}
