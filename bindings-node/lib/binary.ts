@@ -115,8 +115,12 @@ function loadError(attempts: readonly Attempt[]): Error {
 /** What the user can do about it. */
 function advice(attempts: readonly Attempt[]): string {
   if (attempts.some(({ cause }) => isDenied(cause))) {
-    return 'deno' in process.versions
-      ? 'Deno lacks permissions: run it with --allow-ffi, --allow-read and --allow-env.'
+    if ('deno' in process.versions) {
+      return 'Deno lacks permissions: run it with --allow-ffi, --allow-read and --allow-env.'
+    }
+    // Defined only while the permission model is on.
+    return process.permission === undefined
+      ? 'Node.js runs with --no-addons: run it without.'
       : 'The permission model of Node.js is on: run it with --allow-addons, and --allow-fs-read for the installed packages.'
   }
   if (process.env['POSEMESH_NODE_BINARY']) {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, describe, it } from 'node:test'
 
@@ -22,7 +22,7 @@ const environment = (dds: LocalDds) => ({
 
 /** Starts an example, and gives a function that reads its output up to a line. */
 function example(t: TestContext, name: string, env: NodeJS.ProcessEnv) {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(PACKAGE, 'examples', name)], {
+  const child = spawn(process.execPath, ['--import', 'tsx', resolve(PACKAGE, 'examples', name)], {
     cwd: PACKAGE,
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -136,11 +136,43 @@ describe('README.md', () => {
     }
   })
 
-  it('lists every option', async () => {
+  it('has an Express server that runs', async (t) => {
+    const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
+    const [program, ...more] = Array.from(readme.matchAll(/^```js\n(.*?)^```/gms), ([, text]) => text as string)
+    assert.ok(program)
+    assert.equal(more.length, 0)
+    // Inside the package, so that the program finds it by name.
+    const directory = await mkdtemp(join(PACKAGE, 'test', 'readme-'))
+    t.after(() => rm(directory, { recursive: true }))
+    await writeFile(join(directory, 'server.cjs'), program)
+
+    const dds = await localDds(t)
+    const service = createServer((request, response) => response.end(request.headers.authorization)).listen(0, '127.0.0.1')
+    t.after(() => service.close())
+    await once(service, 'listening')
+    const { port: servicePort } = service.address() as { port: number }
+    const env = { ...environment(dds), PORT: '0', SERVICE_URL: `http://127.0.0.1:${servicePort}` }
+    const { until, terminate } = example(t, join(directory, 'server.cjs'), env)
+    const [, port] = await until(/^listening on port (\d+)$/)
+    const work = await fetch(`http://127.0.0.1:${port}/work`)
+    assert.deepEqual([work.status, /^Bearer ./.test(await work.text())], [200, true])
+    // The one who has a token is registered.
+    const ready = await fetch(`http://127.0.0.1:${port}/ready`)
+    assert.deepEqual([ready.status, await ready.json()], [200, { state: 'registered' }])
+    await terminate()
+  })
+
+  it('says what each option means', async () => {
     const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
     const { native } = await import('../lib/binary.js')
-    for (const { variables } of native.options()) {
-      for (const name of variables) assert.ok(readme.includes(`\`${name}\``), name)
+    for (const { name, variables } of native.options()) {
+      const camelCase = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+      const row = readme.split('\n').find((line) => line.startsWith(`| \`${camelCase}\` |`))
+      assert.ok(row, `a row for ${camelCase}`)
+      const [, , environment = '', preset = '', meaning = ''] = row.split('|').map((cell) => cell.trim())
+      for (const variable of variables) assert.ok(environment.includes(`\`${variable}\``), `${variable} in ${row}`)
+      assert.ok(preset, `a default in ${row}`)
+      assert.match(meaning, /^[A-Z].*\./, `a sentence in ${row}`)
     }
   })
 })

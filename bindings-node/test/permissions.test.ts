@@ -22,3 +22,12 @@ describe('the permission model of Node.js', () => {
     assertEnded(await load('--allow-addons', `--allow-fs-read=${PACKAGE}/*`), 0, 'function')
   })
 })
+
+describe('--no-addons', () => {
+  it('is what the error names', async () => {
+    const denied = await runNode(['--no-addons', '-e', `require('posemesh-node')`], { cwd: PACKAGE })
+    assert.equal(denied.code, 1)
+    assert.match(denied.stderr, /Node\.js runs with --no-addons/)
+    assert.doesNotMatch(denied.stderr, /npm install|permission model/)
+  })
+})
