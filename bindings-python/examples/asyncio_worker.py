@@ -6,9 +6,13 @@ Configured by the environment: REG_SECRET, SECP256K1_PRIVHEX, CAPABILITIES and N
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 from posemesh_node import AsyncNode, SecretChanged
+
+# A keyword wins over the environment. Without either there is no callback server, and no secret.
+CALLBACK_BIND = os.environ.get("CALLBACK_BIND", "127.0.0.1:0")
 
 
 async def work(node: AsyncNode) -> None:
@@ -29,7 +33,7 @@ async def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
-    async with await AsyncNode.from_env(callback_bind="127.0.0.1:0") as node:
+    async with AsyncNode.from_env(callback_bind=CALLBACK_BIND) as node:
         print(node.callback_address, flush=True)
         tasks = [asyncio.create_task(work(node)), asyncio.create_task(follow_secrets(node))]
         await stop.wait()

@@ -6,6 +6,7 @@ nodes share STATE_DIR are one node.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -14,10 +15,13 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 
 from posemesh_node import AsyncNode, Status
 
+# A keyword wins over the environment. Without either there is no callback server, and no secret.
+CALLBACK_BIND = os.environ.get("CALLBACK_BIND", "127.0.0.1:0")
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
-    async with await AsyncNode.from_env(callback_bind="127.0.0.1:0") as node:
+    async with AsyncNode.from_env(callback_bind=CALLBACK_BIND) as node:
         app.state.node = node
         yield
 
@@ -34,14 +38,8 @@ TheNode = Annotated[AsyncNode, Depends(the_node)]
 
 
 @app.get("/status")
-async def status(node: TheNode) -> dict[str, object]:
-    now: Status = node.status()
-    return {
-        "state": now.state,
-        "role": now.role,
-        "registered_at": now.registered_at,
-        "last_error": str(now.last_error) if now.last_error else None,
-    }
+async def status(node: TheNode) -> Status:
+    return node.status()
 
 
 @app.get("/ready")

@@ -174,8 +174,8 @@ async def test_what_a_body_raises_is_the_context_of_what_the_end_raises(
 
 @pytest.mark.parametrize("begin", [asyncio.create_task, asyncio.ensure_future, asyncio.gather])
 async def test_a_start_is_an_awaitable_like_any_other(begin: Callable[..., Any], dds: LocalDds) -> None:
-    done = await begin(AsyncNode.start(**dds.options()))
-    node: AsyncNode = done[0] if isinstance(done, list) else done
+    done: Any = await begin(AsyncNode.start(**dds.options()))
+    node: AsyncNode = done if type(done) is AsyncNode else done[0]
     async with node as entered:
         assert entered is node
 

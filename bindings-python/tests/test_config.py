@@ -7,6 +7,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -27,6 +28,19 @@ def test_the_keywords_are_the_cores_options() -> None:
     assert set(get_type_hints(Options)) == set(get_type_hints(Overrides)) == set(TABLE)
     assert Options.__required_keys__ == {name for name, row in TABLE.items() if row[3]}
     assert Overrides.__required_keys__ == set()
+
+
+@pytest.mark.parametrize("method", [Node.start, AsyncNode.start, Node.from_env, AsyncNode.from_env])
+def test_editors_offer_the_options(method: Callable[..., object]) -> None:
+    shown = inspect.signature(method).parameters
+    assert set(shown) == set(TABLE)
+    required = [name for name, keyword in shown.items() if keyword.default is inspect.Parameter.empty]
+    starts = method in (Node.start, AsyncNode.start)
+    assert set(required) == ({name for name, row in TABLE.items() if row[3]} if starts else set())
+    # As IPython and Jupyter ask.
+    jedi: Any = import_module("jedi")
+    offered: set[str] = {name.name for name in jedi.Interpreter("method(", [{"method": method}]).complete()}
+    assert {f"{name}=" for name in TABLE} <= offered
 
 
 @pytest.mark.parametrize("name", TABLE)

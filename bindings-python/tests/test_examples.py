@@ -33,6 +33,15 @@ def test_script(run: Callable[..., Program], dds: LocalDds) -> None:
     assert (code, out) == (0, "stopped\n")
 
 
+@pytest.mark.parametrize("example", ["script.py", "asyncio_worker.py"])
+def test_an_exported_callback_address_is_used(example: str, run: Callable[..., Program], dds: LocalDds) -> None:
+    address = free_address()
+    program = run(example, cwd=EXAMPLES, env=environment(dds, CALLBACK_BIND=address))
+    assert address in program.line()
+    program.interrupt()
+    assert program.end()[0] == 0
+
+
 def test_asyncio_worker(run: Callable[..., Program], dds: LocalDds) -> None:
     worker = run("asyncio_worker.py", cwd=EXAMPLES, env=environment(dds))
     address = worker.line()

@@ -12,7 +12,7 @@ from ._errors import PosemeshError
 from ._events import Event, Listener
 from ._listener import check_listener
 from ._node import NodeBase, held_secret
-from ._options import Options, Overrides
+from ._options import Options, Overrides, takes
 from ._token import AccessToken
 from ._typing import Self, Unpack
 
@@ -37,6 +37,7 @@ class AsyncNode(NodeBase):
     """
 
     @classmethod
+    @takes(Options)
     def start(cls, **options: Unpack[Options]) -> Starting[Self]:
         """Check the options, bind the callback address and start to register. Does not wait for DDS.
 
@@ -45,6 +46,7 @@ class AsyncNode(NodeBase):
         return Starting(cls._start(options, from_env=False))
 
     @classmethod
+    @takes(Overrides)
     def from_env(cls, **overrides: Unpack[Overrides]) -> Starting[Self]:
         """Start a node with the options that the environment holds, as ``Node.from_env`` does."""
         return Starting(cls._start(overrides, from_env=True))

@@ -11,7 +11,7 @@ from ._errors import ForkedError
 from ._events import Event, EventStream, Listener
 from ._exit import stop_at_exit
 from ._listener import check_listener
-from ._options import Options, Overrides
+from ._options import Options, Overrides, takes
 from ._token import AccessToken
 from ._typing import Self, Unpack
 
@@ -75,6 +75,7 @@ class Node(NodeBase):
     """
 
     @classmethod
+    @takes(Options)
     def start(cls, **options: Unpack[Options]) -> Self:
         """Check the options, bind the callback address and start to register. Does not wait for DDS.
 
@@ -124,6 +125,7 @@ class Node(NodeBase):
         return cls._start(_native.Config(options))
 
     @classmethod
+    @takes(Overrides)
     def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
         """Start a node with the options that the environment holds, such as DDS_BASE_URL or REG_SECRET.
 

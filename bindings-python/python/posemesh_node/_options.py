@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Sequence
-from typing import Literal, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
 
 __all__ = ["Options", "Overrides"]
 
@@ -41,3 +42,32 @@ class Overrides(_Optional, total=False):
     secp256k1_privhex: str | None
     capabilities: Sequence[str] | str | None
     node_version: str | None
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def takes(options: Any) -> Callable[[_F], _F]:
+    """Show the options as the keywords of a class method, to ``help`` and to editors that look at live objects.
+
+    Type checkers read ``Unpack``. The method itself takes them in one dictionary, which it can empty: in variables of
+    its own, a traceback could show the secrets.
+    """
+    required: frozenset[str] = options.__required_keys__
+    keywords = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=annotation,
+            default=inspect.Parameter.empty if name in required else None,
+        )
+        for name, annotation in get_type_hints(options).items()
+    ]
+    keywords.sort(key=lambda keyword: keyword.name not in required)
+
+    def show(method: _F) -> _F:
+        cls = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        method.__signature__ = inspect.Signature([cls, *keywords])  # type: ignore[attr-defined]  # pyright: ignore
+        return method
+
+    return show
