@@ -23,7 +23,7 @@ use crate::token::Grant;
 pub(crate) use failure::parse_retry_after;
 pub(crate) use failure::{Failure, FailureClass};
 use failure::{classify, is_unknown_node};
-use redaction::repeats;
+pub(crate) use redaction::repeats;
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";

@@ -11,16 +11,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::backoff::at_least;
 use crate::clock::DdsClock;
 use crate::config::{CallbackPolicy, Config, OPTIONS, SiweDomain, SiweFormat};
-use crate::dds::{parse_date, parse_retry_after};
+use crate::dds::{parse_date, parse_retry_after, repeats};
 use crate::http::{Callback, route};
 use crate::siwe::{Challenge, Expectation, compose_message};
 use crate::state::Store;
@@ -111,6 +114,36 @@ pub fn record(bytes: &[u8]) {
     // No fuzzer finds a checksum.
     let head = format!("posemesh-node-state 1 {}\n", hex::encode(Sha256::digest(bytes)));
     check(&[head.as_bytes(), bytes].concat());
+}
+
+/// What a process of the node receives from another one over the leader's socket.
+#[cfg(target_os = "linux")]
+pub fn frames(bytes: &[u8]) {
+    at_once(crate::state_dir::check_frames(bytes));
+}
+
+/// A secret, and on the next lines a text: the text is known to repeat the secret when it does, as it is or in a
+/// common encoding.
+pub fn redaction(input: &[u8]) {
+    let Ok(input) = str::from_utf8(input) else { return };
+    let (secret, text) = input.split_once('\n').unwrap_or((input, ""));
+    let text: String = text.chars().take(200).collect();
+    let secrets = [Zeroizing::new(secret.as_bytes().to_vec())];
+    // No claim, but it must end, and soon.
+    repeats(&text, &secrets);
+    let is_credential =
+        secret.bytes().all(|byte| byte.is_ascii_graphic()) && (16..100).contains(&secret.len());
+    if is_credential {
+        let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for form in [secret.to_owned(), percent, hex::encode(secret), STANDARD.encode(secret)] {
+            let answer = format!("{text} {form}");
+            assert!(repeats(&answer, &secrets), "{answer:?}");
+        }
+        assert!(
+            repeats(&format!("{} {text}", &secret[secret.len() - 8..]), &secrets),
+            "the end of {secret:?}"
+        );
+    }
 }
 
 /// `Date` and `Retry-After`, one on each line.

@@ -47,6 +47,8 @@ mod shared;
 #[cfg(target_os = "linux")]
 mod socket;
 
+#[cfg(all(target_os = "linux", feature = "fuzzing"))]
+pub(crate) use frame::check_frames;
 #[cfg(target_os = "linux")]
 pub use handle::{StateDir, StateDirLock};
 pub(crate) use shared::Shared;

@@ -71,6 +71,17 @@ fn record() {
     replay("record", fuzzing::record);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn frames() {
+    replay("frames", fuzzing::frames);
+}
+
+#[test]
+fn redaction() {
+    replay("redaction", fuzzing::redaction);
+}
+
 #[test]
 fn headers() {
     replay("headers", fuzzing::headers);

@@ -31,7 +31,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Whether `text` has [`RUN`] bytes in a row of one of the secrets, or the whole of a shorter one.
 ///
 /// `text` is what will be shown: short, and cut already.
-pub(super) fn repeats(text: &str, secrets: &[Zeroizing<Vec<u8>>]) -> bool {
+pub(crate) fn repeats(text: &str, secrets: &[Zeroizing<Vec<u8>>]) -> bool {
     let mut readings = Readings::default();
     readings.add(text.as_bytes(), MAX_LAYERS);
     secrets.iter().any(|secret| readings.have(secret))

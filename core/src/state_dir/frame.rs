@@ -200,6 +200,24 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+/// What must hold of any bytes that a peer sends: they are frames that are encoded as they were, or refused.
+#[cfg(feature = "fuzzing")]
+pub(crate) async fn check_frames(bytes: &[u8]) {
+    let mut reader = FrameReader::new(bytes, 4096);
+    while let Ok(frame) = reader.next().await {
+        assert!((1..=4096).contains(&frame.0.len()));
+        let _ = Hello::decode(&frame);
+        if let Ok(message) = FromLeader::decode(&frame) {
+            assert_eq!(message.encode(), frame);
+        }
+        if let Ok((number, request)) = Request::decode(&frame)
+            && let Some(encoded) = request.encode(number)
+        {
+            assert_eq!(encoded, frame);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
