@@ -53,12 +53,10 @@ static pmn_node *start(void)
     return node;
 }
 
-// As ok(), for what DDS may refuse: tells with its own words why.
-static bool ok_with(pmn_result result, const char *what, const pmn_node *node,
-                    pmn_result (*why)(const pmn_node *, pmn_error **))
+// As ok(), for a call that says in words why it failed.
+static bool ok_with(pmn_result result, const char *what, pmn_error *error)
 {
-    pmn_error *error = NULL;
-    if (!ok(result, what) && why(node, &error) == PMN_OK) {
+    if (!ok(result, what)) {
         fprintf(stderr, "%s\n", pmn_error_message(error));
         pmn_error_free(error);
     }
@@ -67,8 +65,9 @@ static bool ok_with(pmn_result result, const char *what, const pmn_node *node,
 
 static bool wait_registered(const pmn_node *node)
 {
-    pmn_result result = pmn_node_wait(node, PMN_WAIT_REGISTERED, PATIENCE_MS);
-    return ok_with(result, "waiting to be registered", node, pmn_node_last_error);
+    pmn_error *error = NULL;
+    pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_REGISTERED, PATIENCE_MS, &error);
+    return ok_with(result, "waiting to be registered", error);
 }
 
 // Through volatile, which no compiler leaves out.
@@ -83,7 +82,9 @@ static bool use_secret(const pmn_node *node)
 {
     char secret[4096 + 1];
     size_t length = 0;
-    if (!ok(pmn_node_wait(node, PMN_WAIT_SECRET, PATIENCE_MS), "waiting for the secret") ||
+    pmn_error *error = NULL;
+    pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PATIENCE_MS, &error);
+    if (!ok_with(result, "waiting for the secret", error) ||
         !ok(pmn_node_read_secret(node, secret, sizeof secret, &length), "reading the secret")) {
         return false;
     }
@@ -97,8 +98,10 @@ static bool use_token(pmn_node *node)
 {
     char token[PMN_TOKEN_CAPACITY];
     size_t length = 0;
-    pmn_result result = pmn_node_access_token(node, PATIENCE_MS, token, sizeof token, &length, NULL);
-    if (!ok_with(result, "access token", node, pmn_node_token_error)) {
+    pmn_error *error = NULL;
+    pmn_result result =
+        pmn_node_access_token_with_error(node, PATIENCE_MS, token, sizeof token, &length, NULL, &error);
+    if (!ok_with(result, "access token", error)) {
         return false;
     }
     printf("token of %zu bytes\n", length);
