@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use place::{Mount, Place, dds_that_calls_when_told, free_port};
 use posemesh_dev_dds::DevDds;
+use posemesh_node_registration::state::StateDir;
 use support::{CHILD_CASE, GUARD, child_case};
 use worker::{Worker, leader_of, three};
 
@@ -469,4 +470,32 @@ fn a_leader_of_another_version_is_named_and_succeeded() {
     worker.until_answer("status", |status| status.starts_with("leader"));
     assert_eq!(worker.ask("registered"), "Ok(())");
     worker.until_answer("status", |status| status.ends_with("persistence=fine"));
+}
+
+/// The child drops a copy of the parent's `StateDir` and of its lock.
+#[test]
+#[expect(unsafe_code, reason = "a fork without exec is what is tested")]
+fn a_forked_child_that_drops_a_copy_of_the_lock_releases_nothing() {
+    let place = Place::new();
+    let state = StateDir::open(place.state()).expect("it is made");
+    let lock = state.try_lock().expect("it works").expect("it is free");
+    // SAFETY: the child calls nothing that takes a lock of another thread, and ends without running the parent's
+    // code.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop(lock);
+        drop(state);
+        // SAFETY: it ends the process, and runs nothing that belongs to the parent.
+        unsafe { libc::_exit(0) }
+    }
+    let mut status = 0;
+    // SAFETY: `status` lives until the call returns.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "it has ended by itself");
+    let directory = File::open(place.state()).expect("it is there");
+    // SAFETY: it is an open file.
+    let taken = || unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0;
+    assert!(taken(), "it is still locked");
+    drop(lock);
+    assert!(!taken(), "it is free");
 }

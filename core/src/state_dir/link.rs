@@ -26,9 +26,10 @@ pub(super) struct Link {
 impl Link {
     /// Connects to the leader, and exchanges hellos.
     pub(super) async fn open(directory: &Directory) -> Result<Self> {
-        let failed = |why: &dyn std::fmt::Display| {
+        let failed = |error: std::io::Error| {
             let path = directory.path().display();
-            Error::new(ErrorCode::Io, format!("state_dir {path}: cannot reach the process that leads: {why}"))
+            let message = format!("state_dir {path}: cannot reach the process that leads: {error}");
+            Error::new(ErrorCode::Io, message).with_os_error(&error)
         };
         let greeted = timeout(PATIENCE, async {
             let connection = socket::connect(directory).await?;
@@ -45,8 +46,8 @@ impl Link {
             })
         });
         match greeted.await {
-            Ok(greeted) => greeted.map_err(|error| failed(&error)),
-            Err(_) => Err(failed(&"it does not answer")),
+            Ok(greeted) => greeted.map_err(failed),
+            Err(_) => Err(failed(std::io::Error::other("it does not answer"))),
         }
     }
 
