@@ -19,23 +19,10 @@ export declare class LogSink {
 
 /** A local DDS on a thread of its own. */
 export declare class NativeLocalDds {
-  /**
-   * Starts on a free port of loopback. `deliver` gets a line for everything that happens, and keeps no
-   * process alive.
-   *
-   * # Errors
-   * `ERR_IO` when the setup is not usable or no port is free.
-   */
-  static start(setup: LocalDdsSetup, deliver: (line: string) => void): NativeLocalDds
   /** `http://127.0.0.1:PORT` */
   get url(): string
-  /**
-   * Cuts all connections and frees the port.
-   *
-   * # Errors
-   * `ERR_PANIC`.
-   */
-  stop(): void
+  /** Cuts all connections and frees the port. */
+  stop(): undefined | Failure
 }
 
 /** A running node. */
@@ -192,6 +179,12 @@ export declare function signEip191(privhex: string, message: Uint8Array): string
  * `deliver` is called with everything that happens to the node.
  */
 export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void, cancellation: StartCancellation): Promise<NativeNode | Failure> | Failure
+
+/**
+ * Starts a local DDS on a free port of loopback. `deliver` gets a line for everything that happens, and keeps no process
+ * alive. Fails with `ERR_IO` when the setup is not usable or no port is free.
+ */
+export declare function startLocalDds(setup: LocalDdsSetup, deliver: (line: string) => void): NativeLocalDds | Failure
 
 /** A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC). */
 export interface Status {

@@ -4,8 +4,8 @@ import { EventEmitter, once } from 'node:events'
 
 import { native } from './binary.js'
 import type { PosemeshNodeOptions } from './config.js'
-import { PosemeshError, rangeError, typeError, valueError } from './error.js'
-import type { NativeLocalDds } from './native.js'
+import { PosemeshError, call, rangeError, typeError, valueError } from './error.js'
+import type { LocalDdsSetup, NativeLocalDds } from './native.js'
 import { type Checks, readOptions } from './options.js'
 import { AccessToken } from './token.js'
 
@@ -197,7 +197,7 @@ export class LocalDds {
     const setup = readOptions<LocalDdsOptions>(options, checks)
     const happened = new EventEmitter<{ line: [line: string] }>()
     happened.setMaxListeners(0)
-    const dds = native.NativeLocalDds.start({ ...setup }, (line) => happened.emit('line', line))
+    const dds = call(() => native.startLocalDds(setup as LocalDdsSetup, (line) => happened.emit('line', line)))
     return new LocalDds(dds, happened)
   }
 
@@ -220,7 +220,7 @@ export class LocalDds {
 
   /** Cuts all connections and frees the port. May be called twice. */
   async stop(): Promise<void> {
-    this.#dds.stop()
+    call(() => this.#dds.stop())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

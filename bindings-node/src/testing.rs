@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{Either, Function};
 use napi_derive::napi;
 use posemesh_dev_dds::{Callback, DevDds};
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::node::callback_url;
 
 use crate::channel::Channel;
-use crate::error::{Result, guard, internal};
+use crate::error::{Failure, node_api, outcome};
 
 /// How a local DDS is set up.
 #[napi(object, object_to_js = false)]
@@ -43,43 +43,6 @@ pub struct NativeLocalDds {
 
 #[napi]
 impl NativeLocalDds {
-    /// Starts on a free port of loopback. `deliver` gets a line for everything that happens, and keeps no
-    /// process alive.
-    ///
-    /// # Errors
-    /// `ERR_IO` when the setup is not usable or no port is free.
-    #[napi(factory)]
-    pub fn start(
-        setup: LocalDdsSetup,
-        #[napi(ts_arg_type = "(line: string) => void")] deliver: Function<'_, String, ()>,
-    ) -> Result<Self> {
-        let channel = Channel::new(&deliver).map_err(internal)?;
-        guard(|| {
-            let mut builder = DevDds::builder().clock_offset_secs(setup.clock_offset_secs.unwrap_or(0));
-            if let Some(millis) = setup.nonce_lifetime_ms {
-                builder = builder.nonce_lifetime(Duration::from_millis(millis.into()));
-            }
-            if let Some(millis) = setup.token_lifetime_ms {
-                builder = builder.token_lifetime(Duration::from_millis(millis.into()));
-            }
-            let dds = builder
-                .node_url(setup.node_url)
-                .secret(setup.secret)
-                .credentials(setup.credentials)
-                .callback(match setup.callback.as_deref() {
-                    Some("never") => Callback::Never,
-                    Some("beforeAnswer") => Callback::BeforeAnswer,
-                    _ => Callback::AfterAnswer,
-                })
-                .health_interval(setup.health_interval_ms.map(|millis| Duration::from_millis(millis.into())))
-                .find_node(callback_url)
-                .on_event(move |event| channel.send(event.to_string()))
-                .start()
-                .map_err(|error| Error::new(ErrorCode::Io, error.to_string()))?;
-            Ok(Self { url: dds.url(), dds: Some(dds) })
-        })
-    }
-
     /// `http://127.0.0.1:PORT`
     #[napi(getter)]
     pub fn url(&self) -> String {
@@ -87,14 +50,45 @@ impl NativeLocalDds {
     }
 
     /// Cuts all connections and frees the port.
-    ///
-    /// # Errors
-    /// `ERR_PANIC`.
     #[napi]
-    pub fn stop(&mut self) -> Result<()> {
-        guard(|| {
+    pub fn stop(&mut self) -> Either<(), Failure> {
+        outcome(|| {
             drop(self.dds.take());
             Ok(())
         })
     }
+}
+
+/// Starts a local DDS on a free port of loopback. `deliver` gets a line for everything that happens, and keeps no process
+/// alive. Fails with `ERR_IO` when the setup is not usable or no port is free.
+#[napi]
+pub fn start_local_dds(
+    setup: LocalDdsSetup,
+    #[napi(ts_arg_type = "(line: string) => void")] deliver: Function<'_, String, ()>,
+) -> Either<NativeLocalDds, Failure> {
+    outcome(|| {
+        let channel = Channel::new(&deliver).map_err(node_api)?;
+        let mut builder = DevDds::builder().clock_offset_secs(setup.clock_offset_secs.unwrap_or(0));
+        if let Some(millis) = setup.nonce_lifetime_ms {
+            builder = builder.nonce_lifetime(Duration::from_millis(millis.into()));
+        }
+        if let Some(millis) = setup.token_lifetime_ms {
+            builder = builder.token_lifetime(Duration::from_millis(millis.into()));
+        }
+        let dds = builder
+            .node_url(setup.node_url)
+            .secret(setup.secret)
+            .credentials(setup.credentials)
+            .callback(match setup.callback.as_deref() {
+                Some("never") => Callback::Never,
+                Some("beforeAnswer") => Callback::BeforeAnswer,
+                _ => Callback::AfterAnswer,
+            })
+            .health_interval(setup.health_interval_ms.map(|millis| Duration::from_millis(millis.into())))
+            .find_node(callback_url)
+            .on_event(move |event| channel.send(event.to_string()))
+            .start()
+            .map_err(|error| Error::new(ErrorCode::Io, error.to_string()))?;
+        Ok(NativeLocalDds { url: dds.url(), dds: Some(dds) })
+    })
 }

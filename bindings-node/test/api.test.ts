@@ -411,7 +411,7 @@ describe('secrets', () => {
     await node.stop()
     assert.ok(seen.length > 4)
     const shown = inspect(seen, { depth: null, showHidden: true })
-    for (const secret of [key, REG_SECRET, 'node-credential', 'the-node-secret']) {
+    for (const secret of [key, REG_SECRET, 'quagga-and-okapi', 'the-node-secret']) {
       assert.ok(!shown.includes(secret), shown)
     }
   })

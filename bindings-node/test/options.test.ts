@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { PosemeshNode, type PosemeshNodeOptions, authorizedFetch } from 'posemesh-node'
+import { LocalDds } from 'posemesh-node/testing'
 import { native } from '../lib/binary.js'
 import { HANG_MS, localDds, newKey, optionsFor, startNode } from './support.js'
 
@@ -90,6 +91,8 @@ describe('Object.prototype', () => {
       fetch: () => assert.fail('the fetch of Object.prototype was called'),
       logger: 'not a logger',
       logLevel: 'not a level',
+      nodeUrl: 'no URL',
+      healthIntervalMs: 1,
       code: 'ERR_INTERNAL',
       error: { code: 'ERR_INTERNAL', message: 'from Object.prototype' },
     }
@@ -133,6 +136,7 @@ describe('Object.prototype', () => {
         authorizedFetch(node)
         await node.stop()
       }
+      await (await LocalDds.start()).stop()
     } finally {
       unset()
       await Promise.all(nodes.map((node) => node.stop()))

@@ -29,7 +29,7 @@ describe('a process', () => {
     const codes = [
       ...['ERR_INVALID_ARGUMENT', 'ERR_INVALID_ARGUMENT', 'ERR_TIMEOUT', 'ERR_TIMEOUT', 'ABORT_ERR'],
       ...['ERR_INVALID_ARG_VALUE', 'ERR_TIMEOUT', 'ERR_INVALID_CONFIG', 'ERR_BIND', 'ABORT_ERR'],
-      ...['ERR_STOPPED', 'ERR_STOPPED', 'ERR_STOPPED', 'ERR_STOPPED'],
+      ...['ERR_IO', 'ERR_STOPPED', 'ERR_STOPPED', 'ERR_STOPPED', 'ERR_STOPPED'],
     ]
     const args = ['--abort-on-uncaught-exception', join(FIXTURES, 'refusals.mjs')]
     assertEnded(await runNode(args), 0, codes.join(' '))
