@@ -8,9 +8,9 @@ import { FIXTURES, assertEnded, localDds, optionsFor, runNode, startNode, until 
 describe('the error of a wait', () => {
   const failures: Record<string, [words: RegExp, fail: (dds: LocalDds) => Promise<{ ddsBaseUrl?: string }>]> = {
     'a refusal': [
-      /no such credentials/,
+      /this wallet is blocked/,
       async (dds) => {
-        await dds.inject('register', { fault: 'status', code: 403, body: 'no such credentials' }, null)
+        await dds.inject('register', { fault: 'status', code: 403, body: 'this wallet is blocked' }, null)
         return {}
       },
     ],

@@ -13,8 +13,8 @@ from posemesh_node.testing import Fault, LocalDds
 
 
 def refused(dds: LocalDds) -> tuple[Options, str]:
-    dds.inject("register", Fault.status(403, body="no such credentials"), times=None)
-    return dds.options(), "no such credentials"
+    dds.inject("register", Fault.status(403, body="this wallet is blocked"), times=None)
+    return dds.options(), "this wallet is blocked"
 
 
 def busy(dds: LocalDds) -> tuple[Options, str]:

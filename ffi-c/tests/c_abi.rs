@@ -116,7 +116,7 @@ fn sigpipe() {
 #[test]
 fn the_words_of_dds_reach_the_program() {
     let dds = Dds::start();
-    let no = Fault::Status { code: 403, retry_after: None, body: b"no such credentials".to_vec() };
+    let no = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
     dds.dds.inject(Endpoint::Register, no, u32::MAX);
     run(dds.environment(&mut Command::new(compile("tests/c/refusal.c", Link::Shared))));
 }
@@ -124,7 +124,7 @@ fn the_words_of_dds_reach_the_program() {
 /// Whatever keeps the node from registering, the error of a wait says it, and so do those of the other calls.
 #[test]
 fn what_went_wrong_is_said_in_words() {
-    let no = Fault::Status { code: 403, retry_after: None, body: b"no such credentials".to_vec() };
+    let no = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
     let refusing = Dds::start();
     refusing.dds.inject(Endpoint::Register, no, u32::MAX);
     let busy = Dds::start();
@@ -132,7 +132,7 @@ fn what_went_wrong_is_said_in_words() {
     let errors = compile("tests/c/errors.c", Link::Sanitized);
     let elsewhere = Dds::start();
     for (dds, url, words) in [
-        (&refusing, refusing.dds.url(), "no such credentials"),
+        (&refusing, refusing.dds.url(), "this wallet is blocked"),
         (&busy, busy.dds.url(), "503"),
         (&elsewhere, "http://127.0.0.1:1".into(), "refused"),
         (&elsewhere, "https://no-such-host.invalid".into(), "no-such-host.invalid"),

@@ -8,7 +8,7 @@ static void tell(const pmn_event *event, void *user_data)
 {
     (void)user_data;
     if (event->type == PMN_EVENT_ATTEMPT_FAILED) {
-        CHECK(event->code == PMN_ERR_REJECTED && strstr(event->message, "no such credentials") != NULL);
+        CHECK(event->code == PMN_ERR_REJECTED && strstr(event->message, "this wallet is blocked") != NULL);
         CHECK(event->retry_in_ms > 0);
         CHECK(write(told[1], "!", 1) == 1);
     }
@@ -27,7 +27,7 @@ int main(void)
     pmn_error *error = NULL;
     EXPECT(PMN_OK, pmn_node_last_error(node, &error));
     EXPECT(PMN_ERR_REJECTED, pmn_error_code(error));
-    CHECK(strstr(pmn_error_message(error), "no such credentials") != NULL);
+    CHECK(strstr(pmn_error_message(error), "this wallet is blocked") != NULL);
     pmn_error_free(error);
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(node, &status));
