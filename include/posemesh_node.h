@@ -84,7 +84,15 @@
  *
  *     The library has two threads while nodes run (posemesh-rt, posemesh-events), up to four more
  *     (posemesh-io) while host names are looked up or files of state_dir written, and none after the last
- *     node has stopped. It installs no signal handler and no atexit handler, sets no locale and no
+ *     node has stopped, with one exception: a look-up that waits for a name server cannot be cancelled. Its
+ *     thread ends when the system's resolver gives up, which may be seconds after pmn_node_stop() has
+ *     returned. It runs nothing else, blocks all signals, and keeps no process from ending.
+ *
+ *     When the system has no thread or memory to give, what needed it fails with an error and is tried again.
+ *
+ *     A thread that calls the library needs a stack of 128 KiB. pmn_node_start() is what needs most of it.
+ *
+ *     The library installs no signal handler and no atexit handler, sets no locale and no
  *     environment variable, and writes nothing to stdout or stderr.
  *
  *     After fork(), a node of the parent answers PMN_ERR_FORKED in the child at once; freeing it there is

@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{SecretKey, load_secp256k1_privhex};
 use crate::error::{Error, Result};
+use crate::file::read_regular;
 use crate::secret::Secret;
 
 /// One option of a node.
@@ -730,18 +729,7 @@ fn read_secret_file(variable: &str, path: &Path) -> Result<Zeroizing<String>> {
             path.display()
         ))
     };
-    // Asked before opening: a named pipe would block for ever.
-    let metadata = fs::metadata(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
-    if !metadata.is_file() {
-        return Err(failed("is not a regular file".into()));
-    }
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)
-        .and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| failed(format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > MAX {
-        return Err(failed(format!("is larger than {MAX} bytes")));
-    }
+    let bytes = read_regular(path, MAX).map_err(failed)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| failed("is not UTF-8".into()))?;
     let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
     if text.trim().is_empty() {

@@ -20,6 +20,7 @@ use url::Url;
 use crate::config::{Settings, is_loopback};
 use crate::dns::SystemResolver;
 use crate::error::{Error, ErrorCode, Result};
+use crate::file::read_regular;
 use crate::foreign::{foreign, foreign_error};
 use crate::log::log;
 
@@ -194,6 +195,9 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
+/// Some systems' bundles of all authorities have a quarter of a megabyte.
+const MAX_CA_FILE: u64 = 8 * 1024 * 1024;
+
 fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
     let failed = |what: &dyn std::fmt::Display| {
         Error::invalid_config(format!(
@@ -202,7 +206,7 @@ fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
             foreign(what)
         ))
     };
-    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+    let pem = read_regular(path, MAX_CA_FILE).map_err(|what| failed(&what))?;
     let mut added = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| failed(&error))?;

@@ -30,6 +30,7 @@ mod dispatcher;
 mod dns;
 pub mod error;
 pub mod event;
+mod file;
 mod foreign;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

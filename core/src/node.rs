@@ -461,6 +461,9 @@ impl Node {
     /// frees the port, and ends the library's threads if no other node needs them. A second call does
     /// nothing, or waits for the first one.
     ///
+    /// A name look-up under way cannot be cancelled: its thread ends when the system's resolver gives up, which
+    /// may be seconds after this returns.
+    ///
     /// # Errors
     /// [`ErrorCode::Timeout`] when a callback did not return in time (call again to go on waiting),
     /// [`ErrorCode::WouldDeadlock`] from inside a callback, [`ErrorCode::Forked`].

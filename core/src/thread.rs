@@ -111,6 +111,44 @@ impl ThreadId {
     }
 }
 
+/// Writes a file. At the limit on the size of files (`RLIMIT_FSIZE`) that is an error; without this, the signal
+/// that comes with it would end the host when the thread is the host's.
+#[cfg(target_os = "linux")]
+pub(crate) fn without_file_size_signal<R>(write: impl FnOnce() -> R) -> R {
+    let _blocked = BlockedSignals::new();
+    let was_pending = file_size_signal_is_pending();
+    let written = write();
+    if !was_pending && file_size_signal_is_pending() {
+        take_file_size_signal();
+    }
+    written
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "pending signals are known through libc")]
+fn file_size_signal_is_pending() -> bool {
+    // SAFETY: a sigset_t is plain data, which sigpending fills.
+    unsafe {
+        let mut pending = std::mem::zeroed();
+        libc::sigpending(&raw mut pending) == 0 && libc::sigismember(&raw const pending, libc::SIGXFSZ) == 1
+    }
+}
+
+/// Takes back the signal that is pending.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "pending signals are taken through libc")]
+fn take_file_size_signal() {
+    // SAFETY: a sigset_t is plain data, which sigemptyset fills before use. The signal is blocked and pending, so
+    // sigwait returns at once.
+    unsafe {
+        let mut signals = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        libc::sigaddset(&raw mut signals, libc::SIGXFSZ);
+        let mut taken = 0;
+        libc::sigwait(&raw const signals, &raw mut taken);
+    }
+}
+
 /// Blocks the signals of the calling thread, and so of the threads it starts, until it is dropped.
 struct BlockedSignals {
     #[cfg(unix)]

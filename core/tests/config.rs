@@ -334,6 +334,7 @@ fn one_node_for_each_wallet_and_dds() {
 }
 
 #[test]
+#[cfg(unix)]
 fn a_ca_file_holds_certificates() {
     let files = Files::new();
     let missing = files.path("missing");
@@ -344,7 +345,13 @@ fn a_ca_file_holds_certificates() {
         files.write("broken", "-----BEGIN CERTIFICATE-----\nno base64!\n-----END CERTIFICATE-----\n");
     let no_der = files.write("no-der", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let directory = files.0.clone();
-    for path in [missing, empty, no_pem, key_only, broken, no_der, directory] {
+    let fifo = files.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is in POSIX");
+    assert!(made.success());
+    let large = files.path("large");
+    fs::File::create(&large).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+    let device = PathBuf::from("/dev/zero");
+    for path in [missing, empty, no_pem, key_only, broken, no_der, directory, fifo, large, device] {
         let path = path.to_str().expect("UTF-8");
         let error = start_error(&support::config("http://127.0.0.1:1", &[("ca_file", path)]));
         assert_eq!(error.code(), ErrorCode::InvalidConfig);
@@ -516,9 +523,9 @@ fn secret_files_that_cannot_be_used() {
         (files.write("empty", ""), "is empty"),
         (files.write("newline", "\n"), "is empty"),
         (files.write("blank", " \t\r\n"), "is empty"),
-        (files.0.clone(), "is not a regular file"),
-        (fifo, "is not a regular file"),
-        (PathBuf::from("/dev/zero"), "is not a regular file"),
+        (files.0.clone(), "is not a regular file but a directory"),
+        (fifo, "is not a regular file but a named pipe"),
+        (PathBuf::from("/dev/zero"), "is not a regular file but a device"),
         (files.write("large", "x".repeat(64 * 1024 + 1)), "is larger than"),
         (files.write("latin-1", b"hidd\xe9n"), "is not UTF-8"),
         (files.write("nul", "hid\0den"), "NUL"),

@@ -19,6 +19,7 @@ use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::ErrorCode;
 use posemesh_node_registration::log::{self, Level};
 use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::state::StateDir;
 use posemesh_node_registration::status::State;
 use support::{GUARD, child_case, config, run_child};
 
@@ -230,10 +231,10 @@ fn target(descriptor: i32) -> Option<String> {
     Some(fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?.display().to_string())
 }
 
-/// Lets no further thread start, in one of the ways in which a system does that.
-struct NoThreads(libc::__rlimit_resource_t);
+/// A limit of the system's on this process.
+struct Limit(libc::__rlimit_resource_t);
 
-impl NoThreads {
+impl Limit {
     fn set(&self, soft: libc::rlim_t) {
         // SAFETY: both calls get a limit that is plain data.
         unsafe {
@@ -244,6 +245,7 @@ impl NoThreads {
         }
     }
 
+    /// Lets no further thread start, in one of the ways in which a system does that.
     fn begin(&self) {
         self.set(if self.0 == libc::RLIMIT_NPROC { 0 } else { address_space() + 512 * 1024 });
     }
@@ -281,7 +283,7 @@ fn resolving_config(dds_url: &str, options: &[(&str, &str)]) -> Config {
 fn a_start_without_a_thread_is_refused_and_the_next_one_works() {
     let stderr = alone("a_start_without_a_thread_is_refused_and_the_next_one_works", |dds_url| {
         become_ordinary_user();
-        let limit = NoThreads(libc::RLIMIT_NPROC);
+        let limit = Limit(libc::RLIMIT_NPROC);
         limit.begin();
         let error = Node::start(&config(dds_url, &[])).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Io);
@@ -298,7 +300,7 @@ fn a_start_without_a_thread_is_refused_and_the_next_one_works() {
 fn a_start_without_descriptors_is_refused_and_the_next_one_works() {
     let stderr = alone("a_start_without_descriptors_is_refused_and_the_next_one_works", |dds_url| {
         drop(support::runtime());
-        let limit = NoThreads(libc::RLIMIT_NOFILE);
+        let limit = Limit(libc::RLIMIT_NOFILE);
         let refused = (3..64).find_map(|number| {
             // Each step lets the start get a little further before it fails.
             limit.set(number);
@@ -323,7 +325,7 @@ fn a_start_without_descriptors_is_refused_and_the_next_one_works() {
 }
 
 /// A running node whose machine has no thread to give: it says so, loses nothing, and goes on by itself.
-fn survives(limit: &NoThreads, dds_url: &str) {
+fn survives(limit: &Limit, dds_url: &str) {
     let place = std::env::temp_dir().join(format!("posemesh-starved-{}", std::process::id()));
     let options = [("callback_bind", "127.0.0.1:0"), ("state_dir", place.to_str().unwrap())];
     let node = Node::start(&resolving_config(dds_url, &options)).unwrap();
@@ -367,7 +369,7 @@ fn survives(limit: &NoThreads, dds_url: &str) {
 fn no_thread_to_be_had_is_an_error_like_any_other() {
     let stderr = alone("no_thread_to_be_had_is_an_error_like_any_other", |dds_url| {
         become_ordinary_user();
-        survives(&NoThreads(libc::RLIMIT_NPROC), dds_url);
+        survives(&Limit(libc::RLIMIT_NPROC), dds_url);
     });
     assert_eq!(stderr, "");
 }
@@ -375,7 +377,32 @@ fn no_thread_to_be_had_is_an_error_like_any_other() {
 #[test]
 fn no_memory_for_a_thread_is_an_error_like_any_other() {
     let stderr = alone("no_memory_for_a_thread_is_an_error_like_any_other", |dds_url| {
-        survives(&NoThreads(libc::RLIMIT_AS), dds_url);
+        survives(&Limit(libc::RLIMIT_AS), dds_url);
+    });
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn the_limit_on_the_size_of_files_is_an_error() {
+    let stderr = alone("the_limit_on_the_size_of_files_is_an_error", |dds_url| {
+        let place = std::env::temp_dir().join(format!("posemesh-limited-{}", std::process::id()));
+        let options = [("callback_bind", "127.0.0.1:0"), ("state_dir", place.to_str().unwrap())];
+        let limit = Limit(libc::RLIMIT_FSIZE);
+        limit.set(0);
+        // On a thread of the host's.
+        let state = StateDir::open(&place).unwrap();
+        let error = state.write_node_secret("secret").unwrap_err();
+        assert!(error.message().contains("File too large"), "{error}");
+        drop(state);
+        // On threads of the library's.
+        let node = Node::start(&config(dds_url, &options)).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        wait_until("the error shows", || node.persistence_error().unwrap().is_some());
+        limit.end();
+        node.rearm().unwrap();
+        wait_until("the state is kept", || node.persistence_error().unwrap().is_none());
+        node.stop(GUARD).unwrap();
+        fs::remove_dir_all(place).unwrap();
     });
     assert_eq!(stderr, "");
 }

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::inherited::NotForChildren;
 use crate::process::{self, Generation};
 use crate::state::record::{self, Owner, Record, Unusable};
+use crate::thread::without_file_size_signal;
 
 const RECORD: &str = "state";
 const NEXT_RECORD: &str = "state.new";
@@ -221,7 +222,7 @@ impl Directory {
             .and_then(|mut file| {
                 // Whatever the umask is.
                 rustix::fs::fchmod(&file, FILE_MODE)?;
-                file.write_all(bytes)?;
+                without_file_size_signal(|| file.write_all(bytes))?;
                 file.sync_all()
             })
             .and_then(|()| {
