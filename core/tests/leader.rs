@@ -244,6 +244,58 @@ fn followers_learn_what_a_full_disk_cannot_keep() {
     assert_eq!(next.ask("secret"), "not kept");
 }
 
+/// A write to such a disk never returns, and the process that makes it cannot even be killed.
+#[test]
+fn a_frozen_disk_holds_up_only_what_is_written() {
+    let Some(mount) = Mount::disk() else { return };
+    let (dds, state, bind) = (dds_that_calls_when_told(), mount.0.state(), free_port());
+    dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
+    let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", &bind)];
+    let mut workers = Vec::from(three(&dds, &state, &bind));
+    until_kept(&state, "\"status\":\"registered\"");
+    // Its threads for files may still hold a lock of the disk.
+    workers[0].until_answer("threads", |threads| !threads.contains("posemesh-io"));
+    let Some(frozen) = mount.freeze() else { return };
+    workers.remove(0).signal("KILL");
+    while dds.probe_health().ok() != Some(200) {}
+    let heir = leader_of(&mut workers);
+    workers.push(Worker::start(&dds.url(), &options));
+    for (nth, worker) in workers.iter_mut().enumerate() {
+        let role = if nth == heir { "leader registered" } else { "follower registered" };
+        worker.until_answer("status", |status| status.starts_with(role) && status.ends_with("=fine"));
+    }
+    assert!(workers[2].ask("rearm").starts_with("Ok(())"));
+    assert_eq!(workers[2].ask("registered"), "Ok(())");
+    assert_eq!(dds.nodes()[0].registrations, 2);
+    dds.set_secret(Some("the secret".into()));
+    thread::scope(|scope| {
+        let answer = scope.spawn(|| dds.call_back().expect("an answer").status);
+        for worker in &mut workers {
+            worker.until_answer("secret", |held| held == "the secret");
+        }
+        assert!(!answer.is_finished(), "DDS hears of it when it is kept");
+        drop(frozen);
+        assert_eq!(answer.join().expect("no panic"), 200);
+    });
+    until_kept(&state, "\"secret_version\":1");
+
+    // A start does not wait for the first write.
+    drop(workers);
+    let frozen = mount.freeze();
+    let mut next = Worker::start(&dds.url(), &options);
+    assert_eq!(next.ask("secret"), "the secret");
+    assert!(next.is_leader());
+    drop(frozen);
+}
+
+fn until_kept(state: &str, part: &str) {
+    let deadline = Instant::now() + GUARD;
+    while !fs::read_to_string(Path::new(state).join("state")).expect("a record").contains(part) {
+        assert!(Instant::now() < deadline, "{part} is not kept");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_stopped_process_delays_only_itself() {
     let Some(mount) = Mount::tmpfs("mode=700") else { return };

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use posemesh_dev_dds::{Callback, DevDds};
@@ -48,24 +48,31 @@ pub(crate) struct Mount(pub(crate) Place);
 
 impl Mount {
     /// None, and says so, where the test may not mount.
-    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
     pub(crate) fn tmpfs(options: &str) -> Option<Self> {
+        Self::of(Place::new(), &["-t", "tmpfs", "-o", options, "posemesh-test"])
+    }
+
+    /// A disk in a file, which can be frozen. None, and says so, where the test may not mount one.
+    pub(crate) fn disk() -> Option<Self> {
         let place = Place::new();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "posemesh-test"])
-            .arg(&place.0)
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(place)),
-            Ok(output) => {
-                println!("SKIPPED: cannot mount: {}", String::from_utf8_lossy(&output.stderr));
-                None
-            }
-            Err(error) => {
-                println!("SKIPPED: cannot mount: {error}");
-                None
-            }
-        }
+        let image = place.0.with_extension("image");
+        fs::File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("a file for the test");
+        let image = image.to_str().expect("UTF-8");
+        let mounted = succeeds(Command::new("mke2fs").args(["-q", "-t", "ext4", image]))
+            .then(|| Self::of(place, &["-o", "loop", image]));
+        // The mount keeps it.
+        let _ = fs::remove_file(image);
+        mounted.flatten()
+    }
+
+    fn of(place: Place, arguments: &[&str]) -> Option<Self> {
+        succeeds(Command::new("mount").args(arguments).arg(&place.0)).then_some(Self(place))
+    }
+
+    /// Every write waits until what this returns is dropped. None, and says so, where the test may not.
+    pub(crate) fn freeze(&self) -> Option<Frozen> {
+        let frozen = Frozen(self.0.0.clone());
+        succeeds(Command::new("fsfreeze").arg("-f").arg(&self.0.0)).then_some(frozen)
     }
 
     pub(crate) fn remount(&self, options: &str) {
@@ -79,4 +86,24 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0.0).status();
     }
+}
+
+pub(crate) struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.0).stderr(Stdio::null()).status();
+    }
+}
+
+/// False, and says so, if the test may not do that.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+fn succeeds(command: &mut Command) -> bool {
+    let why = match command.output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!("SKIPPED: {:?}: {why}", command.get_program());
+    false
 }
