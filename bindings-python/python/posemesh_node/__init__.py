@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+# First: a subinterpreter is refused before it imports anything else. `datetime` in one breaks some versions of CPython.
+from . import _native  # isort: skip
+
 from ._errors import (
     AlreadyRunningError,
     BindError,
@@ -41,12 +44,13 @@ from ._events import (
     StatusChanged,
     TokenRefreshed,
 )
-from ._native import VERSION as __version__
 from ._native import eth_address, sign_eip191
 from ._node import Node
 from ._options import Options, Overrides
 from ._status import Role, State, Status
 from ._token import AccessToken
+
+__version__ = _native.VERSION
 
 if TYPE_CHECKING:
     from ._aio import AsyncEventStream, AsyncNode

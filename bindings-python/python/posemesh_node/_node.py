@@ -105,7 +105,7 @@ class Node(NodeBase):
         callback_bind: str
             Where the callback server listens; without it there is none.
         callback_policy: str = "per_registration"
-            Which secrets are taken: the first of each registration, or whatever comes last.
+            Which secret wins among the callbacks that confirm a registration: the first one, or with open the last one.
         healthcheck_ttl_secs: int = 0
             Seconds without a health probe, after a first one, until the node registers again; 0 = never.
         siwe_domain: str
