@@ -143,7 +143,8 @@ fn a_runtime_that_panics_ends_its_nodes() {
         });
         assert_eq!(calls.recv_timeout(GUARD).unwrap().unwrap_err().code(), ErrorCode::Panic);
         drop(pending);
-        assert!(std::net::TcpListener::bind(address).is_ok());
+        // The dead thread closes its sockets right after it has ended its nodes.
+        wait_until("the port is free", || std::net::TcpListener::bind(address).is_ok());
         assert_ended_with_panic(node, &other_key.replace('2', "3"), dds_url);
         assert_ended_with_panic(other, &other_key, dds_url);
         assert_eq!(library_threads(), []);
