@@ -386,7 +386,8 @@ impl Node {
         Ok(self.inner()?.store.token_error())
     }
 
-    /// Registers again. When this returns, the status is `disconnected` and the registrar awake. A follower
+    /// Registers again. When this returns, the status is `disconnected` and the registrar awake. After ten calls in
+    /// a row the node registers at most once a second; calls in between are one. A follower
     /// asks its leader to, and stays `disconnected` until that one has begun.
     ///
     /// # Errors

@@ -449,6 +449,44 @@ fn the_words_of_dds_stay_on_one_line() {
 }
 
 #[test]
+fn text_that_is_not_ours_is_cut_and_escaped_wherever_it_comes_from() {
+    let hostile = "\r\nWARN forged\u{1b}[2J\u{202e}".repeat(5000);
+    let in_json = hostile.chars().take(20_000).collect::<String>();
+    let answer = |body: Value| Fault::Answer { code: 200, headers: vec![], body: body.to_string().into() };
+    let fit = |error: &str| {
+        assert!(error.len() <= 1024, "{} bytes: {error}", error.len());
+        assert!(!error.contains(|c: char| c.is_control() || c == '\u{202e}'), "{error:?}");
+    };
+    for fault in [
+        Fault::Status { code: 500, retry_after: None, body: hostile.clone().into() },
+        Fault::Status { code: 403, retry_after: None, body: hostile.clone().into() },
+        Fault::Answer { code: 200, headers: vec![], body: hostile.clone().into() },
+        Fault::Redirect { code: 307, location: "/\u{e9}".repeat(20_000) },
+        answer(json!({ "chainId": in_json })),
+        answer(json!([in_json])),
+        answer(json!({ in_json.as_str(): 1, "nonce": [] })),
+    ] {
+        let dds = dds();
+        dds.inject(Endpoint::Challenge, fault, 1);
+        fit(error_text(&once(&dds, CREDENTIALS)));
+    }
+    for field in ["nonce", "domain", "uri", "version", "issuedAt"] {
+        let dds = dds();
+        dds.set_challenge(Some(json!({ field: in_json })));
+        fit(error_text(&once(&dds, CREDENTIALS)));
+    }
+    for option in posemesh_node_registration::config::OPTIONS {
+        let mut config = support::config("http://127.0.0.1:1", &[]);
+        if let Err(error) = config.set(option.name, &hostile) {
+            fit(error.message());
+        }
+    }
+    let unknown =
+        support::config("http://127.0.0.1:1", &[]).set(&hostile, "value").expect_err("unknown").to_string();
+    assert!(unknown.len() <= 4099 && !unknown.contains(char::is_control), "{unknown:?}");
+}
+
+#[test]
 fn credentials_never_come_back_in_an_error() {
     let console = STANDARD.encode("0b5e4f2a-1111-4222-8333-444455556666:in-the-console");
     let long = "long-".repeat(5000);

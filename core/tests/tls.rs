@@ -1,6 +1,9 @@
 //! The way to DDS through the network: TLS with several roots of trust, and proxies.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
+#[path = "support/closing.rs"]
+mod closing;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -9,12 +12,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use closing::{Close, ClosingDds};
 use posemesh_dev_dds::DevDds;
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::EventKind;
 use posemesh_node_registration::node::{Node, Wait};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -32,15 +36,25 @@ struct TlsFront {
 
 impl TlsFront {
     fn start(name: &str, host: &str, dds: &DevDds) -> Self {
+        Self::before(name, &[host], dds.authority().parse().unwrap())
+    }
+
+    /// With a certificate for these hosts, in front of whatever listens there.
+    fn before(name: &str, hosts: &[&str], behind: SocketAddr) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::new([]).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new([host.to_owned()])
-            .unwrap()
-            .signed_by(&key, &Issuer::new(ca, &ca_key))
-            .unwrap();
+        let mut certificate = CertificateParams::new([]).unwrap();
+        certificate.subject_alt_names = hosts
+            .iter()
+            .map(|host| match host.parse() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName((*host).try_into().unwrap()),
+            })
+            .collect();
+        let certificate = certificate.signed_by(&key, &Issuer::new(ca, &ca_key)).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -55,7 +69,6 @@ impl TlsFront {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let behind: SocketAddr = dds.authority().parse().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -175,6 +188,41 @@ fn a_certificate_for_another_host_is_refused() {
     let failure = first_failure(&config);
     assert!(failure.message().contains("certificate"), "{failure}");
     assert!(dds.requests().is_empty());
+}
+
+#[test]
+fn the_names_in_a_certificate_are_cut() {
+    let dds = DevDds::start().unwrap();
+    let many: Vec<_> = (0..1500).map(|number| format!("name-{number}.example")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let front = TlsFront::before("names", &many, dds.authority().parse().unwrap());
+    let mut config = config(&format!("https://{}", front.address), &dds.authority());
+    config.set("secp256k1_privhex", &"2".repeat(64)).unwrap();
+    config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
+    let failure = first_failure(&config);
+    assert!(failure.message().contains("not valid for name"), "{failure}");
+    assert!(failure.message().len() < 1024, "{} bytes", failure.message().len());
+}
+
+#[test]
+fn a_dds_that_closes_each_tls_connection_is_registered_with() {
+    for close in [Close::Silent, Close::Reset, Close::Half, Close::Announced] {
+        let dds = ClosingDds::start(close);
+        let front = TlsFront::before(&format!("{close:?}"), &["127.0.0.1"], dds.address);
+        let mut config = config(&format!("https://{}", front.address), &dds.address.to_string());
+        config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
+        for wallet in 3..23 {
+            config.set("secp256k1_privhex", &format!("{wallet:064x}")).unwrap();
+            let node = Node::start(&config).unwrap();
+            node.wait(Wait::Registered, Some(GUARD)).unwrap();
+            node.access_token(Some(GUARD)).unwrap();
+            let status = node.status().unwrap();
+            assert_eq!((status.attempts, status.sign_in_failures), (1, 0), "{close:?}");
+            node.stop(GUARD).unwrap();
+        }
+        let requests = ["/siwe/request", "/register-wallet", "/siwe/verify"].map(|path| dds.requests(path));
+        assert_eq!(requests, [40, 20, 20], "{close:?}");
+    }
 }
 
 #[test]

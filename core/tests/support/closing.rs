@@ -1,5 +1,7 @@
 //! A DDS that closes each connection after one answer, in one of the ways in which servers and load balancers do.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
