@@ -16,7 +16,7 @@ pub struct OptionInfo {
     #[napi(ts_type = "'text' | 'path' | 'integer' | 'boolean' | 'list' | 'choice'")]
     pub kind: &'static str,
     /// The environment variables that hold its value, or name a file that does.
-    pub variables: Vec<&'static str>,
+    pub variables: Vec<String>,
 }
 
 /// Every option, in the order of core's table.
@@ -33,7 +33,7 @@ pub fn options() -> Vec<OptionInfo> {
             // Any text does for a kind that this addon does not know yet: core checks the value.
             _ => "text",
         },
-        variables: std::iter::once(option.env).chain(option.env_file).collect(),
+        variables: option.variables(),
     };
     OPTIONS.iter().map(info).collect()
 }

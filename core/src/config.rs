@@ -1,18 +1,21 @@
 //! The options of a node: one table for every language, the documentation and the environment.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::{Host, Url};
-use zeroize::Zeroizing;
 
 use crate::crypto::{SecretKey, load_secp256k1_privhex};
 use crate::error::{Error, Result};
 use crate::file::read_regular;
+use crate::keystore;
 use crate::secret::Secret;
+use values::{parse_base_url, parse_bind, parse_integer, parse_seconds, parse_siwe_domain};
+
+mod environment;
+mod values;
 
 /// One option of a node.
 #[derive(Debug)]
@@ -94,13 +97,43 @@ pub static OPTIONS: &[ConfigOption] = &[
         env_file: Some("SECP256K1_PRIVHEX_FILE"),
         kind: OptionKind::Text,
         default: None,
-        required: true,
+        required: false,
         secret: true,
         expects: "a secp256k1 private key as 64 hex digits, 0x optional",
-        help: "The private key of the node's wallet.",
+        help: "The private key of the node's wallet; required unless secp256k1_keystore_file is set.",
         apply: |config, value| {
             let key = load_secp256k1_privhex(value).map_err(|error| Invalid::because(error.message()))?;
             config.key = Some(key);
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "secp256k1_keystore_file",
+        env: "SECP256K1_KEYSTORE_FILE",
+        env_file: None,
+        kind: OptionKind::Path,
+        default: None,
+        required: false,
+        secret: false,
+        expects: "the path of a keystore (Web3 Secret Storage, version 3)",
+        help: "An encrypted file with the private key, in place of secp256k1_privhex.",
+        apply: |config, value| {
+            config.keystore_file = Some(PathBuf::from(value));
+            Ok(())
+        },
+    },
+    ConfigOption {
+        name: "secp256k1_keystore_password",
+        env: "SECP256K1_KEYSTORE_PASSWORD",
+        env_file: Some("SECP256K1_KEYSTORE_PASSWORD_FILE"),
+        kind: OptionKind::Text,
+        default: None,
+        required: false,
+        secret: true,
+        expects: "the password of the keystore",
+        help: "The password of secp256k1_keystore_file.",
+        apply: |config, value| {
+            config.keystore_password = Some(Secret::new(value));
             Ok(())
         },
     },
@@ -137,9 +170,11 @@ pub static OPTIONS: &[ConfigOption] = &[
         expects: "a semantic version such as 1.2.3 or v1.2.3",
         help: "The version of the node's own software.",
         apply: |config, value| {
-            semver::Version::parse(value.strip_prefix('v').unwrap_or(value))
+            let number = value.strip_prefix(['v', 'V']);
+            semver::Version::parse(number.unwrap_or(value))
                 .map_err(|error| Invalid::value(format!("is not a semantic version ({error})")))?;
-            config.node_version = Some(value.to_owned());
+            config.node_version =
+                Some(number.map_or_else(|| value.to_owned(), |number| format!("v{number}")));
             Ok(())
         },
     },
@@ -166,10 +201,10 @@ pub static OPTIONS: &[ConfigOption] = &[
         default: Some("120"),
         required: false,
         secret: false,
-        expects: "a whole number of seconds from 1 to 4294967295",
+        expects: "a whole number of seconds from 1 to 4294967295, or a time such as 30s, 5m or 1h",
         help: "Seconds between attempts after a conflict, a lasting refusal, or max_retry failures.",
         apply: |config, value| {
-            config.register_interval = Duration::from_secs(parse_integer::<u32>(value, 1, u32::MAX)?.into());
+            config.register_interval = parse_seconds(value, 1)?;
             Ok(())
         },
     },
@@ -196,10 +231,10 @@ pub static OPTIONS: &[ConfigOption] = &[
         default: Some("10"),
         required: false,
         secret: false,
-        expects: "a whole number of seconds from 1 to 4294967295",
+        expects: "a whole number of seconds from 1 to 4294967295, or a time such as 30s, 5m or 1h",
         help: "Seconds that one request to DDS may take, from connecting to the last byte.",
         apply: |config, value| {
-            config.request_timeout = Duration::from_secs(parse_integer::<u32>(value, 1, u32::MAX)?.into());
+            config.request_timeout = parse_seconds(value, 1)?;
             Ok(())
         },
     },
@@ -211,7 +246,7 @@ pub static OPTIONS: &[ConfigOption] = &[
         default: None,
         required: false,
         secret: false,
-        expects: "host:port, such as 0.0.0.0:8080 or [::1]:0 (port 0 = any)",
+        expects: "host:port, such as 127.0.0.1:8080 or [::1]:0, or :8080 for all interfaces (port 0 = any)",
         help: "Where the callback server listens; without it there is none.",
         apply: |config, value| {
             config.callback_bind = Some(parse_bind(value)?);
@@ -245,11 +280,10 @@ pub static OPTIONS: &[ConfigOption] = &[
         default: Some("0"),
         required: false,
         secret: false,
-        expects: "a whole number of seconds from 0 to 4294967295; 0 = off",
+        expects: "a whole number of seconds from 0 to 4294967295, or a time such as 30s, 5m or 1h; 0 = off",
         help: "Seconds without a health probe, after a first one, until the node registers again; 0 = never.",
         apply: |config, value| {
-            let seconds = parse_integer::<u32>(value, 0, u32::MAX)?;
-            config.healthcheck_ttl = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+            config.healthcheck_ttl = Some(parse_seconds(value, 0)?).filter(|ttl| !ttl.is_zero());
             Ok(())
         },
     },
@@ -338,6 +372,9 @@ pub static OPTIONS: &[ConfigOption] = &[
     },
 ];
 
+/// A larger file is no keystore.
+const MAX_KEYSTORE: u64 = 64 * 1024;
+
 /// Which secrets the callback server accepts.
 ///
 /// Under both policies a callback confirms a registration only from the moment that its signed challenge is handed
@@ -387,6 +424,8 @@ pub struct Config {
     dds_base_url: Option<Url>,
     reg_secret: Option<Secret>,
     key: Option<SecretKey>,
+    keystore_file: Option<PathBuf>,
+    keystore_password: Option<Secret>,
     capabilities: Option<Vec<String>>,
     node_version: Option<String>,
     max_concurrency: Option<u32>,
@@ -401,6 +440,8 @@ pub struct Config {
     state_dir: Option<PathBuf>,
     ca_file: Option<PathBuf>,
     allow_insecure_http: bool,
+    /// What the log is to say when the node starts: before that, no host hears it.
+    warnings: Vec<String>,
 }
 
 /// A checked configuration: everything a node needs.
@@ -438,6 +479,8 @@ impl Config {
             dds_base_url: None,
             reg_secret: None,
             key: None,
+            keystore_file: None,
+            keystore_password: None,
             capabilities: None,
             node_version: None,
             max_concurrency: None,
@@ -452,6 +495,7 @@ impl Config {
             state_dir: None,
             ca_file: None,
             allow_insecure_http: false,
+            warnings: Vec::new(),
         };
         for option in OPTIONS {
             if let Some(default) = option.default {
@@ -489,50 +533,6 @@ impl Config {
         Ok(self)
     }
 
-    /// Sets every option that the environment has a variable for. On an error nothing has changed.
-    ///
-    /// A secret may stand in a file instead, which `NAME_FILE` names; one newline at its end is ignored.
-    /// The environment is read without a lock: no other thread may change it meanwhile.
-    ///
-    /// # Errors
-    /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the variable and what
-    /// it expects, and never a secret's value.
-    pub fn load_env(&mut self) -> Result<&mut Self> {
-        self.load_env_from(|name| std::env::var_os(name))
-    }
-
-    /// As [`load_env`](Config::load_env), from an environment that the host keeps itself, such as that of a
-    /// Node.js worker.
-    ///
-    /// # Errors
-    /// As [`load_env`](Config::load_env).
-    pub fn load_env_from(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<&mut Self> {
-        let mut loaded = self.clone();
-        for option in OPTIONS {
-            let direct = variable(option.env);
-            let from_file = option.env_file.and_then(|name| Some((name, variable(name)?)));
-            match (direct, from_file) {
-                (Some(_), Some((file, _))) => {
-                    return Err(Error::invalid_config(format!(
-                        "{} and {file} are both set; unset one of them",
-                        option.env
-                    )));
-                }
-                (Some(value), None) => {
-                    let value = Zeroizing::new(value.into_encoded_bytes());
-                    loaded.apply(option, option.env, &value)?;
-                }
-                (None, Some((file, path))) => {
-                    let value = read_secret_file(file, Path::new(&path))?;
-                    loaded.apply(option, file, value.as_bytes())?;
-                }
-                (None, None) => {}
-            }
-        }
-        *self = loaded;
-        Ok(self)
-    }
-
     /// `shown_as` is the name under which the user gave the value.
     fn apply(&mut self, option: &ConfigOption, shown_as: &str, value: &[u8]) -> Result<()> {
         let value = std::str::from_utf8(value)
@@ -547,24 +547,21 @@ impl Config {
         checked.map_err(|invalid| option.error(shown_as, &invalid, value))
     }
 
+    /// What the log is to say when a node starts with this configuration.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Checks what depends on several options, and gives out the whole.
     pub(crate) fn settings(&self) -> Result<Settings> {
-        let missing: Vec<String> = OPTIONS
-            .iter()
-            .filter(|option| option.required && !self.has(option.name))
-            .map(|option| match option.env_file {
-                Some(file) => format!("{} ({} or {file})", option.name, option.env),
-                None => format!("{} ({})", option.name, option.env),
-            })
-            .collect();
         let (Some(dds_base_url), Some(reg_secret), Some(key), Some(capabilities), Some(node_version)) = (
             self.dds_base_url.clone(),
             self.reg_secret.clone(),
-            self.key.clone(),
+            self.wallet_key()?,
             self.capabilities.clone(),
             self.node_version.clone(),
         ) else {
-            return Err(Error::invalid_config(format!("missing required options: {}", missing.join(", "))));
+            return Err(self.missing());
         };
         if dds_base_url.scheme() == "http" && !is_loopback(&dds_base_url) && !self.allow_insecure_http {
             return Err(Error::invalid_config(format!(
@@ -592,14 +589,54 @@ impl Config {
         })
     }
 
-    fn has(&self, required: &str) -> bool {
-        match required {
-            "reg_secret" => self.reg_secret.is_some(),
-            "secp256k1_privhex" => self.key.is_some(),
-            "capabilities" => self.capabilities.is_some(),
-            "node_version" => self.node_version.is_some(),
-            _ => true,
-        }
+    /// The private key, given or decrypted. `None` when neither it nor a keystore is set.
+    fn wallet_key(&self) -> Result<Option<SecretKey>> {
+        let (path, password) = match (&self.key, &self.keystore_file, &self.keystore_password) {
+            (key, None, None) => return Ok(key.clone()),
+            (None, Some(path), Some(password)) => (path, password),
+            (None, Some(_), None) => {
+                return Err(Error::invalid_config(
+                    "secp256k1_keystore_file is set without secp256k1_keystore_password; set both",
+                ));
+            }
+            (None, None, Some(_)) => {
+                return Err(Error::invalid_config(
+                    "secp256k1_keystore_password is set without secp256k1_keystore_file; set both",
+                ));
+            }
+            (Some(_), _, _) => {
+                return Err(Error::invalid_config(
+                    "secp256k1_privhex and a keystore are both set; set one of them",
+                ));
+            }
+        };
+        let failed = |what: &str| {
+            Error::invalid_config(format!("secp256k1_keystore_file: the file {} {what}", path.display()))
+        };
+        let json = read_regular(path, MAX_KEYSTORE).map_err(|what| failed(&what))?;
+        let json = std::str::from_utf8(&json).map_err(|_| failed("is not a keystore: it is not UTF-8"))?;
+        keystore::decrypt(json, password.expose()).map(Some).map_err(|why| failed(&why))
+    }
+
+    /// Every required option that is not set.
+    fn missing(&self) -> Error {
+        let set = [
+            ("reg_secret", self.reg_secret.is_some()),
+            ("secp256k1_privhex", self.key.is_some() || self.keystore_file.is_some()),
+            ("capabilities", self.capabilities.is_some()),
+            ("node_version", self.node_version.is_some()),
+        ];
+        let described = |option: &ConfigOption| {
+            let name = option.name;
+            let keystore = if name == "secp256k1_privhex" { " or secp256k1_keystore_file" } else { "" };
+            match option.env_file {
+                Some(file) => format!("{name}{keystore} ({} or {file})", option.env),
+                None => format!("{name} ({})", option.env),
+            }
+        };
+        let missing: Vec<String> =
+            OPTIONS.iter().filter(|option| set.contains(&(option.name, false))).map(described).collect();
+        Error::invalid_config(format!("missing required options: {}", missing.join(", ")))
     }
 }
 
@@ -651,65 +688,6 @@ fn unknown_option(name: &str) -> Error {
     Error::invalid_config(format!("unknown option {:?}; the options are {}", cut(name), known.join(", ")))
 }
 
-fn parse_integer<T>(value: &str, min: T, max: T) -> std::result::Result<T, Invalid>
-where
-    T: std::str::FromStr + PartialOrd,
-{
-    let number: T = value.parse().map_err(|_| Invalid::value("is not such a number"))?;
-    if number < min || number > max {
-        return Err(Invalid::value("is out of range"));
-    }
-    Ok(number)
-}
-
-fn parse_base_url(value: &str) -> std::result::Result<Url, Invalid> {
-    let url = Url::parse(value).map_err(|error| Invalid::value(format!("is not a URL ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(Invalid::value("has another scheme"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Invalid::value("has user info"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(Invalid::value("has a query or fragment"));
-    }
-    Ok(url)
-}
-
-fn parse_bind(value: &str) -> std::result::Result<String, Invalid> {
-    if value.parse::<std::net::SocketAddr>().is_ok() {
-        return Ok(value.to_owned());
-    }
-    let (host, port) = value.rsplit_once(':').ok_or_else(|| Invalid::value("has no port"))?;
-    if port.parse::<u16>().is_err() {
-        return Err(Invalid::value("has no port from 0 to 65535"));
-    }
-    match Host::parse(host) {
-        Ok(Host::Domain(_)) => Ok(value.to_owned()),
-        _ => Err(Invalid::value("has no host name or address before the port")),
-    }
-}
-
-fn parse_siwe_domain(value: &str) -> std::result::Result<SiweDomain, Invalid> {
-    if value == "any" {
-        return Ok(SiweDomain::Any);
-    }
-    let authority: axum::http::uri::Authority =
-        value.parse().map_err(|_| Invalid::value("is not an RFC 3986 authority"))?;
-    if value.contains('@') {
-        return Err(Invalid::value("has user info"));
-    }
-    // An authority may have no host, and anything for a port; no challenge would ever be for that.
-    let host = authority.host();
-    if host.is_empty() {
-        return Err(Invalid::value("has no host"));
-    }
-    if value != host && authority.port_u16().is_none() {
-        return Err(Invalid::value("has no port from 0 to 65535"));
-    }
-    Ok(SiweDomain::Named(authority.as_str().to_owned()))
-}
-
 /// Whether a URL leads to this machine and nowhere else.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -718,22 +696,4 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     }
-}
-
-/// Reads a secret from the file that an environment variable names.
-fn read_secret_file(variable: &str, path: &Path) -> Result<Zeroizing<String>> {
-    const MAX: u64 = 64 * 1024;
-    let failed = |what: String| {
-        Error::invalid_config(format!(
-            "{variable} names {}, which {what}; expected a readable file that holds the secret",
-            path.display()
-        ))
-    };
-    let bytes = read_regular(path, MAX).map_err(failed)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| failed("is not UTF-8".into()))?;
-    let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
-    if text.trim().is_empty() {
-        return Err(failed("is empty".into()));
-    }
-    Ok(Zeroizing::new(text.to_owned()))
 }

@@ -26,7 +26,7 @@ pub struct SecretKey {
 impl SecretKey {
     /// Not a `SigningKey` of k256: that computes its public key without the table of the generator's
     /// multiples, in twice the time.
-    fn new(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let scalar = Zeroizing::new(NonZeroScalar::try_from(bytes).ok()?);
         let public =
             VerifyingKey::from_affine(ProjectivePoint::mul_by_generator(&scalar).to_affine()).ok()?;
@@ -70,7 +70,7 @@ pub fn load_secp256k1_privhex(hex_str: &str) -> Result<SecretKey> {
     let mut key = Zeroizing::new([0_u8; 32]);
     hex::decode_to_slice(digits, key.as_mut_slice())
         .map_err(|_| invalid(format!("the private key has {} hex digits", digits.len())))?;
-    SecretKey::new(key.as_slice()).ok_or_else(|| {
+    SecretKey::from_bytes(key.as_slice()).ok_or_else(|| {
         invalid("the private key is zero or not below the order of the secp256k1 curve".into())
     })
 }

@@ -41,6 +41,7 @@ pub mod http;
 mod http_client;
 #[cfg(target_os = "linux")]
 mod inherited;
+mod keystore;
 pub mod log;
 pub mod node;
 mod process;

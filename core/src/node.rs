@@ -42,6 +42,8 @@ const BIND_PAUSE: Duration = Duration::from_millis(5);
 /// A port that is taken for longer than this is reported.
 const BIND_PATIENCE: Duration = Duration::from_millis(500);
 const MAX_BIND_PAUSE: Duration = Duration::from_secs(30);
+/// Connections that wait to be accepted, as in the standard library.
+const BACKLOG: i32 = 128;
 
 /// A node that registers with DDS and stays registered, until it is stopped.
 ///
@@ -121,6 +123,7 @@ impl Node {
         let wallet = crypto::derive_eth_address(&settings.key);
         let identity = Identity::claim(&wallet, &settings)?;
         let runtime = Runtime::acquire()?;
+        warn_of(config, &settings);
         let _context = runtime.handle().enter();
         let client = runtime.http_clients().get(&settings)?;
         let turns = runtime.http_clients().turns(&settings);
@@ -695,6 +698,21 @@ impl Task {
     }
 }
 
+/// Says in the log what may be a mistake in the configuration. Only from here on does a host hear the log.
+fn warn_of(config: &Config, settings: &Settings) {
+    for warning in config.warnings() {
+        log!(Warn, "config", "{warning}");
+    }
+    if decode_credentials(settings.reg_secret.expose()).is_none() {
+        log!(
+            Warn,
+            "config",
+            "reg_secret is not what the console shows, base64(<node id>:<secret>), so DDS may refuse it with 401; copy \
+             the whole text from the console"
+        );
+    }
+}
+
 fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settings) -> Result<Server> {
     let address = listener.local_addr().map_err(|error| io_error(&error))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
@@ -784,6 +802,10 @@ fn bind(address: &str) -> Result<TcpListener> {
         )
         .with_os_error(&error)
     };
+    if let Some(port) = address.strip_prefix(':') {
+        let port = port.parse().expect("checked when the option was set");
+        return bind_all_interfaces(port).map_err(failed);
+    }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs().map_err(failed)? {
         match TcpListener::bind(address)
@@ -794,6 +816,31 @@ fn bind(address: &str) -> Result<TcpListener> {
         }
     }
     Err(failed(last))
+}
+
+/// Listens on every address of this machine, IPv6 and IPv4; on IPv4 alone where there is no IPv6.
+fn bind_all_interfaces(port: u16) -> io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+
+    let bind = |domain, address: IpAddr| -> io::Result<TcpListener> {
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        if domain == Domain::IPV6 {
+            socket.set_only_v6(false)?;
+        }
+        // As the standard library does: not on Windows, where it would let others share the port.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::new(address, port).into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    match bind(Domain::IPV6, Ipv6Addr::UNSPECIFIED.into()) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind(Domain::IPV4, Ipv4Addr::UNSPECIFIED.into())
+        }
+        bound => bound,
+    }
 }
 
 /// As [`bind`], for a node that takes over: it tries until it succeeds.

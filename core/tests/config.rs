@@ -38,7 +38,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "https://dds.auki.network/#top",
         ],
         // Whatever it is, it is passed through.
-        "reg_secret" => &[],
+        "reg_secret" | "secp256k1_keystore_password" => &[],
         "secp256k1_privhex" => &[
             "not a key at all",
             "0x",
@@ -54,7 +54,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
         ],
         "capabilities" => &[",", "/a,", ",/a", "/a,,/b", "/a, ,/b", "/a\n/b"],
         "node_version" => &[
-            "1", "1.2", "v", "vv1.2.3", "V1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "latest", " 1.2.3",
+            "1", "1.2", "v", "vv1.2.3", "Vv1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "latest", " 1.2.3",
             "1.2.3\n",
         ],
         "max_concurrency" | "register_interval_secs" | "request_timeout_secs" => &[
@@ -70,13 +70,22 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             " 1",
             "1 ",
             "１",
+            "s",
+            "1 s",
+            "1d",
+            "1ms",
+            "-1s",
+            "1h30m",
+            "71582789m",
+            "1193047h",
         ],
-        "healthcheck_ttl_secs" => &["-1", "1.5", "4294967296", "off", " 1"],
+        "healthcheck_ttl_secs" => &["-1", "1.5", "4294967296", "off", " 1", "5 m", "m"],
         "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", " 1"],
         "callback_bind" => &[
             "8080",
             "localhost",
-            ":8080",
+            ":",
+            ":65536",
             "localhost:",
             "localhost:65536",
             "localhost:-1",
@@ -106,7 +115,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
         ],
         "siwe_format" => &["EIP4361", "eip-4361", "relay"],
         // What is there is looked at by the start.
-        "state_dir" | "ca_file" => &[],
+        "state_dir" | "ca_file" | "secp256k1_keystore_file" => &[],
         "allow_insecure_http" => &["yes", "no", "TRUE", "on", "2", "-1", " true"],
         other => panic!("no bad values for the option {other}: add some"),
     }
@@ -149,9 +158,7 @@ fn every_option_refuses_what_it_cannot_have_and_stays_as_it_was() {
 
 #[test]
 fn long_values_are_cut_in_messages() {
-    for option in
-        OPTIONS.iter().filter(|option| !["reg_secret", "state_dir", "ca_file"].contains(&option.name))
-    {
+    for option in OPTIONS.iter().filter(|option| !bad_values(option.name).is_empty()) {
         let long = format!("{} ,,\u{1b}[2J\r\n", "é".repeat(100_000));
         let error = refused(Config::new().set(option.name, &long).map(drop), &option.name);
         assert!(error.message().len() < 1024, "{}: {} bytes", option.name, error.message().len());
@@ -179,15 +186,20 @@ fn good_values_of_every_kind() {
         ),
         ("reg_secret", &["x", " as it is\n", "{\"json\":true}"]),
         ("secp256k1_privhex", &[KEY, &format!("0x{KEY}"), &KEY.to_uppercase(), &format!(" {KEY}\n")]),
+        ("secp256k1_keystore_file", &["/run/secrets/keystore.json", "relative path"]),
+        ("secp256k1_keystore_password", &["x", " with spaces "]),
         ("capabilities", &["/a", "/a,/b", " /a , /b "]),
-        ("node_version", &["1.2.3", "v1.2.3", "0.0.0", "v1.2.3-rc.1+build.5"]),
+        ("node_version", &["1.2.3", "v1.2.3", "V1.2.3", "0.0.0", "v1.2.3-rc.1+build.5"]),
         ("max_concurrency", &["1", "4294967295"]),
-        ("register_interval_secs", &["1", "4294967295"]),
+        ("register_interval_secs", &["1", "4294967295", "1s", "5m", "1h"]),
         ("max_retry", &["-1", "0", "2147483647"]),
-        ("request_timeout_secs", &["1", "4294967295"]),
-        ("callback_bind", &["0.0.0.0:8080", "[::1]:0", "[::]:65535", "localhost:0", "my-host.example:80"]),
+        ("request_timeout_secs", &["1", "4294967295", "1s", "5m", "1h"]),
+        (
+            "callback_bind",
+            &["0.0.0.0:8080", "[::1]:0", "[::]:65535", "localhost:0", "my-host.example:80", ":8080"],
+        ),
         ("callback_policy", &["per_registration", "open"]),
-        ("healthcheck_ttl_secs", &["0", "1", "4294967295"]),
+        ("healthcheck_ttl_secs", &["0", "1", "4294967295", "0s", "90m"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
         ("siwe_format", &["posemesh", "eip4361"]),
         ("state_dir", &["/var/lib/node", "relative path"]),
@@ -232,11 +244,20 @@ fn all_that_is_missing_is_named_at_once() {
     let error = start_error(&Config::new());
     assert_eq!(error.code(), ErrorCode::InvalidConfig);
     for option in OPTIONS {
+        if option.name.starts_with("secp256k1_") {
+            continue;
+        }
         assert_eq!(error.message().contains(option.name), option.required, "{error}");
         assert_eq!(error.message().contains(option.env), option.required, "{error}");
-        if let Some(file) = option.env_file {
+        if let Some(file) = option.env_file.filter(|_| option.required) {
             assert!(error.message().contains(file), "{error}");
         }
+    }
+    // One of two is required.
+    for name in
+        ["secp256k1_privhex", "SECP256K1_PRIVHEX", "SECP256K1_PRIVHEX_FILE", "secp256k1_keystore_file"]
+    {
+        assert!(error.message().contains(name), "{error}");
     }
     let mut config = Config::new();
     config.set("node_version", "1.2.3").expect("a version").set("capabilities", "/a").expect("a list");
@@ -447,6 +468,8 @@ fn every_option_is_loaded_from_its_variable() {
         ("DDS_BASE_URL", "http://127.0.0.1:4321/base"),
         ("REG_SECRET", CREDENTIALS),
         ("SECP256K1_PRIVHEX", KEY),
+        ("SECP256K1_KEYSTORE_FILE", "/from/env/keystore.json"),
+        ("SECP256K1_KEYSTORE_PASSWORD", "from env"),
         ("CAPABILITIES", "/from/env/v1, /from/env/v2"),
         ("NODE_VERSION", "v9.8.7"),
         ("MAX_CONCURRENCY", "31"),
@@ -477,8 +500,8 @@ fn every_option_is_loaded_from_its_variable() {
 #[test]
 fn bad_variables_are_named_as_they_are_in_the_environment() {
     for option in OPTIONS {
-        // One of each: a process per value would take its time.
-        let bad = bad_values(option.name).first().unwrap_or(&"");
+        // One of each, because each takes a process.
+        let Some(bad) = bad_values(option.name).iter().find(|bad| **bad != "0") else { continue };
         let error = load(&[(option.env, OsStr::new(bad))]).expect_err(option.env);
         assert!(error.starts_with(option.env), "{error}");
         assert!(!option.secret || bad.is_empty() || !error.contains(bad), "{error}");
@@ -489,9 +512,11 @@ fn bad_variables_are_named_as_they_are_in_the_environment() {
 fn a_secret_stands_in_one_place() {
     let files = Files::new();
     let file = files.write("secret", CREDENTIALS);
-    for (name, name_file, value) in
-        [("REG_SECRET", "REG_SECRET_FILE", CREDENTIALS), ("SECP256K1_PRIVHEX", "SECP256K1_PRIVHEX_FILE", KEY)]
-    {
+    for (name, name_file, value) in [
+        ("REG_SECRET", "REG_SECRET_FILE", CREDENTIALS),
+        ("SECP256K1_PRIVHEX", "SECP256K1_PRIVHEX_FILE", KEY),
+        ("POSEMESH_REG_SECRET", "POSEMESH_REG_SECRET_FILE", CREDENTIALS),
+    ] {
         let both = [(name, OsStr::new(value)), (name_file, file.as_os_str())];
         let error = load(&both).expect_err("both are set");
         assert!(error.contains(&format!("{name} and {name_file} are both set")), "{error}");
@@ -545,8 +570,87 @@ fn secret_files_that_cannot_be_used() {
             assert!(!error.contains("hid"), "{error}");
         }
     }
-    // An empty name names no file.
-    assert!(load(&[("REG_SECRET_FILE", OsStr::new(""))]).is_err());
+}
+
+/// What a process with these variables loads is what `set` makes of these options.
+fn assert_loads(environment: &[(&str, &str)], options: &[(&str, &str)]) {
+    let mut same = Config::new();
+    for (name, value) in options {
+        same.set(name, value).expect("a good value");
+    }
+    let variables: Vec<_> = environment.iter().map(|(name, value)| (*name, OsStr::new(*value))).collect();
+    assert_eq!(load(&variables), Ok(format!("{same:?}")), "{environment:?}");
+}
+
+#[test]
+fn a_blank_variable_is_unset() {
+    let mut variables = Vec::new();
+    for option in OPTIONS {
+        variables.extend(option.variables());
+    }
+    for blank in ["", " ", "\t\r\n"] {
+        let environment: Vec<_> = variables.iter().map(|name| (name.as_str(), blank)).collect();
+        assert_loads(&environment, &[]);
+    }
+    assert_loads(&[("REG_SECRET_FILE", ""), ("REG_SECRET", CREDENTIALS)], &[("reg_secret", CREDENTIALS)]);
+    assert_loads(&[("POSEMESH_NODE_VERSION", " "), ("NODE_VERSION", "1.2.3")], &[("node_version", "1.2.3")]);
+}
+
+#[test]
+fn values_are_trimmed() {
+    assert_loads(
+        &[
+            ("NODE_VERSION", " V1.2.3\n"),
+            ("CALLBACK_BIND", "\t:8080 "),
+            ("REGISTER_INTERVAL_SECS", " 5m "),
+            ("ALLOW_INSECURE_HTTP", "true\r\n"),
+            ("DDS_BASE_URL", " https://dds.example "),
+            ("REG_SECRET", "secret\n"),
+            ("SECP256K1_PRIVHEX", &format!("0x{KEY}\n")),
+            // Its spaces may be meant.
+            ("SECP256K1_KEYSTORE_PASSWORD", " pass word \r\n"),
+        ],
+        &[
+            ("node_version", "v1.2.3"),
+            ("callback_bind", ":8080"),
+            ("register_interval_secs", "300"),
+            ("allow_insecure_http", "true"),
+            ("dds_base_url", "https://dds.example"),
+            ("reg_secret", "secret"),
+            ("secp256k1_privhex", KEY),
+            ("secp256k1_keystore_password", " pass word "),
+        ],
+    );
+}
+
+/// The official Docker images of Node.js set `NODE_VERSION` to Node's own version.
+#[test]
+fn a_prefixed_variable_wins() {
+    let files = Files::new();
+    let file = files.write("secret", "from the file");
+    let file = file.to_str().expect("UTF-8");
+    assert_loads(
+        &[
+            ("NODE_VERSION", "20.20.2"),
+            ("POSEMESH_NODE_VERSION", "1.2.3"),
+            ("REG_SECRET", "plain"),
+            ("POSEMESH_REG_SECRET_FILE", file),
+            ("SECP256K1_PRIVHEX_FILE", "/nowhere"),
+            ("POSEMESH_SECP256K1_PRIVHEX", KEY),
+            ("POSEMESH_MAX_RETRY", "3"),
+            ("POSEMESH_REGISTER_MAX_RETRY", "4"),
+            ("REGISTER_MAX_RETRY", "5"),
+        ],
+        &[
+            ("node_version", "1.2.3"),
+            ("reg_secret", "from the file"),
+            ("secp256k1_privhex", KEY),
+            ("max_retry", "3"),
+        ],
+    );
+    assert_loads(&[("POSEMESH_REGISTER_MAX_RETRY", "4"), ("REGISTER_MAX_RETRY", "5")], &[("max_retry", "4")]);
+    let error = load(&[("POSEMESH_MAX_RETRY", OsStr::new("many"))]).expect_err("no number");
+    assert!(error.starts_with("POSEMESH_MAX_RETRY"), "{error}");
 }
 
 #[test]
@@ -592,4 +696,124 @@ fn one_newline_at_the_end_of_a_secret_file_is_ignored_and_nothing_else() {
     }
     let longest = "x".repeat(64 * 1024);
     assert_eq!(sent_credentials(&files.write("longest", &longest)), longest);
+}
+
+/// The first two keystores of the vectors: the wallet's address, the password and the path.
+fn keystores(files: &Files) -> Vec<(String, String, PathBuf)> {
+    let vectors = include_str!("../../tests/vectors/keystore.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).expect("a list");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    vectors[..2]
+        .iter()
+        .enumerate()
+        .map(|(number, vector)| {
+            let file = files.write(&format!("keystore-{number}"), vector["keystore"].to_string());
+            (text(&vector["address"]), text(&vector["password"]), file)
+        })
+        .collect()
+}
+
+/// All that is required but the key.
+fn keyless(dds_base_url: &str, options: &[(&str, &str)]) -> Config {
+    let mut config = Config::new();
+    let required = [
+        ("dds_base_url", dds_base_url),
+        ("reg_secret", CREDENTIALS),
+        ("capabilities", "/example/v1"),
+        ("node_version", "1.2.3"),
+    ];
+    for (name, value) in required.iter().chain(options) {
+        config.set(name, value).expect("a good option");
+    }
+    config
+}
+
+#[test]
+fn a_keystore_takes_the_place_of_the_key() {
+    let (dds, files) = (DevDds::start().expect("a DDS"), Files::new());
+    for (address, password, file) in keystores(&files) {
+        let path = file.to_str().expect("UTF-8");
+        let options = [("secp256k1_keystore_file", path), ("secp256k1_keystore_password", &password)];
+        let node = Node::start(&keyless(&dds.url(), &options)).expect("starts");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        assert_eq!(node.wallet_address().expect("no fork"), address.to_lowercase());
+        node.stop(GUARD).expect("stops");
+    }
+}
+
+#[test]
+fn a_keystore_that_cannot_be_used_is_named() {
+    let files = Files::new();
+    let (_, password, file) = keystores(&files).remove(0);
+    let file = file.to_str().expect("UTF-8").to_owned();
+    let text = files.write("text", "p4ssw0rd");
+    let latin = files.write("latin-1", b"{\"\xe9\":1}");
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let set = |file: &str, password: &str| {
+        vec![
+            ("secp256k1_keystore_file", file.to_owned()),
+            ("secp256k1_keystore_password", password.to_owned()),
+        ]
+    };
+    for (options, says) in [
+        (set(&file, "p4ssw0rd"), "the password is wrong"),
+        (set(&path(&text), &password), "is not a keystore"),
+        (set(&path(&latin), &password), "is not a keystore"),
+        (set("/nowhere/keystore.json", &password), "cannot be read"),
+        (set("/dev/zero", &password), "regular file"),
+        (set(&path(&files.0), &password), "regular file"),
+        (vec![("secp256k1_keystore_file", file.clone())], "secp256k1_keystore_password"),
+        (vec![("secp256k1_keystore_password", password.clone())], "secp256k1_keystore_file"),
+        ([set(&file, &password), vec![("secp256k1_privhex", KEY.to_owned())]].concat(), "set one of them"),
+    ] {
+        let options: Vec<_> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let error = start_error(&keyless("http://127.0.0.1:1", &options));
+        assert_eq!(error.code(), ErrorCode::InvalidConfig, "{error}");
+        assert!(error.message().contains(says), "{error}");
+        assert!(!error.message().contains("p4ssw0rd") && !error.message().contains(&password), "{error}");
+    }
+}
+
+#[test]
+fn a_port_alone_is_bound_on_all_interfaces() {
+    let node =
+        Node::start(&support::config("http://127.0.0.1:1", &[("callback_bind", ":0")])).expect("starts");
+    let address = node.callback_address().expect("no fork").expect("a server");
+    assert!(address.ip().is_unspecified(), "{address}");
+    for host in ["127.0.0.1", "[::1]"] {
+        if host == "[::1]" && !address.is_ipv6() {
+            println!("skipped {host}: this machine has no IPv6");
+            continue;
+        }
+        std::net::TcpStream::connect(format!("{host}:{}", address.port())).expect(host);
+    }
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
+fn what_may_be_a_mistake_is_warned_of() {
+    support::alone("what_may_be_a_mistake_is_warned_of", || {
+        support::logged();
+        let warnings = |credentials: &str| {
+            let before = support::logged().len();
+            let mut config = support::config("http://127.0.0.1:1", &[("reg_secret", credentials)]);
+            let environment = [("REQUEST_TIMEOUT_SECS", "0"), ("POSEMESH_REGISTER_INTERVAL_SECS", " 0s ")];
+            config
+                .load_env_from(|name| {
+                    environment.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into())
+                })
+                .expect("good values");
+            Node::start(&config).expect("starts").stop(GUARD).expect("stops");
+            let logged = support::logged();
+            let warnings = logged[before..].iter().filter(|record| record.target == "posemesh_node::config");
+            warnings.map(|record| record.message.clone()).collect::<Vec<_>>().join("\n")
+        };
+        let of_zero = "POSEMESH_REGISTER_INTERVAL_SECS is 0s; using 1 second, the shortest possible time\n\
+                       REQUEST_TIMEOUT_SECS is 0; using 1 second, the shortest possible time";
+        let said = warnings("the-raw-secret");
+        assert!(said.starts_with(of_zero), "{said}");
+        assert!(said.contains("base64(<node id>:<secret>)") && !said.contains("the-raw-secret"), "{said}");
+        // base64("123e4567-e89b-12d3-a456-426614174000:secret")
+        assert_eq!(warnings("MTIzZTQ1NjctZTg5Yi0xMmQzLWE0NTYtNDI2NjE0MTc0MDAwOnNlY3JldA=="), of_zero);
+    });
 }

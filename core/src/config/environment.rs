@@ -1,0 +1,137 @@
+//! Options from the environment, as operators write it: a blank variable counts as unset, and surrounding space is
+//! ignored.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::values::parse_seconds;
+use super::{Config, ConfigOption, OPTIONS};
+use crate::error::{Error, Result};
+use crate::file::read_regular;
+
+/// Before the name of an option or of its variable. These variables win: the plain names may belong to other
+/// programs, as `NODE_VERSION` does in the Docker images of Node.js.
+const PREFIX: &str = "POSEMESH_";
+
+/// Operators write 0 for "as often as possible".
+const SHORTEST_IS_A_SECOND: [&str; 2] = ["register_interval_secs", "request_timeout_secs"];
+
+impl ConfigOption {
+    /// The environment variables that [`Config::load_env`] reads for this option, those that win first.
+    ///
+    /// `POSEMESH_` before the name of the option or of its variable, and then the variable itself. A secret has a
+    /// second one at each step, with `_FILE` at its end, that names a file.
+    pub fn variables(&self) -> Vec<String> {
+        self.steps().into_iter().flat_map(|(direct, file)| std::iter::once(direct).chain(file)).collect()
+    }
+
+    /// The variables with the value and with a file's path, in the order in which they win.
+    fn steps(&self) -> Vec<(String, Option<String>)> {
+        let own = format!("{PREFIX}{}", self.name.to_ascii_uppercase());
+        let mut names = vec![own, format!("{PREFIX}{}", self.env), self.env.to_owned()];
+        names.dedup();
+        let with_file = |name: String| {
+            let file = self.env_file.is_some().then(|| format!("{name}_FILE"));
+            (name, file)
+        };
+        names.into_iter().map(with_file).collect()
+    }
+
+    /// Without what operators leave around a value by accident.
+    fn trimmed<'a>(&self, value: &'a str) -> &'a str {
+        if self.secret {
+            // Spaces may belong to it. A line break comes from the tool that wrote it.
+            value.strip_suffix("\r\n").or_else(|| value.strip_suffix('\n')).unwrap_or(value)
+        } else {
+            value.trim()
+        }
+    }
+}
+
+impl Config {
+    /// Sets every option that the environment has a variable for. On an error nothing has changed.
+    ///
+    /// Each option has a variable, listed in [`OPTIONS`], and the same with `POSEMESH_` before its name, which
+    /// wins. A secret may stand in a file instead: `NAME_FILE` holds its path, and one line break at the end of the
+    /// file is ignored. A blank variable counts as unset. Space around a value is ignored. An interval or timeout
+    /// of 0 seconds becomes 1, with a warning in the log when the node starts.
+    ///
+    /// The environment is read without a lock: no other thread may change it meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the variable and what
+    /// it expects, and never a secret's value.
+    pub fn load_env(&mut self) -> Result<&mut Self> {
+        self.load_env_from(|name| std::env::var_os(name))
+    }
+
+    /// As [`load_env`](Config::load_env), from an environment that the host keeps itself, such as that of a
+    /// Node.js worker. [`ConfigOption::variables`] lists the names that are asked for.
+    ///
+    /// # Errors
+    /// As [`load_env`](Config::load_env).
+    pub fn load_env_from(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<&mut Self> {
+        let set = |name: &str| variable(name).filter(|value| !is_blank(value));
+        let mut loaded = self.clone();
+        for option in OPTIONS {
+            for (name, file) in option.steps() {
+                let direct = set(&name);
+                let path = file.and_then(|file| set(&file).map(|path| (file, path)));
+                match (direct, path) {
+                    (Some(_), Some((file, _))) => {
+                        return Err(Error::invalid_config(format!(
+                            "{name} and {file} are both set; unset one of them"
+                        )));
+                    }
+                    (Some(value), None) => {
+                        let value = Zeroizing::new(value.into_encoded_bytes());
+                        loaded.apply_variable(option, &name, &value)?;
+                    }
+                    (None, Some((file, path))) => {
+                        let value = read_secret_file(&file, Path::new(&path))?;
+                        loaded.apply_variable(option, &file, &value)?;
+                    }
+                    (None, None) => continue,
+                }
+                break;
+            }
+        }
+        *self = loaded;
+        Ok(self)
+    }
+
+    fn apply_variable(&mut self, option: &ConfigOption, name: &str, value: &[u8]) -> Result<()> {
+        let Ok(text) = std::str::from_utf8(value) else { return self.apply(option, name, value) };
+        let text = option.trimmed(text);
+        if SHORTEST_IS_A_SECOND.contains(&option.name)
+            && parse_seconds(text, 0).is_ok_and(|time| time.is_zero())
+        {
+            self.warnings.push(format!("{name} is {text}; using 1 second, the shortest possible time"));
+            return self.apply(option, name, b"1");
+        }
+        self.apply(option, name, text.as_bytes())
+    }
+}
+
+fn is_blank(value: &OsString) -> bool {
+    value.to_str().is_some_and(|value| value.trim().is_empty())
+}
+
+/// Reads a secret from the file that an environment variable names.
+fn read_secret_file(variable: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    const MAX: u64 = 64 * 1024;
+    let failed = |what: String| {
+        Error::invalid_config(format!(
+            "{variable} names {}, which {what}; expected a readable file that holds the secret",
+            path.display()
+        ))
+    };
+    let bytes = read_regular(path, MAX).map_err(failed)?;
+    match std::str::from_utf8(&bytes) {
+        Err(_) => Err(failed("is not UTF-8".into())),
+        Ok(text) if text.trim().is_empty() => Err(failed("is empty".into())),
+        Ok(_) => Ok(bytes),
+    }
+}
