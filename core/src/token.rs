@@ -1,5 +1,6 @@
 //! Access tokens: what DDS gives a registered node that signs in, for the services behind DDS.
 
+mod claims;
 mod keeper;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use rand::Rng as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -43,6 +45,14 @@ impl AccessToken {
     /// where it goes.
     pub fn value(&self) -> &str {
         self.0.value.expose()
+    }
+
+    /// What the token says about the node, such as `node_id`, `organization_id`, `node_mode`, `capabilities`,
+    /// `assigned_domain_id` or `max_concurrency`: the claims of a JWT (RFC 7519). `None` if it is no JWT.
+    ///
+    /// They are read without verifying the signature. Use them as hints and never as proof.
+    pub fn claims(&self) -> Option<Map<String, Value>> {
+        claims::read(self.value())
     }
 
     /// When it expires, as DDS said it: by DDS's clock, which may differ from this machine's by
@@ -96,16 +106,16 @@ pub(crate) struct Holder<'a> {
 impl Grant {
     /// Takes the token out, or says why it is refused; the reasons never repeat it. `now` is by DDS's clock.
     pub(crate) fn check(self, holder: &Holder<'_>, now: SystemTime) -> std::result::Result<Held, String> {
-        let is = |field: &Option<String>, ours: &str| {
-            field.as_ref().is_some_and(|theirs| theirs.eq_ignore_ascii_case(ours))
+        let is_another = |field: &Option<String>, ours: &str| {
+            field.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours))
         };
-        if !is(&self.wallet, holder.wallet) {
-            return Err(format!("wallet is missing or not {}", holder.wallet));
+        if is_another(&self.wallet, holder.wallet) {
+            return Err(format!("wallet is not {}", holder.wallet));
         }
         if let Some(node_id) = holder.node_id
-            && !is(&self.node_id, node_id)
+            && is_another(&self.node_id, node_id)
         {
-            return Err(format!("node_id is missing or not {node_id}, which the credentials name"));
+            return Err(format!("node_id is not {node_id}, which the credentials name"));
         }
         let value = self.access_token.ok_or("access_token is missing")?;
         let length = value.expose().len();

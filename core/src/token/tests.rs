@@ -56,6 +56,14 @@ fn a_good_answer_is_taken() {
         assert_eq!(held.lifetime, Duration::from_millis(3_600_500));
         assert_eq!(held.token.expires_at(), now() + held.lifetime);
     }
+    // DDS need not say whom it is for.
+    for absent in ["node_id", "wallet"] {
+        let mut answer = good();
+        answer[absent] = Value::Null;
+        assert!(check(&answer, Some(NODE_ID)).is_ok());
+        answer.as_object_mut().expect("an object").remove(absent);
+        assert!(check(&answer, Some(NODE_ID)).is_ok());
+    }
     // Credentials that name no node leave the id to DDS.
     let mut answer = good();
     answer["node_id"] = json!("whatever");
@@ -63,13 +71,11 @@ fn a_good_answer_is_taken() {
 }
 
 #[test]
-fn an_answer_for_somebody_else_is_refused() {
-    for wallet in
-        [json!("0x0000000000000000000000000000000000000001"), json!(WALLET[2..]), json!(""), Value::Null]
-    {
+fn an_answer_for_another_node_is_refused() {
+    for wallet in [json!("0x0000000000000000000000000000000000000001"), json!(WALLET[2..]), json!("")] {
         assert!(refusal("wallet", wallet).contains(WALLET));
     }
-    for node_id in [json!("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11"), json!(""), Value::Null] {
+    for node_id in [json!("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11"), json!("")] {
         assert!(refusal("node_id", node_id).contains(NODE_ID));
     }
 }
