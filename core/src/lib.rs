@@ -21,6 +21,7 @@
 
 mod backoff;
 mod blocking;
+mod callback_watch;
 mod clock;
 pub mod config;
 mod credentials;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::blocking::blocking;
+use crate::callback_watch::watch_for_callback;
 use crate::config::{Config, Settings};
 use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
@@ -140,7 +141,7 @@ impl Node {
         }
         drop(store.events().replace(subscription));
         identity.publish(&store);
-        store.set_running();
+        store.set_running(settings.callback_bind.is_some() || settings.state_dir.is_some());
 
         let (stop, asked_to_stop) = oneshot::channel::<()>();
         let (tenancy, done) = runtime.tenants().add(&store)?;
@@ -233,8 +234,12 @@ impl Node {
 
     /// Waits until the node is registered or holds a secret; without a timeout for as long as it takes.
     ///
+    /// A secret comes only to a node that DDS can call. See `callback_bind`.
+    ///
     /// # Errors
-    /// [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
+    /// [`ErrorCode::NotFound`] at once when no secret can come: the node has none, no callback server, and no
+    /// `state_dir` that another process could write one to. [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the
+    /// node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
         self.running_inner()?.store.wait(what, deadline(timeout))
     }
@@ -242,7 +247,7 @@ impl Node {
     /// As [`wait`](Node::wait), for async code on any runtime. Dropping the future ends the wait.
     ///
     /// # Errors
-    /// [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
+    /// [`ErrorCode::NotFound`], [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait_async(&self, what: Wait) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
         let store = Arc::clone(&self.running_inner()?.store);
         Ok(async move { store.wait_async(what).await })
@@ -678,9 +683,16 @@ impl Task {
                     None => std::future::pending().await,
                 }
             };
+            let callback = async {
+                match &self.settings.callback_bind {
+                    Some(_) => watch_for_callback(&self.store).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = run_registrar(&self.store, &self.settings, &self.client, &self.turns) => {}
                 () = watch => {}
+                () = callback => {}
                 () = serve => {}
             }
         };

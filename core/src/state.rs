@@ -104,6 +104,8 @@ pub(crate) struct Signal {
     token_outcomes: u64,
     /// DDS has probed the node's health since the last time that it fell silent.
     pub(crate) probed: bool,
+    /// DDS has called or probed the node since it was registered.
+    pub(crate) called: bool,
 }
 
 impl Signal {
@@ -165,6 +167,8 @@ pub(crate) struct Inner {
     last_probe: Option<tokio::time::Instant>,
     /// As [`Signal::probed`].
     probed: bool,
+    /// The registration during which the last probe came.
+    probed_registration: Option<u64>,
     pub(crate) last_error: Option<Error>,
     pub(crate) registration: u64,
     /// The registration in which the held secret was accepted.
@@ -180,6 +184,8 @@ pub(crate) struct Inner {
     /// A follower's re-arm that its leader has not followed yet: the registration it was for.
     asked_after: Option<u64>,
     callback_address: Option<SocketAddr>,
+    /// No secret can come: DDS cannot call this node, and no other process shares the state.
+    unreachable: bool,
     persistence_error: Option<Error>,
     waiters: Vec<Waiter>,
     last_waiter: u64,
@@ -265,6 +271,7 @@ impl Store {
             token_due: inner.token.due,
             token_outcomes: inner.token.outcomes,
             probed: inner.probed,
+            called: inner.called(),
         };
         let mut wakes = false;
         let signalled = self.signal.send_if_modified(|shown| {
@@ -373,8 +380,12 @@ impl Store {
         self.signal.subscribe()
     }
 
-    pub(crate) fn set_running(&self) {
-        self.update(|inner| inner.status.running = true);
+    /// The node runs from now on. `reachable` tells whether a secret can come.
+    pub(crate) fn set_running(&self, reachable: bool) {
+        self.update(|inner| {
+            inner.status.running = true;
+            inner.unreachable = !reachable;
+        });
     }
 
     /// An attempt begins. Returns the registration that it is for; `None` after a stop, or when somebody else,
@@ -477,6 +488,7 @@ impl Store {
                 return Acceptance::Another;
             }
             inner.secret_registration = Some(inner.registration);
+            inner.status.callback_overdue = false;
             if inner.status.state != State::Registered {
                 inner.mark_registered();
             }
@@ -499,6 +511,8 @@ impl Store {
             inner.set_healthcheck(Some(Utc::now()));
             inner.last_probe = Some(tokio::time::Instant::now());
             inner.probed = true;
+            inner.probed_registration = Some(inner.registration);
+            inner.status.callback_overdue = false;
             ((), Some(EventKind::Healthcheck))
         });
     }
@@ -506,6 +520,15 @@ impl Store {
     /// When DDS last probed the node's health, on the monotonic clock.
     pub(crate) fn last_probe(&self) -> Option<tokio::time::Instant> {
         self.lock().last_probe
+    }
+
+    /// Shows that DDS should have called by now. False if it has, or if the registration is over.
+    pub(crate) fn set_callback_overdue(&self) -> bool {
+        self.update(|inner| {
+            let overdue = inner.status.state == State::Registered && !inner.called();
+            inner.status.callback_overdue = overdue;
+            overdue
+        })
     }
 
     /// DDS has fallen silent: the next probe is the first again.
@@ -521,6 +544,7 @@ impl Store {
             inner.stopped = true;
             inner.status.running = false;
             inner.status.state = State::Disconnected;
+            inner.status.callback_overdue = false;
             inner.status.set_next_attempt(None);
             self.put_token(inner, None);
             if let Some(error) = error {
@@ -697,7 +721,13 @@ impl Inner {
         }
         self.registration += 1;
         self.status.state = State::Disconnected;
+        self.status.callback_overdue = false;
         self.status.set_next_attempt(None);
+    }
+
+    /// Whether DDS has called or probed the node in this registration.
+    fn called(&self) -> bool {
+        [self.secret_registration, self.probed_registration].contains(&Some(self.registration))
     }
 
     fn set_healthcheck(&mut self, at: Option<DateTime<Utc>>) {
@@ -709,6 +739,13 @@ impl Inner {
     fn reached(&self, what: Wait) -> Option<Result<()>> {
         if self.stopped {
             return Some(Err(self.stopped_error()));
+        }
+        if what == Wait::Secret && self.unreachable && !self.status.has_secret {
+            return Some(Err(Error::new(
+                ErrorCode::NotFound,
+                "no secret can come, because DDS cannot call this node; set callback_bind if DDS knows the node's \
+                 URL, or use an access token, which needs no callback",
+            )));
         }
         let reached = match what {
             Wait::Registered => self.status.state == State::Registered,

@@ -113,6 +113,9 @@ pub struct Status {
     ///
     /// From the `Date` of its answers, which has whole seconds: 0 as long as nothing contradicts that.
     pub clock_skew_ms: i64,
+    /// Whether DDS has neither called nor probed this node within a minute of its registration, although it has a
+    /// callback server. DDS calls only a node whose URL it knows and can reach.
+    pub callback_overdue: bool,
 }
 
 impl Status {
@@ -131,6 +134,7 @@ impl Status {
             token_expires_at: None,
             sign_in_failures: 0,
             clock_skew_ms: 0,
+            callback_overdue: false,
             ..self
         }
     }
@@ -174,7 +178,7 @@ impl StatusCell {
     }
 }
 
-// Word 0: bits 0-7 state, 8 running, 9 has_secret, 10 role, 16-31 error code, 32-63 consecutive failures.
+// Word 0: bits 0-7 state, 8 running, 9 has_secret, 10 role, 11 callback overdue, 16-31 error code, 32-63 consecutive failures.
 // Word 6: bits 0-31 sign-in failures, 32-47 persistence error.
 // Optional times are stored plus one, so that 0 is "none".
 fn pack(status: &Status) -> [u64; WORDS] {
@@ -183,6 +187,7 @@ fn pack(status: &Status) -> [u64; WORDS] {
         | u64::from(status.running) << 8
         | u64::from(status.has_secret) << 9
         | (status.role as u64) << 10
+        | u64::from(status.callback_overdue) << 11
         | error(status.last_error) << 16
         | u64::from(status.consecutive_failures) << 32;
     let optional = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
@@ -229,6 +234,7 @@ fn unpack(words: [u64; WORDS]) -> Status {
         token_expires_at: token.checked_sub(1),
         sign_in_failures: faults as u32,
         clock_skew_ms: skew.cast_signed(),
+        callback_overdue: flags >> 11 & 1 == 1,
     }
 }
 
@@ -257,6 +263,7 @@ mod tests {
             token_expires_at: Some(1_800_003_600),
             sign_in_failures: u32::MAX,
             clock_skew_ms: -61_000,
+            callback_overdue: true,
         };
         cell.write(&status);
         assert_eq!(cell.read(), status);

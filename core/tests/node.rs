@@ -120,7 +120,7 @@ fn a_base_path_is_kept() {
 fn stop_is_idempotent_and_wakes_every_wait() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
-    let node = Node::start(&config(&dds)).unwrap();
+    let node = start_with_callback(&dds);
     assert!(dds.wait_for_requests(Endpoint::Challenge, 1, GUARD));
     thread::scope(|scope| {
         let waits: Vec<_> = [Wait::Registered, Wait::Secret, Wait::Registered]
@@ -412,6 +412,30 @@ fn a_node_dropped_while_its_callback_is_stuck_ends_when_that_returns() {
     assert!(is_gone.try_recv().is_err(), "not while it runs");
     drop(release);
     is_gone.recv_timeout(GUARD).expect("let go after its last call");
+}
+
+/// DDS can call no node without a callback server, so a wait for a secret would never end.
+#[test]
+fn a_wait_for_a_secret_that_cannot_come_ends_at_once() {
+    let dds = DevDds::start().unwrap();
+    let node = Node::start(&config(&dds)).unwrap();
+    let (called, calls) = mpsc::channel();
+    let pending = node.wait_then(Wait::Secret, move |result| called.send(result).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for result in [
+        node.wait(Wait::Secret, None),
+        node.wait(Wait::Secret, Some(GUARD)),
+        runtime.block_on(node.wait_async(Wait::Secret).unwrap()),
+        calls.recv_timeout(GUARD).unwrap(),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::NotFound);
+        assert!(error.message().contains("callback_bind"), "{error}");
+    }
+    drop(pending);
+    node.wait(Wait::Registered, Some(GUARD)).unwrap();
+    node.stop(GUARD).unwrap();
+    assert_eq!(code(node.wait(Wait::Secret, None)), ErrorCode::Stopped);
 }
 
 #[test]

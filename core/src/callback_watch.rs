@@ -1,0 +1,96 @@
+//! Notices that DDS does not call a registered node back. Most nodes are never called, because DDS calls only
+//! those whose URL it knows; an operator who runs a callback server should learn that early.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::log::log;
+use crate::register::until;
+use crate::state::{Signal, Store};
+use crate::status::State;
+
+/// A DDS that calls does so within seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Marks the callback as overdue when DDS has neither called nor probed for a minute after a registration. Says so
+/// once in the log. Runs until it is dropped.
+pub(crate) async fn watch_for_callback(store: &Store) {
+    let mut signal = store.signal();
+    let mut said = false;
+    loop {
+        until(&mut signal, |now| now.state == State::Registered && !now.called).await;
+        let registration = signal.borrow().registration;
+        let over =
+            |now: &Signal| now.registration != registration || now.state != State::Registered || now.called;
+        if timeout(PATIENCE, until(&mut signal, over)).await.is_ok() {
+            continue;
+        }
+        if store.set_callback_overdue() && !std::mem::replace(&mut said, true) {
+            log!(
+                Warn,
+                "http",
+                "registered for {} s, but DDS has not called this node; DDS calls only a node whose URL it knows and \
+                 can reach: check the URL in the console, and the way from there to the callback server. A node that \
+                 works with access tokens alone needs no callback_bind",
+                PATIENCE.as_secs()
+            );
+        }
+        until(&mut signal, over).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn register(store: &Store) {
+        let registration = store.begin_attempt().expect("not registered");
+        assert!(store.finish_attempt(registration));
+    }
+
+    /// A store that is watched, as a node's is.
+    fn watched() -> Arc<Store> {
+        let store = Arc::new(Store::default());
+        let watched = Arc::clone(&store);
+        tokio::spawn(async move { watch_for_callback(&watched).await });
+        store
+    }
+
+    async fn sleep(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_does_not_come_is_overdue_after_a_minute() {
+        let store = watched();
+        sleep(1000).await;
+        assert!(!store.status().callback_overdue, "not registered");
+        register(&store);
+        sleep(59).await;
+        assert!(!store.status().callback_overdue);
+        sleep(2).await;
+        assert!(store.status().callback_overdue);
+        store.rearm().expect("not stopped");
+        assert!(!store.status().callback_overdue, "the next registration has its own minute");
+        register(&store);
+        sleep(59).await;
+        assert!(!store.status().callback_overdue);
+        sleep(2).await;
+        assert!(store.status().callback_overdue);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_probe_ends_it() {
+        let store = watched();
+        register(&store);
+        sleep(61).await;
+        assert!(store.status().callback_overdue);
+        store.touch_healthcheck();
+        assert!(!store.status().callback_overdue);
+        sleep(1000).await;
+        assert!(!store.status().callback_overdue);
+    }
+}
