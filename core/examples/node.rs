@@ -8,13 +8,17 @@ use posemesh_node_registration::node::{Node, Wait};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::new();
-    config.load_env()?; // REG_SECRET, SECP256K1_PRIVHEX, CALLBACK_BIND, …
+    config.load_env()?; // REG_SECRET, SECP256K1_PRIVHEX, …
     config.set("node_version", "1.0.0")?.set("capabilities", "/example/v1,/example/v2")?;
 
     let node = Node::start(&config)?;
     node.wait(Wait::Registered, Some(Duration::from_secs(60)))?;
-    node.wait(Wait::Secret, Some(Duration::from_secs(60)))?;
     println!("registered as {}", node.wallet_address()?);
+
+    // For a service of the posemesh: "Authorization: Bearer <token>". Ask again for each request; while a token is
+    // held, that costs nothing.
+    let token = node.access_token(Some(Duration::from_secs(60)))?;
+    println!("access token of {} bytes", token.value().len());
 
     node.stop(Duration::from_secs(5))?;
     Ok(())

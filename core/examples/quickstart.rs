@@ -6,14 +6,13 @@
 #![allow(clippy::print_stdout, reason = "it shows what happens")]
 
 use std::error::Error;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use posemesh_dev_dds::DevDds;
 use posemesh_node_registration::config::Config;
-use posemesh_node_registration::event::EventKind;
 use posemesh_node_registration::log::{self, Level};
 use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::token::AccessToken;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A key for examples. Never send anything of value to its wallet.
@@ -38,37 +37,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         .set("reg_secret", EXAMPLE_CREDENTIALS)?
         .set("secp256k1_privhex", EXAMPLE_KEY)?
         .set("node_version", "1.0.0")?
-        .set("capabilities", "/example/v1")?
-        .set("callback_bind", "127.0.0.1:0")?;
+        .set("capabilities", "/example/v1")?;
     let node = Node::start(&config)?;
-    let callback = node.callback_address()?.ok_or("no callback server")?;
-    dds.set_node_url(Some(format!("http://{callback}")))?;
-    say("you", &format!("started; the callback server listens at {callback}"));
-
-    let (secret_changed, secrets) = mpsc::channel();
-    node.set_event_callback(move |event| {
-        if let EventKind::SecretChanged { version } = event.kind {
-            let _ = secret_changed.send(version);
-        }
-    })?;
     node.wait(Wait::Registered, Some(TIMEOUT))?;
-    node.wait(Wait::Secret, Some(TIMEOUT))?;
-    let length = node.with_secret(|secret| secret.map_or(0, |secret| secret.expose().len()))?;
-    say("you", &format!("registered, and holding a secret of {length} bytes"));
+    say("you", &format!("registered as {}", node.wallet_address()?));
 
-    dds.probe_health()?;
+    // Stands for a service of the posemesh: it accepts a token that DDS has issued, and answers 401 to any other.
+    let service = |token: &AccessToken| if dds.token_is_good(token.value()) { 200 } else { 401 };
+    let token = node.access_token(Some(TIMEOUT))?;
+    say("you", &format!("a request to a service with the access token: {}", service(&token)));
     if let Some(seconds) = parked {
         show_parked(seconds, say)?;
     }
 
-    say("you", "re-arming");
-    let former = node.status()?.secret_version;
-    node.rearm()?;
-    node.wait(Wait::Registered, Some(TIMEOUT))?;
-    while node.status()?.secret_version == former {
-        secrets.recv_timeout(TIMEOUT)?;
-    }
-    say("you", "registered again, with a new secret");
+    dds.forget_all();
+    say("you", &format!("DDS has lost the node; the same request: {}", service(&token)));
+    node.invalidate_token_if(token.value())?;
+    let token = node.access_token(Some(TIMEOUT))?;
+    say("you", &format!("registered again, with a new token: {}", service(&token)));
 
     node.stop(TIMEOUT)?;
     // A thread that was joined is listed for a moment longer: the kernel tells its end before it clears up.

@@ -74,20 +74,18 @@ fn the_node_example_runs() {
     );
 
     let dds = DevDds::start().unwrap();
-    let callback = free_address();
-    dds.set_node_url(Some(format!("http://{callback}"))).unwrap();
     let run = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", "node"])
         .current_dir(root())
         .env("DDS_BASE_URL", dds.url())
         .env("REG_SECRET", "credentials")
         .env("SECP256K1_PRIVHEX", EXAMPLE_KEY)
-        .env("CALLBACK_BIND", callback.to_string())
         .output()
         .unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let shown = String::from_utf8(run.stdout).unwrap();
-    assert_eq!(shown, "registered as 0xfdbb6caf01414300c16ea14859fec7736d95355f\n");
+    let expected = "registered as 0xfdbb6caf01414300c16ea14859fec7736d95355f\naccess token of 48 bytes\n";
+    assert_eq!(shown, expected);
     assert_eq!(dds.nodes()[0].capabilities, ["/example/v1", "/example/v2"]);
 }
 
@@ -192,10 +190,11 @@ fn the_first_command_shows_the_whole_job() {
     // What the program itself says comes in order; what the node logs comes when the dispatcher delivers it.
     let mut rest = shown.as_str();
     for step in [
-        "registered, and holding a secret",
+        "registered as 0x",
+        "a request to a service with the access token: 200",
         "parked for 10 s: 0 context switches in posemesh-",
-        "re-arming",
-        "registered again, with a new secret",
+        "DDS has lost the node; the same request: 401",
+        "registered again, with a new token: 200",
         "stopped; threads of the library left: 0",
     ] {
         let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} is missing after the steps before it"));
@@ -205,9 +204,8 @@ fn the_first_command_shows_the_whole_job() {
         "registering wallet",
         "challenge checked and signed",
         "registered with DDS in",
-        "node secret received",
-        "health probe from DDS",
-        "re-armed",
+        "access token received",
+        "the registration is lost",
     ] {
         assert!(shown.contains(step), "{step:?} is missing");
     }

@@ -1,0 +1,23 @@
+//! A node that DDS calls back with a node secret: only for a node whose URL DDS knows. Its configuration comes from
+//! the environment; the README shows it.
+#![allow(clippy::print_stdout, reason = "it is a program")]
+
+use std::time::Duration;
+
+use posemesh_node_registration::config::Config;
+use posemesh_node_registration::node::{Node, Wait};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::new();
+    config.load_env()?;
+    config.set("node_version", "1.0.0")?.set("capabilities", "/example/v1")?;
+    config.set("callback_bind", ":8080")?; // the port that the node's URL leads to
+
+    let node = Node::start(&config)?;
+    node.wait(Wait::Secret, Some(Duration::from_secs(60)))?;
+    let length = node.with_secret(|secret| secret.map_or(0, |secret| secret.expose().len()))?;
+    println!("node secret of {length} bytes");
+
+    node.stop(Duration::from_secs(5))?;
+    Ok(())
+}
