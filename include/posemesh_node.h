@@ -42,7 +42,9 @@
  *
  *     dds_base_url            DDS_BASE_URL            https://dds.auki.network
  *     reg_secret              REG_SECRET              required
- *     secp256k1_privhex       SECP256K1_PRIVHEX       required
+ *     secp256k1_privhex       SECP256K1_PRIVHEX       -
+ *     secp256k1_keystore_file SECP256K1_KEYSTORE_FILE -
+ *     secp256k1_keystore_passwordSECP256K1_KEYSTORE_PASSWORD-
  *     capabilities            CAPABILITIES            required
  *     node_version            NODE_VERSION            required
  *     max_concurrency         MAX_CONCURRENCY         -

@@ -9,9 +9,8 @@ use posemesh_node_registration::node::{Node, Wait};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::new();
-    config.load_env()?;
+    config.load_env()?; // REG_SECRET, SECP256K1_PRIVHEX, and CALLBACK_BIND, such as :8080
     config.set("node_version", "1.0.0")?.set("capabilities", "/example/v1")?;
-    config.set("callback_bind", ":8080")?; // the port that the node's URL leads to
 
     let node = Node::start(&config)?;
     node.wait(Wait::Secret, Some(Duration::from_secs(60)))?;

@@ -74,19 +74,41 @@ fn the_node_example_runs() {
     );
 
     let dds = DevDds::start().unwrap();
+    let shown = run_example("node", &dds, &[]);
+    let expected = "registered as 0xfdbb6caf01414300c16ea14859fec7736d95355f\naccess token of 48 bytes\n";
+    assert_eq!(shown, expected);
+    assert_eq!(dds.nodes()[0].capabilities, ["/example/v1", "/example/v2"]);
+}
+
+#[test]
+fn the_callback_example_runs() {
+    let example = include_str!("../examples/callback.rs");
+    let shown = &example[example.find("use std").unwrap()..];
+    assert!(
+        README.contains(&format!("```rust,no_run\n{shown}```\n")),
+        "not in the README as it is:\n{shown}"
+    );
+
+    let dds = DevDds::start().unwrap();
+    let callback = free_address();
+    dds.set_node_url(Some(format!("http://{callback}"))).unwrap();
+    let shown = run_example("callback", &dds, &[("CALLBACK_BIND", &callback.to_string())]);
+    assert_eq!(shown, "node secret of 43 bytes\n");
+}
+
+/// What an example prints that takes its configuration from the environment.
+fn run_example(name: &str, dds: &DevDds, environment: &[(&str, &str)]) -> String {
     let run = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", "node"])
+        .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", name])
         .current_dir(root())
         .env("DDS_BASE_URL", dds.url())
         .env("REG_SECRET", "credentials")
         .env("SECP256K1_PRIVHEX", EXAMPLE_KEY)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let shown = String::from_utf8(run.stdout).unwrap();
-    let expected = "registered as 0xfdbb6caf01414300c16ea14859fec7736d95355f\naccess token of 48 bytes\n";
-    assert_eq!(shown, expected);
-    assert_eq!(dds.nodes()[0].capabilities, ["/example/v1", "/example/v2"]);
+    String::from_utf8(run.stdout).unwrap()
 }
 
 /// A loopback address that nobody listens on.
