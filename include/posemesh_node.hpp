@@ -102,6 +102,9 @@ struct Status {
     std::uint32_t sign_in_failures;
     /// How far DDS's clock is ahead of this machine's; negative when it is behind.
     std::chrono::milliseconds clock_skew;
+    /// Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node whose
+    /// URL it knows and can reach.
+    bool callback_overdue;
 };
 
 /// An access token for the services behind DDS. The copy is yours to wipe().
@@ -377,7 +380,8 @@ public:
                 status.persistence_error,
                 detail::moment(status.token_expires_at),
                 status.sign_in_failures,
-                std::chrono::milliseconds(status.clock_skew_ms)};
+                std::chrono::milliseconds(status.clock_skew_ms),
+                status.callback_overdue};
     }
 
     /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with what the last attempt failed with, or

@@ -14,13 +14,23 @@ export interface CoreOptions {
   ddsBaseUrl?: string | URL | undefined
   /** The registration credentials from the console, passed through untouched. `REG_SECRET` or `REG_SECRET_FILE`, required. */
   regSecret?: string | undefined
-  /** The private key of the node's wallet: 64 hex digits, `0x` optional. `SECP256K1_PRIVHEX` or `SECP256K1_PRIVHEX_FILE`, required. */
+  /**
+   * The private key of the node's wallet: 64 hex digits, `0x` optional. `SECP256K1_PRIVHEX` or `SECP256K1_PRIVHEX_FILE`,
+   * required unless `secp256k1KeystoreFile` is set.
+   */
   secp256k1Privhex?: string | undefined
+  /**
+   * An encrypted file with the private key, in place of `secp256k1Privhex`: Web3 Secret Storage, version 3.
+   * `SECP256K1_KEYSTORE_FILE`.
+   */
+  secp256k1KeystoreFile?: string | URL | undefined
+  /** The password of the keystore. `SECP256K1_KEYSTORE_PASSWORD` or `SECP256K1_KEYSTORE_PASSWORD_FILE`. */
+  secp256k1KeystorePassword?: string | undefined
   /** What the node can do, such as `/reconstruction/global-refinement/v1`. `CAPABILITIES` (comma-separated), required. */
   capabilities?: readonly string[] | undefined
   /**
-   * The semantic version of the node's own software. `NODE_VERSION`, required. Beware: the official Docker images of
-   * Node.js set that variable to the version of Node.js.
+   * The semantic version of the node's own software. `NODE_VERSION`, required. The official Docker images of Node.js set
+   * that variable to the version of Node.js: set `POSEMESH_NODE_VERSION` there, which wins.
    */
   nodeVersion?: string | undefined
   /** How many jobs the node takes at a time. `MAX_CONCURRENCY`, by default not sent. */
@@ -74,7 +84,7 @@ export interface PosemeshNodeOverrides extends CoreOptions {
 
 /** What {@link PosemeshNode.start} takes. */
 export type PosemeshNodeOptions = PosemeshNodeOverrides &
-  Required<Pick<CoreOptions, 'regSecret' | 'secp256k1Privhex' | 'capabilities' | 'nodeVersion'>>
+  Required<Pick<CoreOptions, 'regSecret' | 'capabilities' | 'nodeVersion'>>
 
 /** `ddsBaseUrl` for `dds_base_url`. */
 const camelCase = (name: string) => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())

@@ -218,6 +218,8 @@ export interface Status {
   signInFailures: number
   /** How far the clock of DDS is ahead of this machine's. */
   clockSkewMs: number
+  /** Whether DDS has not called the callback server within a minute of the registration. */
+  callbackOverdue: boolean
 }
 
 /** An access token. `expiresAt` is in milliseconds since 1970 (UTC). */
@@ -227,3 +229,6 @@ export interface Token {
   /** When it expires. */
   expiresAt: number
 }
+
+/** The claims of a token as JSON text; none if it is no JWT. */
+export declare function tokenClaims(token: string): string | null

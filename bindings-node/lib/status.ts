@@ -50,6 +50,11 @@ export interface Status {
    * seconds: 0 as long as nothing contradicts that.
    */
   readonly clockSkewMs: number
+  /**
+   * Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node whose URL
+   * it knows and can reach.
+   */
+  readonly callbackOverdue: boolean
 }
 
 /** @internal Reads the status of one node. */
@@ -113,6 +118,7 @@ function toStatus(status: NativeStatus): Status {
     },
     signInFailures: status.signInFailures,
     clockSkewMs: status.clockSkewMs,
+    callbackOverdue: status.callbackOverdue,
   }
   // A debug print shows what the getters return.
   Object.defineProperty(picture, inspect.custom, { value: () => ({ ...picture }) })

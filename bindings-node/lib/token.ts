@@ -2,6 +2,8 @@
 
 import { inspect, type InspectOptions } from 'node:util'
 
+import { native } from './binary.js'
+
 /**
  * An access token. `value` shows in no debug print and in no JSON: take care where it goes.
  *
@@ -22,6 +24,15 @@ export class AccessToken {
   /** The token itself, for an `Authorization: Bearer` header. */
   get value(): string {
     return this.#value
+  }
+
+  /**
+   * What the token says about the node, such as `node_id` or `capabilities`; `undefined` if it is no JWT. Read without
+   * verifying the signature: use them as hints and never as proof.
+   */
+  get claims(): Record<string, unknown> | undefined {
+    const text = native.tokenClaims(this.#value)
+    return text === null ? undefined : (JSON.parse(text) as Record<string, unknown>)
   }
 
   /** What a debug print shows, also one that asks for what getters return. */

@@ -46,6 +46,8 @@ pub struct Status {
     pub sign_in_failures: u32,
     /// How far the clock of DDS is ahead of this machine's.
     pub clock_skew_ms: i64,
+    /// Whether DDS has not called the callback server within a minute of the registration.
+    pub callback_overdue: bool,
 }
 
 impl Status {
@@ -71,6 +73,7 @@ impl Status {
             token_expires_at: status.token_expires_at.map(number),
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,
+            callback_overdue: status.callback_overdue,
         }
     }
 }

@@ -4,11 +4,18 @@ use napi::JsString;
 use napi::bindgen_prelude::Env;
 use napi_derive::napi;
 use posemesh_node_registration::error::Result;
-use posemesh_node_registration::token::AccessToken;
+use posemesh_node_registration::token::{AccessToken, claims};
+use serde_json::Value;
 
 use crate::error::node_api;
 
 use crate::event::unix_millis;
+
+/// The claims of a token as JSON text; none if it is no JWT.
+#[napi]
+pub fn token_claims(token: String) -> Option<String> {
+    claims(&token).map(|claims| Value::Object(claims).to_string())
+}
 
 /// An access token. `expiresAt` is in milliseconds since 1970 (UTC).
 #[napi(object, object_from_js = false)]

@@ -72,7 +72,7 @@ describe('a status', () => {
     const { registeredAt } = status
     assert.ok(Object.isFrozen(status) && registeredAt)
     const names = 'state running hasSecret secretVersion lastHealthcheck registeredAt attempts consecutiveFailures ' +
-      'lastError nextAttemptInMs role persistenceError tokenExpiresAt signInFailures clockSkewMs'
+      'lastError nextAttemptInMs role persistenceError tokenExpiresAt signInFailures clockSkewMs callbackOverdue'
     assert.equal(Object.keys(status).join(' '), names)
 
     const copy = { ...status }

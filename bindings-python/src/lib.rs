@@ -47,6 +47,8 @@ mod _native {
     #[pymodule_export]
     use super::timeout::timeout_seconds;
     #[pymodule_export]
+    use super::token::token_claims;
+    #[pymodule_export]
     use super::wait::PendingWait;
 
     #[pymodule_export]

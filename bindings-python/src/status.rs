@@ -39,6 +39,7 @@ pub(crate) fn to_python<'py>(
     fields.set_item("token_expires_at", status.token_expires_at.map(since_epoch))?;
     fields.set_item("sign_in_failures", status.sign_in_failures)?;
     fields.set_item("clock_skew", timedelta(py, status.clock_skew_ms)?)?;
+    fields.set_item("callback_overdue", status.callback_overdue)?;
     STATUS.make(py, &fields)
 }
 

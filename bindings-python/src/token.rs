@@ -1,12 +1,19 @@
 //! A core access token as `posemesh_node.AccessToken`.
 
-use posemesh_node_registration::token::AccessToken;
+use posemesh_node_registration::token::{AccessToken, claims};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use serde_json::Value;
 
 use crate::dataclass::Class;
 
 static ACCESS_TOKEN: Class = Class::new("posemesh_node._token", "AccessToken");
+
+/// The claims of a token as JSON text; `None` if it is no JWT.
+#[pyfunction]
+pub(crate) fn token_claims(token: &str) -> Option<String> {
+    claims(token).map(|claims| Value::Object(claims).to_string())
+}
 
 pub(crate) fn to_python<'py>(py: Python<'py>, token: AccessToken) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);

@@ -21,6 +21,7 @@ use crate::secret::Secret;
 use crate::state::{Inner, Store, Tell};
 use crate::status::State;
 
+pub use claims::claims;
 pub(crate) use keeper::run_token_keeper;
 
 /// A longer token is refused.
@@ -52,7 +53,7 @@ impl AccessToken {
     ///
     /// They are read without verifying the signature. Use them as hints and never as proof.
     pub fn claims(&self) -> Option<Map<String, Value>> {
-        claims::read(self.value())
+        claims(self.value())
     }
 
     /// When it expires, as DDS said it: by DDS's clock, which may differ from this machine's by

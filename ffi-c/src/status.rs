@@ -82,6 +82,9 @@ pub struct pmn_status {
     /// How far DDS's clock is ahead of this machine's, in milliseconds; negative when it is behind. From the
     /// whole seconds that DDS tells: 0 as long as they do not contradict that.
     pub clock_skew_ms: i64,
+    /// Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node
+    /// whose URL it knows and can reach.
+    pub callback_overdue: bool,
 }
 
 /// The size of `pmn_status` in the first version of the ABI, which every caller has at least.
@@ -118,6 +121,7 @@ impl pmn_status {
             token_expires_at: seconds(status.token_expires_at),
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,
+            callback_overdue: status.callback_overdue,
         }
     }
 }

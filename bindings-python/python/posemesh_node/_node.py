@@ -83,8 +83,6 @@ class Node(NodeBase):
 
         reg_secret: str
             The registration credentials from the console; passed through untouched.
-        secp256k1_privhex: str
-            The private key of the node's wallet.
         capabilities: Sequence[str] | str
             What the node can do, such as /reconstruction/global-refinement/v1.
         node_version: str
@@ -92,6 +90,12 @@ class Node(NodeBase):
 
         Optional (None is the same as leaving one out):
 
+        secp256k1_privhex: str
+            The private key of the node's wallet; required unless secp256k1_keystore_file is set.
+        secp256k1_keystore_file: str | os.PathLike[str]
+            An encrypted file with the private key, in place of secp256k1_privhex.
+        secp256k1_keystore_password: str
+            The password of secp256k1_keystore_file.
         dds_base_url: str = "https://dds.auki.network"
             The discovery service to register with.
         max_concurrency: int
@@ -130,8 +134,9 @@ class Node(NodeBase):
         """Start a node with the options that the environment holds, such as DDS_BASE_URL or REG_SECRET.
 
         Each option has the environment variable of its name in capitals, but max_retry has
-        REGISTER_MAX_RETRY. A secret may stand in a file instead, which REG_SECRET_FILE or
-        SECP256K1_PRIVHEX_FILE names. Keywords go before the environment; they are those of ``start``.
+        REGISTER_MAX_RETRY. With POSEMESH_ before its name, a variable wins over the plain one. A secret can be in
+        a file instead: REG_SECRET_FILE holds the path. A blank variable counts as unset. Keywords win over the
+        environment; they are those of ``start``.
         """
         return cls._start(_native.Config(overrides, from_env=True))
 

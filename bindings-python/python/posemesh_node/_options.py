@@ -11,6 +11,9 @@ __all__ = ["Options", "Overrides"]
 
 
 class _Optional(TypedDict, total=False):
+    secp256k1_privhex: str | None
+    secp256k1_keystore_file: str | os.PathLike[str] | None
+    secp256k1_keystore_password: str | None
     dds_base_url: str | None
     max_concurrency: int | None
     register_interval_secs: int | None
@@ -30,7 +33,6 @@ class Options(_Optional):
     """What ``Node.start`` takes. None is the same as leaving an option out."""
 
     reg_secret: str
-    secp256k1_privhex: str
     capabilities: Sequence[str] | str
     node_version: str
 
@@ -39,7 +41,6 @@ class Overrides(_Optional, total=False):
     """What ``Node.from_env`` takes in place of environment variables."""
 
     reg_secret: str | None
-    secp256k1_privhex: str | None
     capabilities: Sequence[str] | str | None
     node_version: str | None
 

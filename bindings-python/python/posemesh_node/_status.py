@@ -91,3 +91,9 @@ class Status:
 
     DDS tells its time in whole seconds: this is zero as long as nothing contradicts that.
     """
+
+    callback_overdue: bool = False
+    """Whether DDS has not called the callback server within a minute of the registration.
+
+    DDS calls only a node whose URL it knows and can reach.
+    """

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+from . import _native
 
 __all__ = ["AccessToken"]
 
@@ -21,3 +25,12 @@ class AccessToken:
 
     expires_at: datetime
     """When it expires (UTC), by DDS's clock."""
+
+    @property
+    def claims(self) -> dict[str, Any] | None:
+        """What the token says about the node, such as ``node_id`` or ``capabilities``; None if it is no JWT.
+
+        Read without verifying the signature. Use them as hints and never as proof.
+        """
+        text = _native.token_claims(self.value)
+        return None if text is None else json.loads(text)

@@ -4,8 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-/// The claims of a token of three parts whose second one is a JSON object. `None` for any other token.
-pub(super) fn read(token: &str) -> Option<Map<String, Value>> {
+/// The claims of a token: the JSON object in the second of its three parts. `None` if it is no JWT.
+///
+/// They are read without verifying the signature. Use them as hints and never as proof. See
+/// [`AccessToken::claims`](super::AccessToken::claims).
+pub fn claims(token: &str) -> Option<Map<String, Value>> {
     let mut parts = token.split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -27,15 +30,15 @@ mod tests {
 
     #[test]
     fn the_payload_of_a_jwt_is_read() {
-        let claims = json!({
+        let said = json!({
             "node_id": "0b5e4f2a-1111-4222-8333-444455556666",
             "node_mode": "public",
             "capabilities": ["/a", "/é"],
             "max_concurrency": 3,
             "exp": 1_767_326_645_u64,
         });
-        assert_eq!(read(&token(claims.to_string().as_bytes())).map(Value::Object), Some(claims));
-        assert_eq!(read(&token(b"{}")), Some(Map::new()));
+        assert_eq!(claims(&token(said.to_string().as_bytes())).map(Value::Object), Some(said));
+        assert_eq!(claims(&token(b"{}")), Some(Map::new()));
     }
 
     #[test]
@@ -43,14 +46,14 @@ mod tests {
         for payload in
             [&b"[]"[..], b"1", b"null", b"\"text\"", b"", b"{", b"{}{}", b"\xff", b"{\"a\":\"\xff\"}"]
         {
-            assert_eq!(read(&token(payload)), None, "{payload:?}");
+            assert_eq!(claims(&token(payload)), None, "{payload:?}");
         }
         let deep = format!("{}{}", "{\"a\":".repeat(3000), "}".repeat(3000));
-        assert_eq!(read(&token(deep.as_bytes())), None, "nested too deeply");
+        assert_eq!(claims(&token(deep.as_bytes())), None, "nested too deeply");
         for opaque in ["opaque", "..", "a.b", "a.e30", "a.e30.b.c", "a.e30=.b", "a.e+0.b", ".", "a.\u{e9}.b"]
         {
-            assert_eq!(read(opaque), None, "{opaque}");
+            assert_eq!(claims(opaque), None, "{opaque}");
         }
-        assert_eq!(read(".e30."), Some(Map::new()), "an unsigned token");
+        assert_eq!(claims(".e30."), Some(Map::new()), "an unsigned token");
     }
 }

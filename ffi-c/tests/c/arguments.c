@@ -23,7 +23,7 @@ _Static_assert(PMN_ROLE_LEADER == 0 && PMN_ROLE_FOLLOWER == 1, "roles");
 _Static_assert(PMN_TOKEN_CAPACITY == 8193, "room for 8192 bytes and a NUL");
 _Static_assert(sizeof(pmn_result) == 4 && sizeof(pmn_state) == 4 && sizeof(bool) == 1, "widths");
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(pmn_status) == 96 && offsetof(pmn_status, state) == 8 &&
+_Static_assert(sizeof(pmn_status) == 104 && offsetof(pmn_status, state) == 8 &&
                    offsetof(pmn_status, running) == 12 && offsetof(pmn_status, has_secret) == 13 &&
                    offsetof(pmn_status, secret_version) == 16 && offsetof(pmn_status, last_healthcheck) == 24 &&
                    offsetof(pmn_status, registered_at) == 32 && offsetof(pmn_status, attempts) == 40 &&
@@ -31,7 +31,8 @@ _Static_assert(sizeof(pmn_status) == 96 && offsetof(pmn_status, state) == 8 &&
                    offsetof(pmn_status, next_attempt_in_ms) == 56 && offsetof(pmn_status, role) == 64 &&
                    offsetof(pmn_status, persistence_error) == 68 &&
                    offsetof(pmn_status, token_expires_at) == 72 &&
-                   offsetof(pmn_status, sign_in_failures) == 80 && offsetof(pmn_status, clock_skew_ms) == 88,
+                   offsetof(pmn_status, sign_in_failures) == 80 && offsetof(pmn_status, clock_skew_ms) == 88 &&
+                   offsetof(pmn_status, callback_overdue) == 96,
                "pmn_status");
 _Static_assert(sizeof(pmn_event) == 80 && offsetof(pmn_event, message) == 56 &&
                    offsetof(pmn_event, token_expires_at) == 72,
