@@ -228,6 +228,9 @@ typedef struct pmn_status {
     /// How far DDS's clock is ahead of this machine's, in milliseconds; negative when it is behind. From the
     /// whole seconds that DDS tells: 0 as long as they do not contradict that.
     int64_t clock_skew_ms;
+    /// Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node
+    /// whose URL it knows and can reach.
+    bool callback_overdue;
 } pmn_status;
 
 /// What a pmn_event tells: PMN_EVENT_...
@@ -603,6 +606,18 @@ pmn_result pmn_node_invalidate_token(pmn_node *node);
 /// PMN_OK also when another token is held by now, or none. Does not block, and keeps no copy of the text,
 /// which it compares in constant time. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_invalidate_token_if(pmn_node *node, const char *token);
+
+/// Writes what the held access token says about the node, as a JSON object: its claims, such as "node_id",
+/// "organization_id" or "capabilities".
+///
+/// They are read without verifying the token's signature: use them as hints and never as proof. `buffer`,
+/// `capacity`, `length`: see "Text" at the top; PMN_TOKEN_CAPACITY is always enough. Does not block, and asks for no
+/// token; PMN_ERR_NOT_FOUND when none is held, also after a stop, and when the token is no JWT (RFC 7519). NULL:
+/// PMN_ERR_INVALID_ARGUMENT.
+pmn_result pmn_node_token_claims(const pmn_node *node,
+                                 char *buffer,
+                                 size_t capacity,
+                                 size_t *length);
 
 /// Gives what the last sign-in for an access token failed with: what happened, with DDS's own words.
 ///

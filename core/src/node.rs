@@ -331,6 +331,14 @@ impl Node {
         inner.tenants.wake(|| inner.store.access_token(deadline(timeout)))?
     }
 
+    /// The access token that is held, if there is one that may still be used. Neither signs in nor waits.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn try_access_token(&self) -> Result<Option<AccessToken>> {
+        Ok(self.inner()?.store.good_token())
+    }
+
     /// As [`access_token`](Node::access_token), for async code on any runtime. Dropping the future ends the
     /// wait.
     ///

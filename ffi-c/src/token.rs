@@ -5,6 +5,8 @@
 use std::ffi::c_char;
 use std::ptr;
 
+use posemesh_node_registration::error::{Error, ErrorCode};
+
 use crate::boundary::{borrow, guard, place, required_place, text, text_out};
 use crate::error::{pmn_error, pmn_result};
 use crate::event::unix_seconds;
@@ -100,6 +102,29 @@ pub unsafe extern "C" fn pmn_node_invalidate_token_if(
     token: *const c_char,
 ) -> pmn_result {
     guard(None, || borrow!(node)?.0.invalidate_token_if(text!(token)?))
+}
+
+/// Writes what the held access token says about the node, as a JSON object: its claims, such as "node_id",
+/// "organization_id" or "capabilities".
+///
+/// They are read without verifying the token's signature: use them as hints and never as proof. `buffer`,
+/// `capacity`, `length`: see "Text" at the top; PMN_TOKEN_CAPACITY is always enough. Does not block, and asks for no
+/// token; PMN_ERR_NOT_FOUND when none is held, also after a stop, and when the token is no JWT (RFC 7519). NULL:
+/// PMN_ERR_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_token_claims(
+    node: *const pmn_node,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> pmn_result {
+    guard(None, || {
+        let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
+        let claims = node.0.try_access_token()?.and_then(|token| token.claims()).ok_or_else(|| {
+            Error::new(ErrorCode::NotFound, "no access token is held whose claims could be read")
+        })?;
+        out.write(&serde_json::Value::Object(claims).to_string())
+    })
 }
 
 /// Gives what the last sign-in for an access token failed with: what happened, with DDS's own words.
