@@ -87,14 +87,15 @@ fn other_spellings_are_taken() {
 
 #[test]
 fn what_is_not_supported_is_named() {
-    let cases: [(&str, Box<dyn FnOnce(&mut Value)>); 7] = [
-        ("version 1; expected version 3", Box::new(|k| k["version"] = json!(1))),
-        ("the cipher \"aes-256-gcm\"", Box::new(|k| k["crypto"]["cipher"] = json!("aes-256-gcm"))),
-        ("the key derivation \"argon2id\"", Box::new(|k| k["crypto"]["kdf"] = json!("argon2id"))),
-        ("\"\\u{1b}[0m\"", Box::new(|k| k["crypto"]["kdf"] = json!("\u{1b}[0m"))),
-        ("a salt that is not hex", Box::new(|k| k["crypto"]["kdfparams"]["salt"] = json!("zz"))),
-        ("a field iv that is not 16 bytes", Box::new(|k| k["crypto"]["cipherparams"]["iv"] = json!("00"))),
-        ("derives a key of 16 bytes", Box::new(|k| k["crypto"]["kdfparams"]["dklen"] = json!(16))),
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 7] = [
+        ("version 1; expected version 3", |k| k["version"] = json!(1)),
+        ("the cipher \"aes-256-gcm\"", |k| k["crypto"]["cipher"] = json!("aes-256-gcm")),
+        ("the key derivation \"argon2id\"", |k| k["crypto"]["kdf"] = json!("argon2id")),
+        ("\"\\u{1b}[0m\"", |k| k["crypto"]["kdf"] = json!("\u{1b}[0m")),
+        ("a salt that is not hex", |k| k["crypto"]["kdfparams"]["salt"] = json!("zz")),
+        ("a field iv that is not 16 bytes", |k| k["crypto"]["cipherparams"]["iv"] = json!("00")),
+        ("derives a key of 16 bytes", |k| k["crypto"]["kdfparams"]["dklen"] = json!(16)),
     ];
     for (expected, change) in cases {
         let why = refusal(change);
