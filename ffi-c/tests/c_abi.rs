@@ -114,6 +114,11 @@ fn sigpipe() {
 }
 
 #[test]
+fn the_promised_stack_is_enough() {
+    passes("tests/c/stack.c", Link::Shared);
+}
+
+#[test]
 fn the_words_of_dds_reach_the_program() {
     let dds = Dds::start();
     let no = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
