@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::clock::DdsClock;
 use crate::foreign::{MAX_FOREIGN, foreign, foreign_error};
 use crate::http_client::{HttpClient, Request};
+use crate::json::Object;
 use crate::sign_in::Signed;
 use crate::siwe::Challenge;
 use crate::token::Grant;
@@ -104,7 +105,9 @@ impl Dds<'_> {
         };
         let body = str::from_utf8(&body).map_err(|error| unlike(&foreign(error)))?;
         // The parser repeats what it found.
-        serde_json::from_str(body).map_err(|error| unlike(&self.presentable(&error.to_string())))
+        serde_json::from_str(body)
+            .map(|Object(challenge)| challenge)
+            .map_err(|error| unlike(&self.presentable(&error.to_string())))
     }
 
     /// Hands in the signed challenge. Any 2xx is a success, whatever its body.
@@ -133,6 +136,7 @@ impl Dds<'_> {
         let body = str::from_utf8(&body).map_err(|error| unlike(foreign(error)))?;
         // The parser's words would repeat what it found: the token, perhaps.
         serde_json::from_str(body)
+            .map(|Object(grant)| grant)
             .map_err(|error| unlike(format!("JSON, line {} column {}", error.line(), error.column())))
     }
 

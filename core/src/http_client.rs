@@ -1,18 +1,16 @@
-//! The HTTP clients that lead to DDS: TLS and its roots of trust, proxies, whose turn it is.
+//! The HTTP clients that lead to DDS, and whose turn it is.
 
 mod keep_alive;
 mod proxy;
+mod roots;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use reqwest::header::CONNECTION;
 use reqwest::{Client, RequestBuilder, Response, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -20,12 +18,11 @@ use url::Url;
 use crate::config::{Settings, is_loopback};
 use crate::dns::SystemResolver;
 use crate::error::{Error, ErrorCode, Result};
-use crate::file::read_regular;
-use crate::foreign::{foreign, foreign_error};
-use crate::log::log;
+use crate::foreign::foreign_error;
 
 use keep_alive::KeepAlive;
 pub(crate) use keep_alive::Request;
+use roots::{add_ca_file, system_roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A registration uses its connection twice within milliseconds, and then for hours not at all.
@@ -89,8 +86,8 @@ pub(crate) struct HttpClients {
 }
 
 impl HttpClients {
-    /// The client for a node with these settings. Reads the environment (proxies, `SSL_CERT_FILE`) and the
-    /// system's certificates on first use, so it runs on the host's thread, in `start`.
+    /// The client for a node with these settings. Reads the environment (proxies, `SSL_CERT_FILE`,
+    /// `SSL_CERT_DIR`) and the system's certificates on first use, so it runs on the host's thread, in `start`.
     pub(crate) fn get(&self, settings: &Settings) -> Result<HttpClient> {
         let keep_alive = self.keep_alive.get(&settings.dds_base_url, KeepAlive::default);
         Ok(HttpClient { pair: self.pair(settings)?, keep_alive })
@@ -180,43 +177,6 @@ fn build_clients(roots: RootCertStore, loopback: bool) -> Result<ClientPair> {
     };
     // They share the sessions of TLS, so a fresh connection resumes one.
     Ok(ClientPair { kept: build(tls.clone(), usize::MAX)?, fresh: Some(build(tls, 0)?) })
-}
-
-/// The certificate authorities of the system (or of `SSL_CERT_FILE`), else those that come with the library.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let reason = found.errors.first().map_or_else(|| "none found".into(), foreign);
-        log!(Info, "dds", "using the bundled certificate authorities because the system has none ({reason})");
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
-}
-
-/// Some systems' bundles of all authorities have a quarter of a megabyte.
-const MAX_CA_FILE: u64 = 8 * 1024 * 1024;
-
-fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
-    let failed = |what: &dyn std::fmt::Display| {
-        Error::invalid_config(format!(
-            "ca_file {}: {}; expected a PEM file with at least one certificate",
-            path.display(),
-            foreign(what)
-        ))
-    };
-    let pem = read_regular(path, MAX_CA_FILE).map_err(|what| failed(&what))?;
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| failed(&error))?;
-        roots.add(certificate).map_err(|error| failed(&error))?;
-        added += 1;
-    }
-    if added == 0 {
-        return Err(failed(&"it holds no certificate"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

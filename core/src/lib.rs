@@ -42,6 +42,7 @@ pub mod http;
 mod http_client;
 #[cfg(target_os = "linux")]
 mod inherited;
+mod json;
 mod keystore;
 pub mod log;
 pub mod node;

@@ -335,6 +335,18 @@ fn a_refused_challenge_is_not_answered() {
 }
 
 #[test]
+fn a_challenge_that_is_an_array_is_refused() {
+    let dds = dds();
+    let now = chrono::Utc::now().to_rfc3339();
+    let body = json!(["abcdefgh1234", dds.authority(), dds.url(), "1", 8453, now]).to_string().into_bytes();
+    dds.inject(Endpoint::Challenge, Fault::Answer { code: 200, headers: vec![], body }, 1);
+    let attempt = once(&dds, CREDENTIALS);
+    assert_eq!(attempt.kind(), Kind::RetryableFailure, "{attempt:?}");
+    assert!(error_text(&attempt).contains("sequence, expected an object"), "{attempt:?}");
+    assert_eq!(dds.requests_to(Endpoint::Register).len(), 0);
+}
+
+#[test]
 fn a_challenge_of_64_kib_is_read_and_a_longer_one_is_not() {
     for (length, kind) in [(65_536, Kind::Registered), (65_537, Kind::RetryableFailure)] {
         let dds = dds();

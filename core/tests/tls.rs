@@ -245,8 +245,46 @@ fn ssl_cert_file_is_honoured() {
 }
 
 #[test]
+fn ssl_cert_dir_is_honoured() {
+    if is_child() {
+        let node = Node::start(&config(&variable("DDS"), &variable("DOMAIN"))).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        return;
+    }
+    let dds = DevDds::start().unwrap();
+    let front = TlsFront::start("dir", "127.0.0.1", &dds);
+    let directory = odd_directory("certificates");
+    std::fs::copy(&front.ca_file, directory.join("ca.pem")).unwrap();
+    in_a_process_of_its_own(
+        "ssl_cert_dir_is_honoured",
+        &[
+            ("SSL_CERT_DIR", &format!("/nonexistent:{}", directory.display())),
+            ("DDS", &format!("https://{}", front.address)),
+            ("DOMAIN", &dds.authority()),
+        ],
+    );
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// A directory of what is no certificate: a named pipe, a link to a device, a file without end, a directory.
+fn odd_directory(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("posemesh-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("directory")).unwrap();
+    assert!(Command::new("mkfifo").arg(directory.join("pipe")).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", directory.join("zeros")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", directory.join("dangling")).unwrap();
+    std::fs::File::create(directory.join("large")).unwrap().set_len(1 << 40).unwrap();
+    directory
+}
+
+#[test]
 fn without_system_roots_the_bundled_ones_serve() {
     if is_child() {
+        // Reading some of these files would never end.
+        thread::spawn(|| {
+            thread::sleep(GUARD);
+            std::process::exit(1);
+        });
         // Starting is what reads the roots; nothing is asked of the network.
         let mut config = config(&variable("DDS"), "any");
         config.set("request_timeout_secs", "1").unwrap();
@@ -256,10 +294,24 @@ fn without_system_roots_the_bundled_ones_serve() {
     }
     let dds = DevDds::start().unwrap();
     let front = TlsFront::start("none", "127.0.0.1", &dds);
-    in_a_process_of_its_own(
-        "without_system_roots_the_bundled_ones_serve",
-        &[("SSL_CERT_FILE", "/nonexistent/roots.pem"), ("DDS", &format!("https://{}", front.address))],
-    );
+    let directory = odd_directory("no-certificates");
+    let inside = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    for (variable, path) in [
+        ("SSL_CERT_FILE", "/nonexistent/roots.pem".into()),
+        ("SSL_CERT_FILE", inside("")),
+        ("SSL_CERT_FILE", inside("pipe")),
+        ("SSL_CERT_FILE", inside("zeros")),
+        ("SSL_CERT_FILE", inside("large")),
+        ("SSL_CERT_DIR", inside("")),
+        ("SSL_CERT_DIR", inside("pipe")),
+        ("SSL_CERT_DIR", inside("zeros")),
+    ] {
+        in_a_process_of_its_own(
+            "without_system_roots_the_bundled_ones_serve",
+            &[(variable, &path), ("DDS", &format!("https://{}", front.address))],
+        );
+    }
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 /// A proxy that takes one request and answers it with 403.

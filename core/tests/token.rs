@@ -236,6 +236,10 @@ fn an_answer_that_is_not_right_is_never_used_and_never_repeated() {
         (answer(200, &json!({ "access_expires_at": "s3cr3t-token" })), "not an RFC 3339 time"),
         (garbage("{\"access_token\":\"s3cr3t-token\",\"access_tok"), "something else than an access token"),
         (garbage("\"s3cr3t-token\""), "something else than an access token"),
+        (
+            garbage(r#"[null, null, "s3cr3t-token", "2999-12-31T23:59:59Z", null]"#),
+            "something else than an access token",
+        ),
         (garbage(&"s3cr3t-token".repeat(6000)), "more than 65536 bytes"),
         (Fault::HalfBody, "broke off"),
         (Fault::EndlessBody, "more than 65536 bytes"),

@@ -1,0 +1,113 @@
+//! The certificate authorities that are trusted: those of the system or of its environment, and `ca_file`.
+//!
+//! A file is read only if it is a regular one and not too large: a path may name a pipe or a device, and `start`
+//! must not wait for one.
+
+use std::env;
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::error::{Error, Result};
+use crate::file::read_regular;
+use crate::foreign::foreign;
+use crate::log::log;
+
+/// Some systems' bundles of all authorities have a quarter of a megabyte.
+const MAX_FILE: u64 = 8 * 1024 * 1024;
+
+/// The authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` if one of them is set; without any,
+/// those that come with the library.
+pub(super) fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = Found::in_environment().unwrap_or_else(Found::in_system);
+    roots.add_parsable_certificates(found.certificates);
+    if roots.is_empty() {
+        let reason = found.first_fault.unwrap_or_else(|| "none found".into());
+        log!(Info, "dds", "using the bundled certificate authorities because the system has none ({reason})");
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+#[derive(Default)]
+struct Found {
+    certificates: Vec<CertificateDer<'static>>,
+    first_fault: Option<String>,
+}
+
+impl Found {
+    fn in_system() -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        Self { certificates: found.certs, first_fault: found.errors.first().map(foreign) }
+    }
+
+    /// `None` when the environment names nothing.
+    fn in_environment() -> Option<Self> {
+        let file = env::var_os("SSL_CERT_FILE");
+        let mut directories: Vec<_> =
+            env::split_paths(&env::var_os("SSL_CERT_DIR").unwrap_or_default()).collect();
+        directories.retain(|path| !path.as_os_str().is_empty());
+        if file.is_none() && directories.is_empty() {
+            return None;
+        }
+        let mut found = Self::default();
+        file.into_iter().for_each(|path| found.read_file(path.as_ref()));
+        directories.iter().for_each(|path| found.read_directory(path));
+        // Directories of certificates hold symbolic links to them, and often a bundle of all.
+        found.certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        found.certificates.dedup();
+        Some(found)
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let pem = match read_regular(path, MAX_FILE) {
+            Ok(pem) => pem,
+            Err(why) => return self.note(path, &why),
+        };
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            match certificate {
+                Ok(certificate) => self.certificates.push(certificate),
+                Err(error) => self.note(path, &error),
+            }
+        }
+    }
+
+    /// Its files, but not those of its subdirectories.
+    fn read_directory(&mut self, path: &Path) {
+        match path.read_dir() {
+            Ok(entries) => {
+                entries.filter_map(|entry| entry.ok()).for_each(|entry| self.read_file(&entry.path()))
+            }
+            Err(error) => self.note(path, &format_args!("cannot be read: {error}")),
+        }
+    }
+
+    fn note(&mut self, path: &Path, why: &dyn std::fmt::Display) {
+        self.first_fault.get_or_insert_with(|| foreign(format_args!("{}: {why}", path.display())));
+    }
+}
+
+/// Adds the certificates of the option `ca_file`.
+pub(super) fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> {
+    let failed = |what: &dyn std::fmt::Display| {
+        Error::invalid_config(format!(
+            "ca_file {}: {}; expected a PEM file with at least one certificate",
+            path.display(),
+            foreign(what)
+        ))
+    };
+    let pem = read_regular(path, MAX_FILE).map_err(|what| failed(&what))?;
+    let mut added = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+        added += 1;
+    }
+    if added == 0 {
+        return Err(failed(&"it holds no certificate"));
+    }
+    Ok(())
+}
