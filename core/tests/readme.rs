@@ -262,7 +262,7 @@ fn the_c_commands_build_a_node() {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(
         String::from_utf8(run.stdout).unwrap(),
-        "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f\nregistered\nsecret of 43 bytes\ntoken of 48 bytes\n\
+        "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f\nregistered\ntoken of 48 bytes\nsecret of 43 bytes\n\
          registered again\n"
     );
 }

@@ -1,9 +1,9 @@
-// A node, in the shape to start your own from: it takes its configuration from the environment, registers
-// with DDS, waits for the node secret, takes an access token, registers once more, and stops.
+// A node to start your own from: it takes its configuration from the environment, registers with DDS, gets an access
+// token, registers once more, and stops. If it has a callback server, it also waits for the node secret.
 //
 //     cc -std=c11 -I include ffi-c/examples/node.c -lposemesh_node -o node
 //     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
-//     CALLBACK_BIND=0.0.0.0:8080 ./node
+//     ./node
 
 #define _POSIX_C_SOURCE 200809L // gmtime_r
 
@@ -78,12 +78,17 @@ static void wipe(char *text, size_t size)
     }
 }
 
+// Only for a node whose URL DDS knows, and that has a callback server (CALLBACK_BIND).
 static bool use_secret(const pmn_node *node)
 {
     char secret[4096 + 1];
     size_t length = 0;
     pmn_error *error = NULL;
     pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PATIENCE_MS, &error);
+    if (result == PMN_ERR_NOT_FOUND) {
+        pmn_error_free(error);
+        return true;
+    }
     if (!ok_with(result, "waiting for the secret", error) ||
         !ok(pmn_node_read_secret(node, secret, sizeof secret, &length), "reading the secret")) {
         return false;
@@ -124,7 +129,7 @@ static bool run(pmn_node *node)
         return false;
     }
     printf("registered\n");
-    if (!use_secret(node) || !use_token(node)) {
+    if (!use_token(node) || !use_secret(node)) {
         return false;
     }
 

@@ -1,9 +1,9 @@
-// A node in C++: its events and the library's log records go to the program's own logger, and the main
-// thread waits until it has the secret and an access token.
+// A node in C++: its events and the library's log records go to the program's own logger, and the main thread gets
+// an access token. If the node has a callback server, it also waits for the node secret.
 //
 //     c++ -std=c++17 node.cpp $(pkg-config --cflags --libs posemesh_node) -o node
 //     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
-//     CALLBACK_BIND=0.0.0.0:8080 ./node
+//     ./node
 
 #include <chrono>
 #include <cstdlib>
@@ -76,16 +76,19 @@ void run(const std::shared_ptr<Logger> &logger)
     std::cout << "wallet " << node.wallet_address() << '\n';
     node.wait_registered(60s);
     std::cout << "registered\n";
-    node.wait_secret(60s);
-    if (std::optional<std::string> secret = node.read_secret()) {
-        std::cout << "secret of " << secret->size() << " bytes\n"; // never the secret itself
-        posemesh::wipe(*secret);
-    }
     // For the services behind DDS. Ask for it again for each request: it comes from memory, and is refreshed.
     posemesh::AccessToken token = node.access_token(60s);
     std::cout << "token of " << token.value.size() << " bytes\n";
     // Your request goes here. When the service answers 401: node.invalidate_token_if(token.value)
     posemesh::wipe(token.value);
+    // Only for a node whose URL DDS knows, and that has a callback server (CALLBACK_BIND).
+    if (node.callback_address()) {
+        node.wait_secret(60s);
+        if (std::optional<std::string> secret = node.read_secret()) {
+            std::cout << "secret of " << secret->size() << " bytes\n"; // never the secret itself
+            posemesh::wipe(*secret);
+        }
+    }
     node.stop(5s); // the destructor would do it, too, but could not tell a failure
 }
 

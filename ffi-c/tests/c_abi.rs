@@ -43,7 +43,7 @@ fn is_a_good_example(dds: &Dds, output: &Output) {
     let printed = stdout(output);
     let lines: Vec<_> = printed.lines().collect();
     let wallet = "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f";
-    assert_eq!(lines, [wallet, "registered", "secret of 43 bytes", "token of 48 bytes", "registered again"]);
+    assert_eq!(lines, [wallet, "registered", "token of 48 bytes", "secret of 43 bytes", "registered again"]);
     let log = stderr(output);
     assert!(log.contains("INFO  posemesh_node::register: registered"), "{log}");
     assert!(log.lines().last().is_some_and(|line| line.ends_with("stopped")), "{log}");

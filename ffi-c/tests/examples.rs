@@ -28,7 +28,7 @@ fn events_and_records_reach_the_logger_of_a_cpp_program() {
         let wallet = "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f\n";
         assert_eq!(
             stdout(&output),
-            format!("{wallet}registered\nsecret of 43 bytes\ntoken of 48 bytes\n"),
+            format!("{wallet}registered\ntoken of 48 bytes\nsecret of 43 bytes\n"),
             "{link:?}"
         );
         let log = stderr(&output);

@@ -73,7 +73,11 @@ fn registers(program: &Path, libraries: &str) {
     let dds = Dds::start();
     let mut command = Command::new(program);
     let output = run(dds.environment(&mut command).env("LD_LIBRARY_PATH", libraries));
-    assert!(stdout(&output).contains("registered\nsecret of 43 bytes\n"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("registered\ntoken of 48 bytes\nsecret of 43 bytes\n"),
+        "{}",
+        stdout(&output)
+    );
 }
 
 fn dynamic(library: &Path) -> String {
