@@ -268,14 +268,15 @@ static void *wait_for_a_token(void *node)
     return (void *)(intptr_t)pmn_node_access_token(node, PMN_NO_TIMEOUT, token, sizeof token, NULL, NULL);
 }
 
-// For a wait that never ends otherwise: without a callback server there is never a secret, and without a DDS
-// there is no token.
+// For a wait that never ends otherwise: a DDS that does not know where the callback server listens sends no secret, and
+// without a DDS there is no token.
 static void stop_ends_waits(void *(*wait)(void *), const char *dds_base_url, bool registers)
 {
     pmn_config *config = pmn_config_new();
     const char *const options[][2] = {{"dds_base_url", dds_base_url},
                                       {"reg_secret", "credentials"},
                                       {"secp256k1_privhex", getenv("SECP256K1_PRIVHEX")},
+                                      {"callback_bind", "127.0.0.1:0"},
                                       {"capabilities", "/example/v1"},
                                       {"node_version", "1.0.0"}};
     for (size_t i = 0; i < COUNT(options); i++) {
