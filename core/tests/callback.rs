@@ -329,6 +329,22 @@ fn a_body_that_is_too_long_is_not_read() {
 }
 
 #[test]
+fn a_header_that_is_too_long_is_not_kept() {
+    let setup = Setup::new(&[]);
+    for (length, status) in [(16 * 1024, 200), (64 * 1024, 431)] {
+        let padding = format!("x-padding: {}\r\n", "x".repeat(length));
+        // The rest of a header that is too long may find the connection closed.
+        let mut stream = connect(setup.address);
+        let _ = stream.write_all(&get("/health", &padding));
+        let mut answer = vec![0; 12];
+        match stream.read_exact(&mut answer) {
+            Ok(()) => assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes()),
+            Err(error) => assert!(status == 431 && error.kind() == ErrorKind::ConnectionReset, "{error}"),
+        }
+    }
+}
+
+#[test]
 fn methods_and_paths() {
     let setup = Setup::new(&[]);
     let body = json!({ "id": ID, "secret": SECRET }).to_string();

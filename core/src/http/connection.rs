@@ -23,6 +23,9 @@ use crate::log::log;
 /// this long. It also ends idle connections.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How much of a header, and of answers that the peer does not read, is kept in memory. A longer header gets 431.
+const MAX_BUFFER: usize = 32 * 1024;
+
 /// Answers the requests of one peer until the connection ends or falls silent.
 pub(super) async fn serve(
     stream: TcpStream,
@@ -42,6 +45,7 @@ pub(super) async fn serve(
         .header_read_timeout(None)
         // A peer that has sent all it will send still wants its answer.
         .half_close(true)
+        .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(Watched { stream, progress }), service);
     tokio::select! {
         biased;
@@ -143,6 +147,15 @@ struct Watched<'a> {
     progress: &'a Progress,
 }
 
+impl Watched<'_> {
+    /// A peer that has left so many answers unread that no more fit is not waiting for one.
+    fn note_write(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_pending() {
+            self.progress.replace_phase(Phase::Answered, Phase::Idle);
+        }
+    }
+}
+
 impl AsyncRead for Watched<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -164,7 +177,9 @@ impl AsyncWrite for Watched<'_> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_write(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -172,7 +187,9 @@ impl AsyncWrite for Watched<'_> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note_write(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

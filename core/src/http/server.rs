@@ -19,6 +19,8 @@ use crate::inherited::NotForChildren;
 const MAX_CONNECTIONS: usize = 256;
 /// Connections that are allowed however few files the process may open.
 const MIN_CONNECTIONS: usize = 8;
+/// For answers, each of a few hundred bytes at most.
+const SEND_BUFFER: usize = 16 * 1024;
 /// How long to leave an `accept` alone that fails for a reason that closing connections does not remove.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How often to look for a file when there is none, not even by closing a connection.
@@ -43,6 +45,8 @@ struct Connection {
 
 impl Server {
     pub(crate) fn new(listener: TcpListener, callback: Callback) -> Self {
+        // Connections inherit it. By default a peer that reads no answers makes the kernel hold megabytes of them.
+        let _ = socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
         Self {
             #[cfg(target_os = "linux")]
             _listener: NotForChildren::new(&listener),
@@ -267,6 +271,37 @@ mod tests {
         assert_eq!(server.tasks.len(), 7, "none is forgotten before it has ended");
         server.forget_ended();
         assert_eq!(server.tasks.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn peers_that_read_no_answers_keep_nobody_out() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        const QUIET: Duration = Duration::from_millis(300);
+
+        let mut server = full(&[]).await;
+        server.max_connections = 3;
+        let address = server.listener.local_addr().expect("bound");
+        let client = async {
+            let mut deaf = Vec::new();
+            for _ in 0..3 {
+                let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(4096).expect("a size");
+                let mut stream = socket.connect(address).await.expect("listens");
+                let requests = "GET /health HTTP/1.1\r\n\r\n".repeat(1000);
+                while tokio::time::timeout(QUIET, stream.write_all(requests.as_bytes())).await.is_ok() {}
+                deaf.push(stream);
+            }
+            let mut honest = TcpStream::connect(address).await.expect("listens");
+            honest.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n").await.expect("sent");
+            let mut answer = String::new();
+            honest.read_to_string(&mut answer).await.expect("an answer");
+            answer
+        };
+        let answer = tokio::select! {
+            answer = client => answer,
+            () = server.run() => unreachable!("it serves until it is dropped"),
+        };
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
     }
 
     #[tokio::test]
