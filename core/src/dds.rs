@@ -24,6 +24,7 @@ use crate::token::Grant;
 pub(crate) use failure::parse_retry_after;
 pub(crate) use failure::{Failure, FailureClass};
 use failure::{classify, is_unknown_node};
+use redaction::percent_decode;
 pub(crate) use redaction::repeats;
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
@@ -231,7 +232,12 @@ impl Dds<'_> {
         let text = text.trim();
         let end = (0..=MAX_FOREIGN.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
         let shown = &text[..end.unwrap_or_default()];
-        if repeats(shown, &(self.secrets)()) { REDACTED.into() } else { foreign(text) }
+        let mut secrets = (self.secrets)();
+        for password in self.client.proxy_passwords() {
+            let password = password.expose().as_bytes();
+            secrets.extend([Zeroizing::new(password.to_vec()), percent_decode(password)]);
+        }
+        if repeats(shown, &secrets) { REDACTED.into() } else { foreign(text) }
     }
 
     /// An error of the HTTP client; without its URL, which the caller has named already.

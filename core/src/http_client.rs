@@ -19,6 +19,7 @@ use crate::config::{Settings, is_loopback};
 use crate::dns::SystemResolver;
 use crate::error::{Error, ErrorCode, Result};
 use crate::foreign::foreign_error;
+use crate::secret::Secret;
 
 use keep_alive::KeepAlive;
 pub(crate) use keep_alive::Request;
@@ -47,13 +48,20 @@ struct ClientPair {
     /// Opens a connection for each request, and closes it after the answer. A client of the host's keeps them
     /// all, so it has to announce the close instead.
     fresh: Option<Client>,
+    /// As in the environment that they were made in.
+    proxy_passwords: Arc<[Secret]>,
 }
 
 impl HttpClient {
     /// For a client that a host made. What its connections do is not known, so none is reused.
     pub(crate) fn of_host(client: &Client) -> Self {
-        let pair = ClientPair { kept: client.clone(), fresh: None };
+        let pair = ClientPair { kept: client.clone(), fresh: None, proxy_passwords: Arc::default() };
         Self { pair, keep_alive: Arc::default() }
+    }
+
+    /// What a proxy must not be quoted with, percent-encoded. Those of a host's own client are not known.
+    pub(crate) fn proxy_passwords(&self) -> &[Secret] {
+        &self.pair.proxy_passwords
     }
 
     /// Sends the request that `build` makes with a client.
@@ -176,7 +184,9 @@ fn build_clients(roots: RootCertStore, loopback: bool) -> Result<ClientPair> {
         builder.build().map_err(|error| failed(&error))
     };
     // They share the sessions of TLS, so a fresh connection resumes one.
-    Ok(ClientPair { kept: build(tls.clone(), usize::MAX)?, fresh: Some(build(tls, 0)?) })
+    let (kept, fresh) = (build(tls.clone(), usize::MAX)?, Some(build(tls, 0)?));
+    let proxy_passwords = if loopback { Vec::new() } else { proxy::passwords() };
+    Ok(ClientPair { kept, fresh, proxy_passwords: proxy_passwords.into() })
 }
 
 #[cfg(test)]

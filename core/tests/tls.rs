@@ -406,3 +406,49 @@ fn a_malformed_proxy_variable_is_refused_at_start() {
         );
     }
 }
+
+/// A proxy that answers each request with the credentials that it was sent, as they were and decoded.
+fn quoting_proxy() -> SocketAddr {
+    use base64::Engine as _;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        // It ends with the test's process.
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut quoted = String::new();
+            for line in BufReader::new(&stream).lines() {
+                let line = line.unwrap();
+                if line.is_empty() {
+                    break;
+                }
+                if let Some((_, credentials)) = line.split_once("Basic ") {
+                    let decoded = base64::engine::general_purpose::STANDARD.decode(credentials).unwrap();
+                    quoted = format!("{line} is {}", String::from_utf8(decoded).unwrap());
+                }
+            }
+            assert!(!quoted.is_empty());
+            let length = quoted.len();
+            let head = format!("HTTP/1.1 403 No\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            stream.write_all((head + &quoted).as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn the_password_of_a_proxy_never_comes_back_in_an_error() {
+    if is_child() {
+        let mut config = config("http://dds.invalid", "any");
+        config.set("allow_insecure_http", "true").unwrap();
+        let failure = first_failure(&config);
+        assert!(failure.message().contains("403 Forbidden: [redacted]"), "{failure}");
+        return;
+    }
+    let proxy = quoting_proxy();
+    for password in ["pa55word-of-the-proxy", "p%40ss%3aw%25rd"] {
+        in_a_process_of_its_own(
+            "the_password_of_a_proxy_never_comes_back_in_an_error",
+            &[("http_proxy", &format!("http://user:{password}@{proxy}"))],
+        );
+    }
+}

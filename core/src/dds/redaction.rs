@@ -168,6 +168,19 @@ fn decode_base64(text: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
+/// Undoes percent-encoding alone.
+pub(super) fn percent_decode(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let decoded = if first == b'%' { percent(after) } else { None };
+        let (bytes, length) = decoded.unwrap_or_else(|| (vec![first], 0));
+        out.extend_from_slice(&bytes);
+        rest = &after[length..];
+    }
+    out
+}
+
 /// Undoes percent-encoding, the character references of HTML, and the escapes of JSON and of Rust. HTML's tags
 /// for a line break are left out.
 fn unescape(text: &[u8]) -> Vec<u8> {

@@ -4,6 +4,7 @@
 use axum::http::Uri;
 
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// What the HTTP client reads. It uses the first of each pair that is set.
 const VARIABLES: [&str; 6] =
@@ -24,6 +25,18 @@ pub(super) fn check_environment() -> Result<()> {
             ))
         })
     })
+}
+
+/// The passwords in the proxy variables, as they stand there: percent-encoded.
+pub(super) fn passwords() -> Vec<Secret> {
+    VARIABLES.iter().filter_map(|name| password(&std::env::var(name).ok()?)).collect()
+}
+
+fn password(value: &str) -> Option<Secret> {
+    let uri: Uri = value.parse().ok()?;
+    let (user_and_password, _) = uri.authority()?.as_str().split_once('@')?;
+    let (_, password) = user_and_password.split_once(':')?;
+    Some(Secret::new(password))
 }
 
 /// Accepts what the HTTP client can use, with `http` as the scheme where there is none.
@@ -54,6 +67,19 @@ fn check(value: &str) -> std::result::Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_found() {
+        for (value, found) in [
+            ("http://user:p%40ss@proxy.example:3128", Some("p%40ss")),
+            ("user:secret@proxy.example:3128", Some("secret")),
+            ("http://user@proxy.example", None),
+            ("http://proxy.example:3128", None),
+            ("", None),
+        ] {
+            assert_eq!(password(value).as_ref().map(Secret::expose), found, "{value}");
+        }
+    }
 
     #[test]
     fn only_what_the_client_can_use_is_accepted() {
