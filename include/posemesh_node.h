@@ -476,8 +476,11 @@ void pmn_node_free(pmn_node *node);
 /// runs, no other event or log record is delivered.
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why), PMN_ERR_STOPPED as soon as the node is stopped, and
-/// after that. NULL: PMN_ERR_INVALID_ARGUMENT.
-pmn_result pmn_node_wait(const pmn_node *node, pmn_wait what, uint32_t timeout_ms);
+/// after that. PMN_ERR_NOT_FOUND at once for PMN_WAIT_SECRET when no secret can arrive, because the node has none
+/// and neither `callback_bind` nor `state_dir` is set. NULL: PMN_ERR_INVALID_ARGUMENT.
+pmn_result pmn_node_wait(const pmn_node *node,
+                         pmn_wait what,
+                         uint32_t timeout_ms);
 
 /// As pmn_node_wait(), and on failure says why in words: PMN_ERR_TIMEOUT comes with the state of the node and
 /// with what its last attempt to register failed with. Blocks as long, and ends with a stop as well; a NULL
@@ -507,7 +510,8 @@ pmn_result pmn_node_persistence_error(const pmn_node *node,
 ///
 /// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake; a follower
 /// asks its leader to, and stays in that state until that one has begun. The secret stays readable until DDS
-/// sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+/// sends another one. After ten calls in a row the node registers at most once a second: calls in between count as
+/// one, and the last one is never lost. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_rearm(pmn_node *node);
 
 /// As pmn_node_rearm(), and on failure says why in words, such as after a stop. Does not block; a NULL node is

@@ -391,7 +391,8 @@ public:
         wait(PMN_WAIT_REGISTERED, timeout);
     }
 
-    /// Waits until the node has a secret. Throws as wait_registered() does.
+    /// Waits until the node has a secret. Throws as wait_registered() does, and PMN_ERR_NOT_FOUND at once when no
+    /// secret can arrive: the node has none, and neither callback_bind nor state_dir is set.
     void wait_secret(std::chrono::milliseconds timeout = no_timeout) const { wait(PMN_WAIT_SECRET, timeout); }
 
     /// The secret that DDS has sent; none so far is no error. The copy is yours to wipe().
@@ -439,13 +440,21 @@ public:
         detail::check(pmn_node_invalidate_token_if(node_.get(), text.get()), "pmn_node_invalidate_token_if");
     }
 
+    /// What the held access token says about the node, as a JSON object; none when no token is held, and when it is no
+    /// JWT. Read without verifying the signature: use the claims as hints and never as proof.
+    std::optional<std::string> token_claims() const
+    {
+        return find("pmn_node_token_claims", pmn_node_token_claims);
+    }
+
     /// What the last sign-in for an access token failed with; none after a success.
     std::optional<Error> token_error() const
     {
         return find_error("pmn_node_token_error", pmn_node_token_error);
     }
 
-    /// Registers again. Does not block.
+    /// Registers again. Does not block. After ten calls in a row the node registers at most once a second: calls in
+    /// between count as one, and the last one is never lost.
     void rearm()
     {
         detail::ErrorOut error;

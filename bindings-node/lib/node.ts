@@ -163,7 +163,13 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     await target(this).#waits.begin('registered', readWait(options))
   }
 
-  /** Waits until the node holds a secret, and returns it. */
+  /**
+   * Waits until the node holds a secret, and returns it.
+   *
+   * @throws {PosemeshError} `ERR_NOT_FOUND` at once when no secret can arrive: the node holds none, and neither
+   * `callbackBind` nor `stateDir` is set. `ERR_TIMEOUT`, `ERR_STOPPED`.
+   * @throws {AbortError} The signal was aborted.
+   */
   async waitSecret(options: WaitOptions = {}): Promise<string> {
     await target(this).#waits.begin('secret', readWait(options))
     // A node that has had a secret keeps one.
@@ -206,8 +212,9 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 
   /**
-   * Registers again. The state is `disconnected` at once: a `waitRegistered` after it waits for the new registration. Who
-   * wants to hear of it, listens before.
+   * Registers again. The state is `disconnected` at once: a `waitRegistered` after it waits for the new registration. Add
+   * listeners before the call. After ten calls in a row the node registers at most once a second: calls in between count
+   * as one, and the last one is never lost.
    */
   rearm(): void {
     call(() => target(this).#native.rearm())

@@ -126,6 +126,9 @@ export interface CallbackOutcome {
 /** A key that stands in many examples of others: for tests, and never for anything of worth. */
 export const PRIVATE_KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
 
+/** base64(`<node UUID>:<secret>`), as the console shows them. */
+const REG_SECRET = 'NWM0ZTBhNmItOWQxZi00YzZlLThhNTctMmYwYjdkM2U5MWM0OjhZcTJrWDB2VDdtV2MzTHJacDVh'
+
 const callbacks = ['afterAnswer', 'beforeAnswer', 'never']
 
 function checkText(name: string): (value: unknown) => void {
@@ -210,7 +213,7 @@ export class LocalDds {
   options(overrides: Partial<PosemeshNodeOptions> = {}): PosemeshNodeOptions {
     return {
       ddsBaseUrl: this.url,
-      regSecret: 'a-test-credential',
+      regSecret: REG_SECRET,
       secp256k1Privhex: PRIVATE_KEY,
       capabilities: ['/test/v1'],
       nodeVersion: '1.0.0',

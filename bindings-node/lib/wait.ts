@@ -1,7 +1,8 @@
 /** The waits of a node: how long they take, and what ends them. */
 
+import { inCamelCase } from './config.js'
 import { AbortError, PosemeshError, call, fromFailure, isFailure } from './error.js'
-import type { Message, NativeNode, Token } from './native.js'
+import type { Failure, Message, NativeNode, Token } from './native.js'
 import { type Checks, checkSignal, checkTimeout, readOptions } from './options.js'
 import { clearTimeout, startTimer } from './timers.js'
 
@@ -27,6 +28,10 @@ type Awaited = 'registered' | 'secret' | 'token'
 
 /** Settles a wait: with an error, or without. */
 type Settle = (error?: Error) => void
+
+/** Names options as they are called here where core says what is missing. Words of DDS stay as they are. */
+const waitError = ({ code, message }: Failure) =>
+  fromFailure({ code, message: code === 'ERR_NOT_FOUND' ? inCamelCase(message) : message })
 
 /** @internal The waits of one node that have begun. */
 export class Waits {
@@ -59,7 +64,7 @@ export class Waits {
 
   /** The addon has ended a wait. */
   end({ wait, error }: Extract<Message, { type: 'waited' }>): void {
-    this.#pending.get(wait)?.(error ? fromFailure(error) : undefined)
+    this.#pending.get(wait)?.(error ? waitError(error) : undefined)
   }
 
   #timedOut(what: Awaited, timeoutMs: number): PosemeshError {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
 
 import {
@@ -19,7 +23,7 @@ import {
 import { native } from '../lib/binary.js'
 import { call } from '../lib/error.js'
 import type { Failure } from '../lib/native.js'
-import { HANG_MS, REG_SECRET, RUNS, localDds, newKey, optionsFor, startNode } from './support.js'
+import { HANG_MS, PACKAGE, REG_SECRET, RUNS, localDds, newKey, optionsFor, startNode } from './support.js'
 
 const KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
 const wait = { timeoutMs: HANG_MS }
@@ -219,7 +223,7 @@ describe('waits', () => {
   it('time out, are aborted, and end with the node', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
-    const node = await startNode(t, dds)
+    const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
     await assert.rejects(node.waitRegistered({ timeoutMs: 1 }), { name: 'PosemeshError', code: 'ERR_TIMEOUT' })
 
     const controller = new AbortController()
@@ -241,6 +245,13 @@ describe('waits', () => {
       assert.equal(result.reason.code, 'ERR_STOPPED')
     }
     await assert.rejects(node.waitRegistered(), { code: 'ERR_STOPPED' })
+  })
+
+  it('for a secret end at once where none can arrive', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('challenge', { fault: 'hang' }, 1000)
+    const node = await startNode(t, dds)
+    await assert.rejects(node.waitSecret(wait), { code: 'ERR_NOT_FOUND', message: /callbackBind/ })
   })
 
   it('leave nothing behind, however many there are', async (t) => {
@@ -292,6 +303,61 @@ describe('start', () => {
       ['2.0.0', ['/a/v1', '/b/v1'], 7],
     )
   })
+
+  it('takes the environment as operators write it', async (t) => {
+    const dds = await localDds(t)
+    const { regSecret, secp256k1Privhex } = optionsFor(dds)
+    const variables = {
+      DDS_BASE_URL: ` ${dds.url}\n`,
+      REG_SECRET: regSecret,
+      SECP256K1_PRIVHEX: `${secp256k1Privhex}\n`,
+      CAPABILITIES: ' /a/v1 , /b/v1 ',
+      NODE_VERSION: '22.11.0-of-node.js',
+      POSEMESH_NODE_VERSION: '3.2.1',
+      MAX_CONCURRENCY: '  ',
+      REGISTER_INTERVAL_SECS: '5m',
+    }
+    Object.assign(process.env, variables)
+    t.after(() => Object.keys(variables).forEach((name) => delete process.env[name]))
+    const node = await PosemeshNode.fromEnv()
+    t.after(() => node.stop())
+    await node.waitRegistered(wait)
+    const [registered] = await dds.nodes()
+    assert.deepEqual(
+      [registered?.version, registered?.capabilities, registered?.maxConcurrency],
+      ['3.2.1', ['/a/v1', '/b/v1'], null],
+    )
+    await assert.rejects(PosemeshNode.fromEnv({ registerIntervalSecs: '5m' as never }), { name: 'TypeError' })
+    process.env['REGISTER_INTERVAL_SECS'] = '5 fortnights'
+    await assert.rejects(PosemeshNode.fromEnv(), { code: 'ERR_INVALID_CONFIG', message: /^REGISTER_INTERVAL_SECS/ })
+  })
+})
+
+describe('a keystore', () => {
+  const [example] = JSON.parse(readFileSync(join(PACKAGE, '../tests/vectors/keystore.json'), 'utf8'))
+
+  it('has the key of the wallet', async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'keystore-'))
+    t.after(() => rmSync(directory, { recursive: true }))
+    const file = join(directory, 'keystore.json')
+    writeFileSync(file, JSON.stringify(example.keystore))
+    const dds = await localDds(t)
+    const keystore = { secp256k1Privhex: undefined, secp256k1KeystorePassword: example.password }
+    for (const secp256k1KeystoreFile of [file, pathToFileURL(file)]) {
+      const node = await startNode(t, dds, { ...keystore, secp256k1KeystoreFile })
+      await node.waitRegistered(wait)
+      assert.equal(node.walletAddress, example.address.toLowerCase())
+      await node.stop()
+    }
+    const wrong = { ...keystore, secp256k1KeystoreFile: file, secp256k1KeystorePassword: 'hunter2' }
+    await assert.rejects(PosemeshNode.start(optionsFor(dds, wrong)), (error) => {
+      assert.ok(error instanceof PosemeshError)
+      assert.equal(error.code, 'ERR_INVALID_CONFIG')
+      assert.match(error.message, /^secp256k1KeystoreFile: .* the password is wrong/)
+      assert.doesNotMatch(inspect(error), /hunter2|keystore_/)
+      return true
+    })
+  })
 })
 
 describe('options', () => {
@@ -300,6 +366,8 @@ describe('options', () => {
     ddsBaseUrl: true,
     regSecret: true,
     secp256k1Privhex: true,
+    secp256k1KeystoreFile: true,
+    secp256k1KeystorePassword: true,
     capabilities: true,
     nodeVersion: true,
     maxConcurrency: true,
@@ -327,6 +395,8 @@ describe('options', () => {
       ddsBaseUrl: 1,
       regSecret: { secret },
       secp256k1Privhex: [secret],
+      secp256k1KeystoreFile: 1,
+      secp256k1KeystorePassword: [secret],
       capabilities: secret,
       nodeVersion: 1,
       maxConcurrency: '1',

@@ -30,7 +30,7 @@ describe('the error of a wait', () => {
   for (const [name, [message, fail]] of Object.entries(failures)) {
     it(`says what the last attempt failed with: ${name}`, async (t) => {
       const dds = await localDds(t)
-      const node = await startNode(t, dds, await fail(dds))
+      const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', ...(await fail(dds)) })
       await until(() => node.status().lastError !== null)
       const timeout = { timeoutMs: 5 }
       await assert.rejects(node.waitRegistered(timeout), { code: 'ERR_TIMEOUT', message })

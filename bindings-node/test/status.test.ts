@@ -23,6 +23,7 @@ describe('a status', () => {
       seen.push(status)
     }
     assert.equal(node.status(), seen[0])
+    assert.equal(node.status().callbackOverdue, false)
     await dds.setSecret(null)
     await dds.callBack()
     changed()

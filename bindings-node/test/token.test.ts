@@ -35,6 +35,23 @@ describe('an access token', () => {
     assert.deepEqual(refreshed, [token.expiresAt])
   })
 
+  it('says what it claims of the node, if it is a JWT', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { maxConcurrency: 3 })
+    const token = await node.accessToken(wait)
+    const [registered] = await dds.nodes()
+    assert.deepEqual(token.claims, {
+      node_id: registered?.nodeId,
+      capabilities: ['/test/v1'],
+      max_concurrency: 3,
+    })
+    for (const opaque of ['opaque', '', 'a.b.c', '\ud800', 'a.W10.b']) {
+      assert.equal(new AccessToken(opaque, new Date()).claims, undefined, opaque)
+    }
+    assert.equal(JSON.stringify(token), JSON.stringify({ expiresAt: token.expiresAt }))
+    assert.doesNotMatch(inspect(token, { getters: true, showHidden: true }), /node_id/)
+  })
+
   it('is not asked for before somebody wants one', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)

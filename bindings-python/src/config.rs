@@ -1,11 +1,12 @@
 //! Python keywords into the core's options.
 
 use posemesh_node_registration::config::{Config as CoreConfig, ConfigOption, OPTIONS, OptionKind};
+use posemesh_node_registration::error::ErrorCode;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
-use crate::error::{run, run_detached};
+use crate::error::{run, run_detached, utf8};
 
 /// The checked options of a node. It shows none of them.
 #[pyclass(frozen, module = "posemesh_node._native")]
@@ -66,7 +67,7 @@ fn text(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
         OptionKind::List if !value.is_instance_of::<PyString>() => return list(option, value),
         _ => value.cast::<PyString>().ok().cloned(),
     };
-    converted.ok_or_else(|| wrong_type(option, value))?.extract()
+    utf8(&converted.ok_or_else(|| wrong_type(option, value))?, option.name, ErrorCode::InvalidConfig)
 }
 
 /// `os.fspath`, if it is a path of text.
@@ -84,11 +85,12 @@ fn list(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let mut texts: Vec<String> = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let text = entry.cast::<PyString>().map_err(|_| wrong_type(option, value))?.to_str()?;
+        let text = entry.cast::<PyString>().map_err(|_| wrong_type(option, value))?;
+        let text = utf8(text, option.name, ErrorCode::InvalidConfig)?;
         if text.contains(',') {
             return Err(PyValueError::new_err(format!("{}: {text:?} has a comma in it", option.name)));
         }
-        texts.push(text.to_owned());
+        texts.push(text);
     }
     Ok(texts.join(","))
 }

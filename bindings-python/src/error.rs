@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use posemesh_node_registration::error::{Error, ErrorCode, Result};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
 use crate::dataclass::Function;
 
@@ -20,6 +20,15 @@ pub(crate) fn run<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResu
 /// through here, for the callback waits for the GIL.
 pub(crate) fn run_detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     py.detach(|| guarded(work)).map_err(|error| exception(py, &error))
+}
+
+/// The text of a `str`. One with a lone surrogate is refused here, because Python's own UnicodeEncodeError holds the
+/// whole text, which may be a secret.
+pub(crate) fn utf8(text: &Bound<'_, PyString>, name: &str, code: ErrorCode) -> PyResult<String> {
+    text.to_str().map(str::to_owned).map_err(|_| {
+        let message = format!("{name} has a lone surrogate; expected well-formed Unicode text");
+        exception(text.py(), &Error::new(code, message))
+    })
 }
 
 /// A panic becomes an error: PyO3 would raise a `PanicException`, which no `except Exception` catches.

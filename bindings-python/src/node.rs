@@ -9,10 +9,11 @@ use posemesh_node_registration::node::Node as CoreNode;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyString;
 
 use crate::aside;
 use crate::config::Config;
-use crate::error::{guarded, run, run_detached};
+use crate::error::{guarded, run, run_detached, utf8};
 use crate::event::{Listener, Listeners};
 use crate::status;
 use crate::stream::{EventQueue, Queue};
@@ -188,7 +189,8 @@ impl Node {
     /// Register again.
     ///
     /// When this returns, the state is `disconnected` and the node is on its way: `wait_registered` then
-    /// waits for the new registration.
+    /// waits for the new registration. After ten calls in a row the node registers at most once a second:
+    /// calls in between count as one, and the last one is never lost.
     fn rearm(&self, py: Python<'_>) -> PyResult<()> {
         let node = self.core();
         run_detached(py, || node.rearm())
@@ -238,10 +240,11 @@ impl Node {
 
     /// Drops the access token; with a `value` only if it is this one.
     #[pyo3(name = "_invalidate_token")]
-    fn invalidate_token(&self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
+    fn invalidate_token(&self, py: Python<'_>, value: Option<&Bound<'_, PyString>>) -> PyResult<()> {
         let node = self.core();
+        let value = value.map(|value| utf8(value, "token", ErrorCode::InvalidArgument)).transpose()?;
         run_detached(py, || match value {
-            Some(value) => node.invalidate_token_if(value),
+            Some(value) => node.invalidate_token_if(&value),
             None => node.invalidate_token(),
         })
     }

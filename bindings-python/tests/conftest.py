@@ -18,7 +18,7 @@ import pytest
 import uvloop
 
 from posemesh_node import Node
-from posemesh_node.testing import LocalDds
+from posemesh_node.testing import PRIVATE_KEY, LocalDds
 from service import Service
 
 GUARD = 60.0
@@ -65,7 +65,7 @@ def environment(dds: LocalDds, **more: str) -> dict[str, str]:
         "PYTHONFAULTHANDLER": "1",
         "DDS_BASE_URL": dds.url,
         "REG_SECRET": options["reg_secret"],
-        "SECP256K1_PRIVHEX": options["secp256k1_privhex"],
+        "SECP256K1_PRIVHEX": PRIVATE_KEY,
         "CAPABILITIES": "/test/v1",
         "NODE_VERSION": "1.0.0",
         **more,

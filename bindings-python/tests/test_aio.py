@@ -18,6 +18,7 @@ from posemesh_node import (
     HealthChecked,
     Node,
     NodeTimeoutError,
+    NotFoundError,
     RejectedError,
     SecretChanged,
     State,
@@ -40,7 +41,7 @@ async def node(dds: LocalDds) -> AsyncIterator[AsyncNode]:
 async def hanging(dds: LocalDds) -> AsyncIterator[AsyncNode]:
     """A node that does not come to be registered."""
     dds.inject("challenge", Fault.hang(), times=None)
-    async with await AsyncNode.start(**dds.options()) as node:
+    async with await AsyncNode.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         yield node
 
 
@@ -102,6 +103,13 @@ async def test_a_thousand_waits_need_no_thread(hanging: AsyncNode) -> None:
         await asyncio.gather(*tokens, return_exceptions=True),
     ):
         assert {type(result) for result in results} == {StoppedError}
+
+
+async def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds) -> None:
+    dds.inject("challenge", Fault.hang(), times=None)
+    async with AsyncNode.start(**dds.options()) as node:
+        with pytest.raises(NotFoundError, match="callback_bind"):
+            await node.wait_secret()
 
 
 async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> None:

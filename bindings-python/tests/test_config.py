@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import traceback
 from collections.abc import Callable
@@ -13,9 +14,20 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from posemesh_node import AsyncNode, ConfigError, Node, Options, Overrides, _native
-from posemesh_node.testing import LocalDds
+from posemesh_node import (
+    AsyncNode,
+    ConfigError,
+    InvalidArgumentError,
+    Node,
+    Options,
+    Overrides,
+    _native,
+    eth_address,
+    sign_eip191,
+)
+from posemesh_node.testing import PRIVATE_KEY, LocalDds
 
+HERE = Path(__file__).parent
 SECRET = "do-not-show-me"
 TABLE = {name: row for name, *row in _native.options()}
 
@@ -108,6 +120,26 @@ def test_a_wrong_value_names_the_option(name: str, value: object) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row[1] not in ("integer", "boolean")])
+def test_a_lone_surrogate_names_the_option_and_shows_no_secret(name: str) -> None:
+    values: list[Any] = [f"{SECRET}\ud800"]
+    if name == "capabilities":
+        values.append(["/a", f"/{SECRET}\udcff"])
+    for value in values:
+        with pytest.raises(ConfigError, match=f"^{name} has a lone surrogate") as caught:
+            start(**{name: value})
+        assert SECRET not in repr(caught.value)
+
+
+def test_a_lone_surrogate_in_a_key() -> None:
+    key = f"{SECRET}\ud800"
+    with pytest.raises(InvalidArgumentError, match="^privhex has a lone surrogate") as caught:
+        eth_address(key)
+    assert SECRET not in repr(caught.value)
+    with pytest.raises(InvalidArgumentError, match="^privhex has a lone surrogate"):
+        sign_eip191(key, b"")
+
+
 def test_a_comma_in_a_capability() -> None:
     with pytest.raises(ValueError, match="capabilities.*comma"):
         start(capabilities=["/a,/b"])
@@ -130,6 +162,44 @@ def test_capabilities_in_all_forms(dds: LocalDds, capabilities: Any) -> None:
 def test_paths_are_path_like(dds: LocalDds, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ca_file"):
         Node.start(**dds.options(ca_file=tmp_path / "none.pem"))
+
+
+def test_a_keystore_has_the_key(dds: LocalDds, tmp_path: Path) -> None:
+    [example, *_] = json.loads((HERE.parents[1] / "tests/vectors/keystore.json").read_text())
+    file = tmp_path / "keystore.json"
+    file.write_text(json.dumps(example["keystore"]))
+    keystore: Any = {"secp256k1_privhex": None, "secp256k1_keystore_file": file}
+    with Node.start(**dds.options(**keystore, secp256k1_keystore_password=example["password"])) as node:
+        assert node.wallet_address == example["address"].lower()
+        node.wait_registered(timeout=60)
+    with pytest.raises(ConfigError, match="^secp256k1_keystore_file: .* the password is wrong") as caught:
+        Node.start(**dds.options(**keystore, secp256k1_keystore_password=SECRET))
+    assert SECRET not in str(caught.value)
+    with pytest.raises(ConfigError, match="secp256k1_keystore_password"):
+        Node.start(**dds.options(**keystore))
+
+
+def test_the_environment_as_operators_write_it(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = PRIVATE_KEY
+    for name, value in {
+        "DDS_BASE_URL": f" {dds.url}\n",
+        "REG_SECRET": "x",
+        "SECP256K1_PRIVHEX": f"{key}\n",
+        "CAPABILITIES": " /a/v1 , /b/v1 ",
+        "NODE_VERSION": "somebody else's",
+        "POSEMESH_NODE_VERSION": "3.2.1",
+        "MAX_CONCURRENCY": "  ",
+        "REGISTER_INTERVAL_SECS": "5m",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with Node.from_env() as node:
+        node.wait_registered(timeout=60)
+    registered = dds.nodes()[0]
+    assert (registered.version, registered.capabilities) == ("3.2.1", ("/a/v1", "/b/v1"))
+    assert registered.max_concurrency is None
+    monkeypatch.setenv("REGISTER_INTERVAL_SECS", "5 fortnights")
+    with pytest.raises(ConfigError, match="^REGISTER_INTERVAL_SECS"):
+        Node.from_env()
 
 
 def begin_async(**options: Any) -> None:

@@ -51,7 +51,7 @@ from posemesh_node import AsyncNode
 
 async def main():
     global node, wait
-    node = await AsyncNode.from_env()
+    node = await AsyncNode.from_env(callback_bind="127.0.0.1:0")
     await node.wait_registered()
     wait = asyncio.ensure_future(node.wait_secret())
     await asyncio.sleep(0)
@@ -67,7 +67,7 @@ from posemesh_node import AsyncNode
 
 async def main():
     global node, wait
-    node = await AsyncNode.from_env()
+    node = await AsyncNode.from_env(callback_bind="127.0.0.1:0")
     wait = asyncio.ensure_future(node.wait_secret())
     await node.wait_registered()
 
@@ -109,7 +109,7 @@ node.wait_registered()
     "daemon threads that wait": """
 import threading
 from posemesh_node import Node
-node = Node.from_env()
+node = Node.from_env(callback_bind="127.0.0.1:0")
 for _ in range(3):
     threading.Thread(target=node.wait_secret, daemon=True).start()
     threading.Thread(target=node.access_token, daemon=True).start()
@@ -120,7 +120,7 @@ node.wait_registered()
 import threading
 from posemesh_node import Node, StoppedError
 
-node = Node.from_env()
+node = Node.from_env(callback_bind="127.0.0.1:0")
 
 def until_stopped(wait, *arguments):
     try:
@@ -137,7 +137,7 @@ import asyncio, threading
 from posemesh_node import AsyncNode, StoppedError
 
 async def main():
-    node = await AsyncNode.from_env()
+    node = await AsyncNode.from_env(callback_bind="127.0.0.1:0")
     started.set()
     try:
         await node.wait_secret()
@@ -158,7 +158,7 @@ started.wait()
 import threading
 from posemesh_node import Node, PosemeshError
 
-node = Node.from_env()
+node = Node.from_env(callback_bind="127.0.0.1:0")
 node.access_token()
 
 def for_ever(call, *arguments):
@@ -176,7 +176,7 @@ threading.Thread(target=for_ever, args=(node.wait_secret, 0), daemon=True).start
 import os, signal, sys
 from posemesh_node import Node
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-node = Node.from_env()
+node = Node.from_env(callback_bind="127.0.0.1:0")
 node.wait_registered()
 os.kill(os.getpid(), signal.SIGTERM)
 node.wait_secret()

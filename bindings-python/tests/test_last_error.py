@@ -33,6 +33,7 @@ def unresolved(dds: LocalDds) -> tuple[Options, str]:
 @pytest.mark.parametrize("failing", [refused, busy, unreachable, unresolved])
 def test_of_a_wait(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, str]]) -> None:
     options, words = failing(dds)
+    options["callback_bind"] = "127.0.0.1:0"
     with Node.start(**options) as node:
         eventually(lambda: node.status().last_error)
         for wait in (node.wait_registered, node.wait_secret, node.access_token):
@@ -42,6 +43,7 @@ def test_of_a_wait(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, s
 
 async def test_of_an_asynchronous_wait(dds: LocalDds) -> None:
     options, words = refused(dds)
+    options["callback_bind"] = "127.0.0.1:0"
     async with await AsyncNode.start(**options) as node:
         while node.status().last_error is None:
             await asyncio.sleep(0.001)

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import GUARD, Program, environment
 from posemesh_node import Event, Node, NodeTimeoutError
-from posemesh_node.testing import Fault, LocalDds
+from posemesh_node.testing import PRIVATE_KEY, Fault, LocalDds
 
 LOGGER = logging.getLogger("posemesh_node")
 
@@ -66,7 +66,7 @@ def test_no_record_has_a_secret(dds: LocalDds, handler: Handler) -> None:
         secret = node.wait_secret(timeout=GUARD)
         options = dds.options()
     shown = " ".join(record.getMessage() for record in handler.until("stopped"))
-    assert not any(text in shown for text in (secret, options["reg_secret"], options["secp256k1_privhex"]))
+    assert not any(text in shown for text in (secret, options["reg_secret"], PRIVATE_KEY))
 
 
 def levels_of_a_node(dds: LocalDds, handler: Handler) -> set[int]:

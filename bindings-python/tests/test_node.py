@@ -26,6 +26,7 @@ from posemesh_node import (
     ConfigError,
     Node,
     NodeTimeoutError,
+    NotFoundError,
     PosemeshError,
     RejectedError,
     Role,
@@ -102,9 +103,18 @@ def test_rearm_registers_again(node: Node, dds: LocalDds) -> None:
     assert dds.nodes()[0].registrations == 2
 
 
-def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
+def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     with Node.start(**dds.options()) as node:
+        with pytest.raises(NotFoundError, match="callback_bind") as caught:
+            node.wait_secret()
+        assert isinstance(caught.value, LookupError)
+        assert not node.status().callback_overdue
+
+
+def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
+    dds.inject("challenge", Fault.hang(), times=None)
+    with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         for timeout in (0, 0.01):
             with pytest.raises(TimeoutError) as caught:
                 node.wait_registered(timeout)

@@ -16,7 +16,7 @@ from posemesh_node.testing import Fault, LocalDds
 
 dds = LocalDds()
 dds.inject("challenge", Fault.hang(), times=None)
-node = Node.start(**dds.options())
+node = Node.start(**dds.options(callback_bind="127.0.0.1:0"))
 ticks = 0
 
 def tick():

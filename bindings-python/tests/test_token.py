@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from conftest import GUARD
 from posemesh_node import (
     AccessToken,
     Event,
+    InvalidArgumentError,
     Node,
     NodeTimeoutError,
     RegistrationLost,
@@ -38,6 +40,25 @@ def listen(node: Node) -> Callable[[type], Event]:
         return event
 
     return next_of
+
+
+def test_claims(node: Node, dds: LocalDds) -> None:
+    claims = {"node_id": dds.nodes()[0].node_id, "capabilities": ["/test/v1"], "max_concurrency": None}
+    token = node.access_token(timeout=GUARD)
+    assert token.claims == claims == pickle.loads(pickle.dumps(token)).claims
+    assert "node_id" not in repr(token)
+    for opaque in ("opaque", "", "a.b.c", "\ud800", "a.W10.b"):
+        assert AccessToken(opaque, token.expires_at).claims is None, ascii(opaque)
+
+
+def test_what_is_no_token_is_refused_without_showing_it(node: Node) -> None:
+    wrong: Any
+    for wrong in (b"t0ken", 5, object()):
+        with pytest.raises(TypeError, match=f"^token must be an AccessToken, a str or None, not {type(wrong).__name__}$"):
+            node.invalidate_token(wrong)
+    with pytest.raises(InvalidArgumentError, match="^token has a lone surrogate") as caught:
+        node.invalidate_token("t0ken\ud800")
+    assert "t0ken" not in repr(caught.value)
 
 
 def test_a_token_and_its_expiry(node: Node, dds: LocalDds) -> None:

@@ -101,7 +101,8 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 /// runs, no other event or log record is delivered.
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why), PMN_ERR_STOPPED as soon as the node is stopped, and
-/// after that. NULL: PMN_ERR_INVALID_ARGUMENT.
+/// after that. PMN_ERR_NOT_FOUND at once for PMN_WAIT_SECRET when no secret can arrive, because the node has none
+/// and neither `callback_bind` nor `state_dir` is set. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {
     // SAFETY: the caller's promises are the same, and NULL asks for no error.
@@ -165,7 +166,8 @@ pub unsafe extern "C" fn pmn_node_persistence_error(
 ///
 /// Does not block. When it returns, the state is PMN_STATE_DISCONNECTED and the registrar awake; a follower
 /// asks its leader to, and stays in that state until that one has begun. The secret stays readable until DDS
-/// sends another one. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
+/// sends another one. After ten calls in a row the node registers at most once a second: calls in between count as
+/// one, and the last one is never lost. PMN_ERR_STOPPED after a stop. NULL: PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_rearm(node: *mut pmn_node) -> pmn_result {
     // SAFETY: the caller's promises are the same, and NULL asks for no error.

@@ -73,7 +73,8 @@ class AsyncNode(NodeBase):
     async def wait_secret(self, timeout: float | None = None) -> str:
         """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
 
-        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile.
+        Raises NotFoundError at once when no secret can arrive: the node has none, and neither ``callback_bind`` nor
+        ``state_dir`` is set. Otherwise NodeTimeoutError, or StoppedError when the node stops meanwhile.
         """
         await wait(self, True, timeout)
         return held_secret(self)

@@ -86,7 +86,8 @@ class Node:
         """Register again.
 
         When this returns, the state is ``disconnected`` and the node is on its way: ``wait_registered`` then
-        waits for the new registration.
+        waits for the new registration. After ten calls in a row the node registers at most once a second:
+        calls in between count as one, and the last one is never lost.
         """
 
     def sign(self, message: bytes) -> str:

@@ -40,7 +40,10 @@ class NodeBase(_native.Node):
         held is dropped. The new token comes at once; only when the refused one itself replaced another less than a
         second ago, it comes when that second is over.
         """
-        self._invalidate_token(token.value if isinstance(token, AccessToken) else token)
+        value = token.value if isinstance(token, AccessToken) else token
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"token must be an AccessToken, a str or None, not {type(value).__name__}")
+        self._invalidate_token(value)
 
     def off_event(self, listener: Callable[[Event], object]) -> bool:
         """Remove what ``on_event`` has added. Returns False when it is not there, such as after a stop."""
@@ -155,7 +158,9 @@ class Node(NodeBase):
     def wait_secret(self, timeout: float | None = None) -> str:
         """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
 
-        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends it.
+        Raises NotFoundError at once when no secret can arrive: the node has none, and neither ``callback_bind`` nor
+        ``state_dir`` is set. Otherwise NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends
+        it.
         """
         self._wait(True, timeout)
         return held_secret(self)

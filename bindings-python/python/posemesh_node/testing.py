@@ -52,6 +52,9 @@ Endpoint: TypeAlias = Literal["challenge", "register", "verify"]
 PRIVATE_KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90"
 """A key that stands in many examples of others: for tests, and never for anything of worth."""
 
+# base64(`<node UUID>:<secret>`), as the console shows them.
+_REG_SECRET = "NWM0ZTBhNmItOWQxZi00YzZlLThhNTctMmYwYjdkM2U5MWM0OjhZcTJrWDB2VDdtV2MzTHJacDVh"
+
 
 @dataclass(frozen=True)
 class DdsRequest:
@@ -284,7 +287,7 @@ class LocalDds:
         """Options for a node that registers here: all that are required, the URL, and the overrides."""
         options: Options = {
             "dds_base_url": self.url,
-            "reg_secret": "a-test-credential",
+            "reg_secret": _REG_SECRET,
             "secp256k1_privhex": PRIVATE_KEY,
             "capabilities": ["/test/v1"],
             "node_version": "1.0.0",

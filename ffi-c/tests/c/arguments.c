@@ -173,6 +173,7 @@ static void tokens(pmn_node *node)
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(node, &status));
     CHECK(status.token_expires_at == 0); // nobody has asked
+    CHECK(!status.callback_overdue);
 
     // A buffer that is too small loses no token: this asks for the length.
     EXPECT(PMN_ERR_BUFFER_TOO_SMALL, pmn_node_access_token(node, GUARD_MS, NULL, 0, &length, &expires_at));
@@ -182,6 +183,13 @@ static void tokens(pmn_node *node)
     EXPECT(PMN_OK, pmn_node_access_token(node, 0, token, sizeof token, &length, &expires_at));
     CHECK(strlen(token) == length && expires_at == status.token_expires_at);
     CHECK(buffers(access_token, node) == length);
+
+    // The local DDS issues JWTs.
+    char claims[PMN_TOKEN_CAPACITY];
+    CHECK(buffers(pmn_node_token_claims, node) > 0);
+    EXPECT(PMN_OK, pmn_node_token_claims(node, claims, sizeof claims, NULL));
+    CHECK(claims[0] == '{' && strstr(claims, "\"capabilities\":[\"/") != NULL && strstr(claims, "\"node_id\":\"") != NULL);
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_token_claims(NULL, claims, sizeof claims, NULL));
 
     expires_at = 77;
     length = 77;
@@ -356,9 +364,11 @@ static void what_is_not_there(void)
     EXPECT(PMN_OK, pmn_node_start(config, &node, NULL));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_callback_address(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_read_secret(node, buffer, sizeof buffer, &length));
-    // Without a callback server none can come.
-    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_wait(node, PMN_WAIT_SECRET, PMN_NO_TIMEOUT));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_token_claims(node, buffer, sizeof buffer, &length));
+    pmn_error *no_secret = NULL; // at once: without a callback server, no secret can arrive
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PMN_NO_TIMEOUT, &no_secret));
+    CHECK(strstr(pmn_error_message(no_secret), "callback_bind") != NULL);
+    pmn_error_free(no_secret);
     CHECK(buffer[0] == '#' && length == 77);
 
     pmn_node *second = NULL;

@@ -299,6 +299,9 @@ static void a_node_without_a_server()
     CHECK(!node.read_secret());
     // Without a callback server none can come.
     THROWS(PMN_ERR_NOT_FOUND, node.wait_secret());
+    CHECK(!node.token_claims());
+    node.access_token(guard);
+    CHECK(node.token_claims()->find("\"node_id\":\"") != std::string::npos);
 }
 
 static void moving()

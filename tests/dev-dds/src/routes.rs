@@ -15,6 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::registry::Registration;
 use crate::shared::{Shared, random_text};
+use crate::tokens::token_for;
 use crate::verify;
 use crate::wallet::Wallet;
 
@@ -127,7 +128,7 @@ fn verify(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     let node = shared.read(|state| state.registry.get(wallet).cloned());
     // Word for word what production says: nodes take it as the sign to register again.
     let node = node.ok_or_else(|| forbidden("node not found".into()))?;
-    let (token, lifetime) = (random_text(48), shared.settings.token_lifetime);
+    let (token, lifetime) = (token_for(&node), shared.settings.token_lifetime);
     shared.change(|state| state.tokens.issue(token.clone(), wallet, lifetime));
     shared.emit(Event::TokenIssued { wallet: node.wallet.clone() });
     Ok(answer::json(&json!({
