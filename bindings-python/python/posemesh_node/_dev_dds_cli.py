@@ -36,9 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _show_environment(dds: LocalDds) -> None:
-    node = dds.options()
-    print(f"export DDS_BASE_URL={dds.url} REG_SECRET={node['reg_secret']} CAPABILITIES=/test/v1 NODE_VERSION=1.0.0")
-    print(f"export SECP256K1_PRIVHEX={node['secp256k1_privhex']}", flush=True)
+    from .testing import PRIVATE_KEY
+
+    reg_secret = dds.options()["reg_secret"]
+    print(f"export DDS_BASE_URL={dds.url} REG_SECRET={reg_secret} CAPABILITIES=/test/v1 NODE_VERSION=1.0.0")
+    print(f"export SECP256K1_PRIVHEX={PRIVATE_KEY}", flush=True)
 
 
 def _show_requests(dds: LocalDds) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from . import _logging, _native
 from ._errors import ForkedError
@@ -40,7 +41,7 @@ class NodeBase(_native.Node):
         held is dropped. The new token comes at once; only when the refused one itself replaced another less than a
         second ago, it comes when that second is over.
         """
-        value = token.value if isinstance(token, AccessToken) else token
+        value: Any = token.value if isinstance(token, AccessToken) else token
         if value is not None and not isinstance(value, str):
             raise TypeError(f"token must be an AccessToken, a str or None, not {type(value).__name__}")
         self._invalidate_token(value)
