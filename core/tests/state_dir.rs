@@ -254,6 +254,32 @@ fn what_cannot_be_used_is_set_aside_and_said_once() {
 }
 
 #[test]
+fn the_next_record_never_goes_where_a_file_left_under_its_name_leads() {
+    use std::os::unix::net::UnixListener;
+    let dds = dds_that_calls_when_told();
+    let kinds: [(&str, fn(&Path, &Path)); 4] = [
+        ("a symbolic link", |next, other| std::os::unix::fs::symlink(other, next).expect("ours")),
+        ("a hard link", |next, other| fs::hard_link(other, next).expect("ours")),
+        ("a pipe", |next, _| assert!(Command::new("mkfifo").arg(next).status().expect("runs").success())),
+        ("a socket", |next, _| drop(UnixListener::bind(next).expect("ours"))),
+    ];
+    for (kind, make) in kinds {
+        let (place, key) = (Place::new(), key());
+        let state = place.state();
+        fs::create_dir(&state).expect("ours");
+        set_mode(&state, 0o700);
+        let other = Path::new(&state).join("another file");
+        fs::write(&other, "untouched").expect("ours");
+        make(&Path::new(&state).join("state.new"), &other);
+        let secret_before = leave_a_record(&dds, &state, &key);
+        assert_eq!(fs::read(&other).expect("ours"), b"untouched", "{kind}");
+        assert_eq!(names(&state), ["another file", "state"], "{kind}");
+        let node = start(&dds, &state, &key).expect("it starts");
+        assert_eq!(secret(&node), Some(secret_before), "{kind}");
+    }
+}
+
+#[test]
 fn a_running_leader_with_another_wallet_keeps_others_out() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let _leader = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);

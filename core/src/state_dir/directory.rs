@@ -217,22 +217,26 @@ impl Directory {
         if revision < *written {
             return Ok(());
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        self.open_file(NEXT_RECORD, flags)
-            .and_then(|mut file| {
-                // Whatever the umask is.
-                rustix::fs::fchmod(&file, FILE_MODE)?;
-                without_file_size_signal(|| file.write_all(bytes))?;
-                file.sync_all()
-            })
-            .and_then(|()| {
-                rustix::fs::renameat(self.file(), NEXT_RECORD, self.file(), RECORD)?;
-                // Without this the new name may be gone after a power cut.
-                Ok(rustix::fs::fsync(self.file())?)
-            })
+        self.write_next(bytes).map_err(|error| self.failed("write", NEXT_RECORD, error))?;
+        rustix::fs::renameat(self.file(), NEXT_RECORD, self.file(), RECORD)
+            // Without this the new name may be gone after a power cut.
+            .and_then(|()| rustix::fs::fsync(self.file()))
             .map_err(|error| self.failed("write", RECORD, error))?;
         *written = revision;
         Ok(())
+    }
+
+    /// Always to a new file: what is left under the name may be a pipe, or a link to another file.
+    fn write_next(&self, bytes: &[u8]) -> io::Result<()> {
+        match rustix::fs::unlinkat(self.file(), NEXT_RECORD, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut file = self.open_file(NEXT_RECORD, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        // Whatever the umask is.
+        rustix::fs::fchmod(&file, FILE_MODE)?;
+        without_file_size_signal(|| file.write_all(bytes))?;
+        file.sync_all()
     }
 
     /// Renames a record that cannot be used, and returns its new path. Only for the holder of the lock.
