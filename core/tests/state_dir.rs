@@ -257,7 +257,8 @@ fn what_cannot_be_used_is_set_aside_and_said_once() {
 fn the_next_record_never_goes_where_a_file_left_under_its_name_leads() {
     use std::os::unix::net::UnixListener;
     let dds = dds_that_calls_when_told();
-    let kinds: [(&str, fn(&Path, &Path)); 4] = [
+    type Make = fn(&Path, &Path);
+    let kinds: [(&str, Make); 4] = [
         ("a symbolic link", |next, other| std::os::unix::fs::symlink(other, next).expect("ours")),
         ("a hard link", |next, other| fs::hard_link(other, next).expect("ours")),
         ("a pipe", |next, _| assert!(Command::new("mkfifo").arg(next).status().expect("runs").success())),

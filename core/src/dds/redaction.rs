@@ -46,7 +46,7 @@ struct Readings {
 
 impl Readings {
     fn add(&mut self, text: &[u8], layers: usize) {
-        for reading in [lowercase(text), unwrap(text)] {
+        for reading in [lowercase(text), unwrap(text), alphanumeric(text)] {
             if self.texts.insert(reading.clone()) {
                 self.runs
                     .extend(reading.windows(RUN).map(|run| <[u8; RUN]>::try_from(run).expect("its length")));
@@ -62,7 +62,10 @@ impl Readings {
                 self.add(&unescaped, layers - 1);
             }
         }
-        for decoded in decode_hex(text).into_iter().chain(decode_base64(text)) {
+        let numbers = [8, 10, 16].into_iter().flat_map(|radix| {
+            [text, &on_one_line].into_iter().flat_map(move |text| decode_numbers(text, radix))
+        });
+        for decoded in decode_hex(text).into_iter().chain(decode_base64(text)).chain(numbers) {
             // What is shorter than a run was no encoding of one.
             if decoded.len() >= MIN_SECRET {
                 self.add(&decoded, layers - 1);
@@ -87,9 +90,10 @@ impl Readings {
 fn forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     /// The second encoding of a long secret would cost more than it is likely to find.
     const MAX_TWICE: usize = 1024;
-    let mut forms = vec![Zeroizing::new(lowercase(secret)), Zeroizing::new(unwrap(secret))];
+    let readings = |text: &[u8]| [lowercase(text), unwrap(text), alphanumeric(text)].map(Zeroizing::new);
+    let mut forms = Vec::from(readings(secret));
     for once in encodings(secret) {
-        forms.extend([Zeroizing::new(lowercase(&once)), Zeroizing::new(unwrap(&once))]);
+        forms.extend(readings(&once));
         if secret.len() <= MAX_TWICE {
             forms.extend(encodings(&once).iter().map(|twice| Zeroizing::new(unwrap(twice))));
         }
@@ -130,6 +134,29 @@ fn unwrap(text: &[u8]) -> Vec<u8> {
         out.extend_from_slice(chunk.invalid());
     }
     out
+}
+
+/// Lowercase, and nothing but letters and digits: whatever lines are wrapped or quoted with.
+fn alphanumeric(text: &[u8]) -> Vec<u8> {
+    let text = text.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
+    text.filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>().into_bytes()
+}
+
+/// The text as numbers, one for each byte: `83, 51`, `0x53 0x33`, `53:33`, `%u0053%u0033`, `\123\063`, `&#83 &#51`.
+fn decode_numbers(text: &[u8], radix: u32) -> Vec<Vec<u8>> {
+    let mut found = vec![Vec::new()];
+    let words = text.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    for word in words {
+        let digits = match word {
+            [b'0', b'x' | b'X', digits @ ..] | [b'x' | b'X' | b'u' | b'U', digits @ ..] => digits,
+            digits => digits,
+        };
+        match number(digits, radix).map(u8::try_from) {
+            Some(Ok(byte)) => found.last_mut().expect("never empty").push(byte),
+            _ => found.push(Vec::new()),
+        }
+    }
+    found
 }
 
 /// The text as hex, from each of the two digits on that can be the first one of a byte.

@@ -66,6 +66,10 @@ const ENCODINGS: &[Encoding] = &[
     ("hex", |text| hex::encode(text)),
     ("hex, uppercase", |text| hex::encode_upper(text)),
     ("hex, one off", |text| format!("a{}", hex::encode(text))),
+    ("hex, bytes", |text| bytes(text, |byte| format!("0x{byte:02x}, "))),
+    ("hex, colons", |text| bytes(text, |byte| format!("{byte:02X}:"))),
+    ("decimal, bytes", |text| bytes(text, |byte| format!("{byte},"))),
+    ("octal, escaped", |text| bytes(text, |byte| format!("\\{byte:03o}"))),
     ("wrapped", |text| wrapped(text, 19, "\n")),
     ("wrapped, indented", |text| wrapped(text, 7, "\r\n  ")),
     ("wrapped, HTML", |text| wrapped(text, 11, "<br />")),
@@ -112,6 +116,20 @@ fn no_pair_of_encodings_hides_a_secret() {
             let text = format!("invalid credentials: {encoded} (try again)");
             assert!(repeats(&text, &kept(&secret)), "{secret:?} as {inner}, then {outer}: {text:?}");
         }
+    }
+}
+
+#[test]
+fn no_form_without_a_standard_hides_a_secret() {
+    let secret = "S3cr3t&<reg>/pass\"word+%20";
+    let encodings: [Encoding; 4] = [
+        ("JavaScript's escape", |text| utf16(text, |unit| format!("%u{unit:04x}"))),
+        ("HTML without semicolons", |text| each(text, |c| format!("&#{} ", u32::from(c)))),
+        ("quoted lines", |text| wrapped(text, 5, "\r\n> ")),
+        ("spaced out", |text| each(text, |c| format!("{c} . "))),
+    ];
+    for (name, encode) in encodings {
+        assert!(repeats(&format!("bad {} tail", encode(secret)), &kept(secret)), "{name}");
     }
 }
 
@@ -166,9 +184,14 @@ fn a_short_secret_is_hidden_as_a_whole() {
 #[test]
 fn a_hostile_text_and_a_long_secret_take_no_time() {
     let secret = "long-".repeat(1000);
-    for text in
-        ["%25".repeat(170), "\\\\".repeat(256), "41".repeat(256), "QUFB".repeat(128), "&amp;".repeat(100)]
-    {
+    for text in [
+        "%25".repeat(170),
+        "\\\\".repeat(256),
+        "41".repeat(256),
+        "QUFB".repeat(128),
+        "&amp;".repeat(100),
+        "52 ".repeat(170),
+    ] {
         assert!(!repeats(&text, &kept(&secret)));
     }
 }
