@@ -3,7 +3,7 @@
 import { URL, fileURLToPath } from 'node:url'
 
 import { native } from './binary.js'
-import { PosemeshError, typeError } from './error.js'
+import { PosemeshError, typeError, valueError } from './error.js'
 import type { Logger, LogLevel } from './log.js'
 import type { OptionInfo } from './native.js'
 import { withoutPrototype } from './options.js'
@@ -118,7 +118,8 @@ function toText(name: string, kind: OptionInfo['kind'], value: unknown): string 
     case 'list':
       return toList(name, value)
     case 'path':
-      if (value instanceof URL) return fileURLToPath(value)
+      if (value instanceof URL && value.protocol === 'file:') return fileURLToPath(value)
+      if (value instanceof URL) throw valueError(`${name} must be a string or a file URL, got a URL with ${value.protocol}`)
       if (typeof value !== 'string') throw typeError(name, 'a string or a file URL', value)
       return wellFormed(name, value)
     default:

@@ -235,6 +235,9 @@ export class LocalDds {
    * until {@link clearFaults}.
    */
   async inject(endpoint: Endpoint, fault: Fault, times: number | null = 1): Promise<void> {
+    if (typeof fault !== 'object' || fault === null || !Object.hasOwn(fault, 'fault')) {
+      throw typeError('fault', "an object such as Fault.hang() or { fault: 'hang' }", fault)
+    }
     const words = Object.entries({ endpoint, times: times ?? UNTIL_CLEARED, ...fault, fault: snakeCase(fault.fault) })
     await this.#post('faults', Object.fromEntries(words.map(([name, value]) => [snakeCase(name), value])))
   }

@@ -389,6 +389,14 @@ describe('options', () => {
     assert.deepEqual(Object.keys(names), native.options().map((option) => camel(option.name)))
   })
 
+  it('that are paths take no URL but a file URL', async () => {
+    for (const name of ['caFile', 'stateDir', 'secp256k1KeystoreFile']) {
+      const options = { [name]: new URL('https://user:hunter2@example.org/') } as unknown as PosemeshNodeOptions
+      const message = `${name} must be a string or a file URL, got a URL with https:`
+      await assert.rejects(PosemeshNode.start(options), { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE', message })
+    }
+  })
+
   it('of a wrong type are TypeErrors that name the option and hide the value', async () => {
     const secret = 'hunter2'
     const wrong: Record<keyof CoreOptions, unknown> = {

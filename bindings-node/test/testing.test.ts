@@ -96,6 +96,10 @@ describe('a local DDS', () => {
     }
     await assert.rejects(LocalDds.start(5 as never), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
     const dds = await LocalDds.start({ secret: undefined })
+    for (const fault of [undefined, null, 'hang', {}, Fault.hang]) {
+      const message = /^fault must be an object such as Fault.hang\(\)/
+      await assert.rejects(dds.inject('challenge', fault as never), { code: 'ERR_INVALID_ARG_TYPE', message })
+    }
     await dds.stop()
     await dds.stop()
   })

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,13 @@ async def test_a_thousand_waits_need_no_thread(hanging: AsyncNode) -> None:
         await asyncio.gather(*tokens, return_exceptions=True),
     ):
         assert {type(result) for result in results} == {StoppedError}
+
+
+async def test_a_start_that_was_not_awaited_says_so(dds: LocalDds) -> None:
+    start: Any = AsyncNode.start(**dds.options())
+    with pytest.raises(AttributeError, match="not started yet, so it has no 'wait_registered'.*await AsyncNode.start"):
+        start.wait_registered()
+    start.close()
 
 
 async def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds) -> None:

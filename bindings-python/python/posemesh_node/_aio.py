@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _logging, _native
 from ._errors import PosemeshError
@@ -170,6 +170,14 @@ class Starting(Coroutine[Any, Any, _N]):
 
     def close(self) -> None:
         self._coroutine.close()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"the node is not started yet, so it has no {name!r}: use `node = await AsyncNode.start(...)`, or "
+                "`async with AsyncNode.start(...) as node`"
+            )
 
     async def __aenter__(self) -> _N:
         self._node = await self._coroutine
