@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -184,6 +184,16 @@ def test_mistakes_are_told_where_they_are_made(dds: LocalDds) -> None:
             mistake()
     with pytest.raises(TimeoutError, match="no 1 requests to 'verify'"):
         dds.wait_for_requests("verify", timeout=0)
+
+
+def test_mistakes_of_type_are_named(dds: LocalDds) -> None:
+    wrong: Any
+    for wrong in ("hang", None, Fault.hang):
+        with pytest.raises(TypeError, match=r"^fault must be a Fault, such as Fault.hang\(\)"):
+            dds.inject("challenge", wrong)
+    for wrong in (5, None, b"token"):
+        with pytest.raises(TypeError, match="^token must be an AccessToken or a str"):
+            dds.accepts_token(wrong)
 
 
 def test_it_can_be_closed_twice() -> None:

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from . import _native
+from ._token import AccessToken
 
 if TYPE_CHECKING:
     import sys
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         from typing_extensions import Self, Unpack
 
     from ._options import Options, Overrides
-    from ._token import AccessToken
 
 __all__ = [
     "PRIVATE_KEY",
@@ -296,6 +296,9 @@ class LocalDds:
 
     def inject(self, endpoint: Endpoint, fault: Fault, times: int | None = 1) -> None:
         """Let the next requests meet with a fault; with None, every one until ``clear_faults``."""
+        given: Any = fault
+        if not isinstance(given, Fault):
+            raise TypeError(f"fault must be a Fault, such as Fault.hang(); got {type(given).__name__}")
         self._dds.inject(endpoint, fault._json, times)
 
     def clear_faults(self) -> None:
@@ -364,7 +367,10 @@ class LocalDds:
 
         It was issued here, has not expired, and its node has not been forgotten since.
         """
-        return self._dds.accepts_token(token if isinstance(token, str) else token.value)
+        value: Any = token.value if isinstance(token, AccessToken) else token
+        if not isinstance(value, str):
+            raise TypeError(f"token must be an AccessToken or a str, got {type(value).__name__}")
+        return self._dds.accepts_token(value)
 
     def token_is_good(self, token: AccessToken | str) -> bool:
         """The name of ``accepts_token`` up to version 0.3."""
