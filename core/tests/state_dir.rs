@@ -343,7 +343,7 @@ fn followers_show_what_the_leader_does() {
         let count = |what: &str| told.iter().filter(|line| line.starts_with(what)).count();
         assert_eq!(count("event secret"), 0, "{worker}: one, and that was seen before: {told:?}");
         assert!(count("event healthcheck") >= 1, "{worker}: {told:?}");
-        let warned = told.iter().any(|line| line.starts_with("log warn") && !line.contains("403"));
+        let warned = told.iter().any(|line| is_warning(line) && !line.contains("403"));
         assert!(!warned, "{worker}: {told:?}");
     }
     // The record says where a next leader would go on.
@@ -596,7 +596,7 @@ fn no_kill_leaves_half_a_record() {
         );
         (kept, last) = (found, last.max(found));
         let told = worker.told();
-        assert!(!told.iter().any(|line| line.starts_with("log warn")), "round {round}: {told:?}");
+        assert!(!told.iter().any(|line| is_warning(line)), "round {round}: {told:?}");
     }
     println!("{rounds} kills, {last} secrets, {lost_answers} callbacks without an answer");
     drop(worker);
@@ -667,9 +667,7 @@ fn there_is_one_registrar_whoever_is_killed() {
     for worker in &mut workers {
         worker.until_answer("secret", |held| held == "the last one");
         let told = worker.told();
-        // But for that about the credentials of the tests.
-        let is_warning = |line: &&String| line.starts_with("log warn") && !line.contains("reg_secret");
-        assert_eq!(told.iter().find(is_warning), None, "{told:?}");
+        assert!(!told.iter().any(|line| is_warning(line)), "{told:?}");
     }
     println!(
         "{killed} ends, {} registrars, slowest takeover {} ms, {seconds} s",
@@ -869,4 +867,9 @@ fn the_state_functions_have_a_variant_that_is_kept() {
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// A warning, but for that about the credentials of the tests.
+fn is_warning(line: &str) -> bool {
+    line.starts_with("log warn") && !line.contains("reg_secret")
 }
