@@ -777,7 +777,7 @@ fn a_keystore_that_cannot_be_used_is_named() {
 #[test]
 fn a_port_alone_is_bound_on_all_interfaces() {
     let node =
-        Node::start(&support::config("http://127.0.0.1:1", &[("callback_bind", ":0")])).expect("starts");
+        Node::start(&support::config("http://127.0.0.1:1/all", &[("callback_bind", ":0")])).expect("starts");
     let address = node.callback_address().expect("no fork").expect("a server");
     assert!(address.ip().is_unspecified(), "{address}");
     for host in ["127.0.0.1", "[::1]"] {
