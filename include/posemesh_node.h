@@ -264,7 +264,7 @@ typedef struct pmn_event {
     int64_t token_expires_at;
 } pmn_event;
 
-/// A function that is told a node's events. The event and what it points to live until it returns.
+/// A function that receives a node's events. The event and what it points to are valid until it returns.
 typedef void (*pmn_event_fn)(const pmn_event *event, void *user_data);
 
 /// A function that frees a callback's user_data. Runs exactly once, after the callback's last call.
@@ -289,7 +289,7 @@ typedef struct pmn_log_record {
     const char *message;
 } pmn_log_record;
 
-/// A function that is told log records. The record and what it points to live until it returns.
+/// A function that receives log records. The record and what it points to are valid until it returns.
 typedef void (*pmn_log_fn)(const pmn_log_record *record, void *user_data);
 
 /// The call did what it says.

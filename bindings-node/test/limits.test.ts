@@ -18,7 +18,7 @@ async function occupyPool(t: TestContext): Promise<() => Promise<void>> {
   t.after(() => rm(directory, { recursive: true }))
   const pipes = Array.from({ length: POOL_THREADS }, (_, index) => join(directory, `pipe-${index}`))
   execFileSync('mkfifo', pipes)
-  // To open a pipe takes as long as nobody opens its other end.
+  // Opening a named pipe blocks until its other end is opened.
   const opening = pipes.map((pipe) => open(pipe, 'r'))
   return async () => {
     const ends = pipes.map((pipe) => openSync(pipe, 'w'))

@@ -312,7 +312,7 @@ impl Drop for Node {
     }
 }
 
-/// Ends a node that nobody can use any more.
+/// Ends a node that has no users left.
 fn discard(node: Arc<CoreNode>) {
     let end = || match node.stop(DROP_PATIENCE) {
         // A callback is stuck. The drop of the core's node waits for it, but the program does not.

@@ -1,4 +1,4 @@
-//! The events of a node, one by one, for whoever follows them at a pace of their own.
+//! The events of a node, one by one, for readers that take them at their own pace.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -22,7 +22,7 @@ pub(crate) fn decode_credentials(credentials: &str) -> Option<(String, Secret)> 
     Some((id.to_ascii_lowercase(), Secret::new(secret)))
 }
 
-/// The texts that nobody may see: the credentials, what they are made of, and the private key. The node id in the
+/// The texts that must never be shown: the credentials, what they are made of, and the private key. The node id in the
 /// credentials is not one of them.
 pub(crate) fn secrets(credentials: &str, key: &SecretKey) -> Vec<Zeroizing<Vec<u8>>> {
     let secret = |text: &[u8]| {

@@ -1,6 +1,6 @@
 //! Text that is not ours: answers of DDS, names in certificates, words of the operating system, file contents.
 //!
-//! Whoever writes such a text decides how long it is and what control characters it has. [`foreign`] makes it fit
+//! The author of such a text decides how long it is and what control characters it has. [`foreign`] makes it fit
 //! for a message. [`Line`] guards the two ways out, errors and log records, so that text which was not passed
 //! through [`foreign`] cannot forge a line there or fill a disk either.
 

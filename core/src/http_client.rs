@@ -216,6 +216,10 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &clients.turns(&settings("https://two.example"))));
         drop(first);
         drop(clients.turns(&settings("https://three.example")));
-        assert_eq!(clients.turns.0.lock().expect("no panic").len(), 1, "what nobody waits for is forgotten");
+        assert_eq!(
+            clients.turns.0.lock().expect("no panic").len(),
+            1,
+            "permits without a waiter are forgotten"
+        );
     }
 }

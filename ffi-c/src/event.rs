@@ -57,7 +57,7 @@ pub struct pmn_event {
     pub token_expires_at: i64,
 }
 
-/// A function that is told a node's events. The event and what it points to live until it returns.
+/// A function that receives a node's events. The event and what it points to are valid until it returns.
 pub type pmn_event_fn = Option<unsafe extern "C" fn(event: *const pmn_event, user_data: *mut c_void)>;
 
 /// A function that frees a callback's user_data. Runs exactly once, after the callback's last call.

@@ -39,7 +39,7 @@ pub struct pmn_log_record {
     pub message: *const c_char,
 }
 
-/// A function that is told log records. The record and what it points to live until it returns.
+/// A function that receives log records. The record and what it points to are valid until it returns.
 pub type pmn_log_fn = Option<unsafe extern "C" fn(record: *const pmn_log_record, user_data: *mut c_void)>;
 
 impl Callback<pmn_log_record> {

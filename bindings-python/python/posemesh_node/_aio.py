@@ -199,7 +199,7 @@ class AsyncEventStream(AsyncIterator[Event]):
         loop = self._loop = asyncio.get_running_loop()
         ready = self._ready = asyncio.Event()
         self._queue = node._follow(timeout, lambda: _call_soon(loop, ready.set))
-        # Which lives as long as somebody follows it.
+        # It lives as long as the stream is in use.
         self._node = node
 
     def close(self) -> None:

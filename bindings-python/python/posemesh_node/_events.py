@@ -124,7 +124,7 @@ class EventStream(Iterator[Event]):
 
     def __init__(self, node: Node, timeout: float | None) -> None:
         self._queue = node._follow(timeout, None)
-        # Which lives as long as somebody follows it.
+        # It lives as long as the stream is in use.
         self._node = node
 
     def close(self) -> None:

@@ -191,7 +191,7 @@ impl Directory {
         }
     }
 
-    /// Reads the record, whoever's it is.
+    /// Reads the record, of any owner.
     pub(crate) fn read_any(&self) -> io::Result<Option<std::result::Result<(Owner, Record), Unusable>>> {
         let file = match self.open_file(RECORD, OFlags::RDONLY) {
             Ok(file) => file,

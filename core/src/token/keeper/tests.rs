@@ -296,7 +296,7 @@ async fn what_comes_after_an_invalidation_is_newer_than_it() {
     setup.store.invalidate_token_if("token 0").unwrap();
     assert_eq!(setup.token().await.unwrap(), "token 1");
     setup.store.invalidate_token_if("token 1").unwrap();
-    // The sign-in is under way when somebody distrusts what it will bring.
+    // The token is invalidated while the sign-in is under way.
     while setup.sign_ins() < 2 {
         tokio::task::yield_now().await;
     }
