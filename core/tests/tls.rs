@@ -5,7 +5,7 @@
 mod closing;
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -426,10 +426,16 @@ fn quoting_proxy() -> SocketAddr {
                     quoted = format!("{line} is {}", String::from_utf8(decoded).unwrap());
                 }
             }
-            assert!(!quoted.is_empty());
+            if quoted.is_empty() {
+                // A connection that the client opened and did not need.
+                continue;
+            }
             let length = quoted.len();
             let head = format!("HTTP/1.1 403 No\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             stream.write_all((head + &quoted).as_bytes()).unwrap();
+            // To close it with the request's body unread would reset the connection, and the answer with it.
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
     address
