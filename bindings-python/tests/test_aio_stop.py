@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from conftest import GUARD
-from posemesh_node import AsyncNode, Event, Node, NodeTimeoutError, PosemeshError
+from posemesh_node import AsyncNode, Event, Node, NodeTimeoutError, Options, PosemeshError
 from posemesh_node.testing import LocalDds
 
 
@@ -82,9 +82,11 @@ async def test_events_end_with_a_stop_that_timed_out(stuck: logging.Handler, dds
 
 async def test_a_failing_sibling(dds: LocalDds) -> None:
     for steps in range(8):
+        # A wallet for each: a start that was cancelled early may claim its wallet after this round.
+        options = dds.options(secp256k1_privhex=f"{steps + 1:064x}")
 
-        async def serve() -> None:
-            async with AsyncNode.start(**dds.options()):
+        async def serve(options: Options = options) -> None:
+            async with AsyncNode.start(**options):
                 await asyncio.sleep(GUARD)
 
         async def fail() -> None:
@@ -97,15 +99,15 @@ async def test_a_failing_sibling(dds: LocalDds) -> None:
                 group.start_soon(serve)
                 group.start_soon(fail)
         assert "Failed" in repr(caught.value)
-        await until_free(dds)
+        await until_free(options)
 
 
-async def until_free(dds: LocalDds) -> None:
+async def until_free(options: Options) -> None:
     """A start that was cancelled ends in the background."""
     with anyio.fail_after(GUARD):
         while True:
             try:
-                node = Node.start(**dds.options())
+                node = Node.start(**options)
             except PosemeshError:
                 await asyncio.sleep(0.01)
             else:
