@@ -228,7 +228,7 @@ fn followers_learn_what_a_full_disk_cannot_keep() {
     assert!(workers[0].ask("status").contains("No space left on device"));
     assert!(workers[1].ask("status").ends_with("persistence=fine"));
     assert!(!fs::read_to_string(Path::new(&state).join("state")).expect("a record").contains("version\":2"));
-    // An heir does not go back to what is on the disk, and keeps what it has as soon as it can.
+    // A new leader does not return to the older record on the disk, and writes its own as soon as it can.
     workers.remove(0).kill();
     leader_of(&mut workers);
     for worker in &mut workers {

@@ -1,5 +1,5 @@
-//! What ships asks its dependencies only for what it needs: a feature of tokio that nobody uses may still open
-//! sockets, start threads and install signal handlers.
+//! What ships asks its dependencies only for what it needs: an unused feature of tokio may still open sockets, start
+//! threads and install signal handlers.
 
 use std::path::Path;
 use std::process::Command;

@@ -162,7 +162,7 @@ impl Inner {
             return None;
         }
         self.set_healthcheck(Some(at));
-        // An heir goes on waiting for the next one, unless DDS has been silent since it registered.
+        // A new leader keeps waiting for the next one, unless DDS has been silent since the registration.
         let registered_at = record.registered_at.and_then(|at| i64::try_from(at).ok());
         self.probed = registered_at.is_some_and(|registered_at| registered_at <= at.timestamp());
         Some(EventKind::Healthcheck)
