@@ -236,6 +236,8 @@ fn followers_learn_what_a_full_disk_cannot_keep() {
         assert!(worker.ask("status").contains(" registered version=2"));
     }
     fs::remove_file(&filler).expect("ours");
+    // Only the file tells: until its first write has failed, a new leader has no error to show.
+    until_kept(&state, "\"secret_version\":2");
     for worker in &mut workers {
         worker.until_answer("status", |status| status.ends_with("persistence=fine"));
         worker.kill();
