@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::gate::gate;
+use crate::latch::latch;
 use crate::thread::{OwnThread, Thread, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -111,7 +111,7 @@ impl Dispatcher {
             return true;
         }
         drop(queue);
-        let (opener, reached) = gate();
+        let (opener, reached) = latch();
         self.push(Box::new(move || drop(opener)));
         reached.wait_until(deadline)
     }

@@ -33,26 +33,25 @@ pub mod error;
 pub mod event;
 mod file;
 mod foreign;
+mod fork;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 mod healthcheck;
 pub mod http;
 mod http_client;
-#[cfg(target_os = "linux")]
-mod inherited;
 mod json;
 mod keystore;
+mod latch;
 pub mod log;
 pub mod node;
 mod process;
 pub mod register;
 mod runtime;
 pub mod secret;
+mod seqlock;
 mod sign_in;
 mod siwe;
-mod snapshot;
 pub mod state;
 mod state_dir;
 pub mod status;

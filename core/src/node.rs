@@ -17,10 +17,10 @@ use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
-use crate::gate::Gate;
 use crate::healthcheck::watch_healthchecks;
 use crate::http::{Callback, Server};
 use crate::http_client::HttpClient;
+use crate::latch::Latch;
 use crate::log::log;
 use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
@@ -80,7 +80,7 @@ enum Life {
 struct Running {
     stop: Option<oneshot::Sender<()>>,
     /// Opens when the node's task is over.
-    done: Gate,
+    done: Latch,
     runtime: Arc<Runtime>,
     /// Kept in the process's list of running nodes.
     identity: (String, String),
@@ -525,7 +525,7 @@ enum Deliver {
 impl Inner {
     fn stop(&self, deadline: Instant, deliver: Deliver) -> Result<()> {
         let Some(mut running) = self.begin_stop(deadline)? else { return Ok(()) };
-        // When the runtime is dead, the gate is open.
+        // When the runtime is dead, the latch is open.
         let _ = self.tenants.wake(|| {
             self.store.stop(None);
             drop(running.stop.take());

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use crate::blocking::Threads;
 use crate::dns::Lookups;
 #[cfg(target_os = "linux")]
-use crate::inherited::NotInherited;
+use crate::fork::CloseOnForkTable;
 use crate::log::LogSlot;
 use crate::runtime::Runtime;
 use crate::state::{RegistrationLock, Store};
@@ -38,7 +38,7 @@ pub(crate) struct Process {
     pub(crate) state_dirs: Mutex<BTreeSet<(u64, u64)>>,
     /// What a forked child closes.
     #[cfg(target_os = "linux")]
-    pub(crate) not_inherited: NotInherited,
+    pub(crate) close_on_fork: CloseOnForkTable,
     /// Where the host wants its log records.
     pub(crate) log: LogSlot,
     /// What the free functions of `state` act on.
@@ -91,7 +91,7 @@ pub(crate) fn current() -> &'static Process {
             // SAFETY: as above.
             match unsafe { found.as_ref() } {
                 // Forked by a bare system call.
-                Some(parent) => parent.not_inherited.close(),
+                Some(parent) => parent.close_on_fork.close(),
                 None => call_in_forked_children(),
             }
             fresh
@@ -121,7 +121,7 @@ fn call_in_forked_children() {
 extern "C" fn after_fork() {
     // SAFETY: a non-null pointer in CURRENT came from Box::into_raw and is never freed.
     if let Some(parent) = unsafe { CURRENT.load(Ordering::Acquire).as_ref() } {
-        parent.not_inherited.close();
+        parent.close_on_fork.close();
     }
     // What the kernel has done already, unless an emulator only says so.
     if let Some(Some(page)) = PAGE.get() {

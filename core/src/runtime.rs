@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
-use crate::gate::{Gate, gate};
 use crate::http_client::HttpClients;
+use crate::latch::{Latch, latch};
 use crate::process;
 use crate::tenants::Tenants;
 use crate::thread::{OwnThread, Thread, spawn_thread};
@@ -33,7 +33,7 @@ pub(crate) struct Runtime {
     shutdown: Option<oneshot::Sender<()>>,
     thread: Option<Thread>,
     /// Opens when the thread has nothing left to do.
-    ended: Gate,
+    ended: Latch,
 }
 
 impl Runtime {
@@ -58,15 +58,15 @@ impl Runtime {
         };
         let (shutdown, asked_to_shut_down) = oneshot::channel();
         let built = Arc::new(OnceLock::new());
-        let (opener, ready) = gate();
-        let (running, ended) = gate();
+        let (opener, ready) = latch();
+        let (running, ended) = latch();
         let to_caller = Arc::clone(&built);
         let may_block = process::current().threads_for_blocking.use_by_runtime();
         let tenants = Arc::<Tenants>::default();
         let to_evict = Arc::clone(&tenants);
         let thread = spawn_thread(OwnThread::Runtime, move || {
             let _running = running;
-            // Made here, for the same reason for which there is `gate`.
+            // Made here, for the same reason for which there is `latch`.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
             let _ = to_caller.set(handle.map_err(failed));

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::ErrorCode;
-use crate::snapshot::Snapshot;
+use crate::seqlock::SeqLock;
 
 /// Where a node stands with DDS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -154,8 +154,8 @@ fn uptime_ms(at: Instant) -> u64 {
 /// Holds the current [`Status`]: one writer at a time (the caller's duty), readers on any thread.
 #[derive(Default)]
 pub(crate) struct StatusCell {
-    snapshot: Snapshot<WORDS>,
-    /// Counts the writes. Apart from the snapshot, so that a host can hold on to it.
+    words: SeqLock<WORDS>,
+    /// Counts the writes. Apart from the words, so that a host can keep a reference to it.
     changes: Arc<AtomicU32>,
 }
 
@@ -164,7 +164,7 @@ const WORDS: usize = 9;
 impl StatusCell {
     #[inline]
     pub(crate) fn read(&self) -> Status {
-        unpack(self.snapshot.read())
+        unpack(self.words.read())
     }
 
     pub(crate) fn changes(&self) -> &Arc<AtomicU32> {
@@ -173,7 +173,7 @@ impl StatusCell {
 
     /// Must not be called by two threads at once.
     pub(crate) fn write(&self, status: &Status) {
-        self.snapshot.write(pack(status));
+        self.words.write(pack(status));
         self.changes.fetch_add(1, Ordering::Release);
     }
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::gate::{Gate, Opener, gate};
+use crate::latch::{Latch, OpenOnDrop, latch};
 use crate::log::log;
 use crate::state::Store;
 use crate::thread::{Thread, ThreadId};
@@ -29,7 +29,7 @@ struct State {
 
 struct Tenant {
     store: Weak<Store>,
-    _running: Opener,
+    _running: OpenOnDrop,
 }
 
 impl Tenants {
@@ -49,13 +49,13 @@ impl Tenants {
         !self.lock().runtime_is_dead
     }
 
-    /// Adds a node. The gate opens when its [`Tenancy`] is dropped, or when the runtime is dead.
-    pub(crate) fn add(self: &Arc<Self>, store: &Arc<Store>) -> Result<(Tenancy, Gate)> {
+    /// Adds a node. The latch opens when its [`Tenancy`] is dropped, or when the runtime is dead.
+    pub(crate) fn add(self: &Arc<Self>, store: &Arc<Store>) -> Result<(Tenancy, Latch)> {
         let mut state = self.lock();
         if state.runtime_is_dead {
             return Err(runtime_died());
         }
-        let (running, ended) = gate();
+        let (running, ended) = latch();
         state.last_number += 1;
         let number = state.last_number;
         state.nodes.insert(number, Tenant { store: Arc::downgrade(store), _running: running });

@@ -12,8 +12,7 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 
 use super::connection::{self, Progress};
 use super::routes::Callback;
-#[cfg(target_os = "linux")]
-use crate::inherited::NotForChildren;
+use crate::fork::CloseOnFork;
 
 /// Connections open at a time, if the process may open enough files.
 const MAX_CONNECTIONS: usize = 256;
@@ -28,8 +27,7 @@ const FILE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits for that.
 pub(crate) struct Server {
-    #[cfg(target_os = "linux")]
-    _listener: NotForChildren,
+    _close_on_fork: CloseOnFork,
     listener: TcpListener,
     callback: Arc<Callback>,
     tasks: JoinSet<()>,
@@ -48,8 +46,7 @@ impl Server {
         // Connections inherit it. By default a peer that reads no answers makes the kernel hold megabytes of them.
         let _ = socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
         Self {
-            #[cfg(target_os = "linux")]
-            _listener: NotForChildren::new(&listener),
+            _close_on_fork: CloseOnFork::new(&listener),
             listener,
             callback: Arc::new(callback),
             tasks: JoinSet::new(),

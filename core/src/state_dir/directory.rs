@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::filesystem::remote_kind;
 use super::lock::{self, Lock};
 use crate::error::{Error, ErrorCode, Result};
-use crate::inherited::NotForChildren;
+use crate::fork::CloseOnFork;
 use crate::process::{self, Generation};
 use crate::state::record::{self, Owner, Record, Unusable};
 use crate::thread::without_file_size_signal;
@@ -46,7 +46,7 @@ pub(crate) struct Directory {
 }
 
 struct Open {
-    _not_for_children: NotForChildren,
+    _close_on_fork: CloseOnFork,
     directory: OwnedFd,
     /// Released after the lock.
     _claim: Claim,
@@ -88,7 +88,7 @@ impl Directory {
             Errno::NOTDIR => refused("is not a directory"),
             error => failed("cannot be opened", &io::Error::from(error)),
         })?);
-        let not_for_children = NotForChildren::new(&directory);
+        let close_on_fork = CloseOnFork::new(&directory);
         let metadata = directory.metadata().map_err(|error| failed("cannot be examined", &error))?;
         check_owner(metadata.uid(), metadata.mode(), "chmod 700").map_err(|why| {
             refused(&format!(
@@ -111,11 +111,7 @@ impl Directory {
             identity,
             written: Mutex::default(),
             generation: Generation::current(),
-            open: Some(Open {
-                _not_for_children: not_for_children,
-                directory: directory.into(),
-                _claim: claim,
-            }),
+            open: Some(Open { _close_on_fork: close_on_fork, directory: directory.into(), _claim: claim }),
         };
         opened.check_file(RECORD)?;
         Ok(opened)

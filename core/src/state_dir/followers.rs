@@ -119,7 +119,7 @@ impl Followers {
 
 /// Serves one follower, until its end or the leader's.
 async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<AtomicBool>) {
-    let Connection { not_for_children: _not_for_children, reader, mut writer } = connection;
+    let Connection { close_on_fork: _close_on_fork, reader, mut writer } = connection;
     let mut frames = FrameReader::new(reader, MAX_REQUEST);
     if Hello(VERSION).encode().write(&mut writer).await.is_err() {
         return;

@@ -9,7 +9,7 @@ use super::directory::Directory;
 use super::pause;
 use crate::blocking::{Blocking, blocking};
 use crate::error::{Error, Result};
-use crate::gate::gate;
+use crate::latch::latch;
 use crate::log::log;
 use crate::state::Store;
 use crate::state::record::{self, Owner};
@@ -66,7 +66,7 @@ impl Keeper {
     /// be frozen.
     pub(super) fn keep_within(&mut self, patience: Duration) {
         let (revision, write) = self.next_write();
-        let (opener, ended) = gate();
+        let (opener, ended) = latch();
         let result = Arc::new(OnceLock::new());
         let to_caller = Arc::clone(&result);
         let writing = blocking(move || {

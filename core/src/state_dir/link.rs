@@ -9,13 +9,13 @@ use super::directory::{Directory, MAX_RECORD};
 use super::frame::{Frame, FrameReader, Hello, Request, VERSION};
 use super::socket::{self, Connection};
 use crate::error::{Error, ErrorCode, Result};
-use crate::inherited::NotForChildren;
+use crate::fork::CloseOnFork;
 
 /// How long a leader may take for its hello. One that is stopped (SIGSTOP) sends none.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
-    _not_for_children: NotForChildren,
+    _close_on_fork: CloseOnFork,
     frames: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     last_request: u64,
@@ -33,12 +33,12 @@ impl Link {
         };
         let greeted = timeout(PATIENCE, async {
             let connection = socket::connect(directory).await?;
-            let Connection { not_for_children, reader, mut writer } = connection;
+            let Connection { close_on_fork, reader, mut writer } = connection;
             Hello(VERSION).encode().write(&mut writer).await?;
             let mut frames = FrameReader::new(reader, 1 + MAX_RECORD);
             let Hello(version) = Hello::decode(&frames.next().await?)?;
             Ok::<_, std::io::Error>(Self {
-                _not_for_children: not_for_children,
+                _close_on_fork: close_on_fork,
                 frames,
                 writer,
                 last_request: 0,

@@ -3,7 +3,7 @@
 //! It needs no file of its own and no permission to write, so it works on a read-only or full disk. The kernel
 //! releases it when the last copy of the open directory is closed, which happens however a process ends. A
 //! forked child has a copy too; it closes that before it runs any code of the host's (see
-//! [`crate::inherited`]). No process id is ever compared.
+//! [`crate::fork`]). No process id is ever compared.
 
 use std::io;
 

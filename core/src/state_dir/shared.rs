@@ -17,7 +17,7 @@ use super::lock::Lock;
 use crate::blocking::blocking;
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
-use crate::gate::gate;
+use crate::latch::latch;
 use crate::log::log;
 use crate::register::decode_credentials;
 use crate::state::Store;
@@ -119,7 +119,7 @@ impl Shared {
     /// Meets the leader, from the calling thread.
     fn meet(&self, deadline: Instant) -> Result<Met> {
         let directory = Arc::clone(&self.directory);
-        let (opener, ended) = gate();
+        let (opener, ended) = latch();
         let (sender, mut met) = oneshot::channel();
         Handle::current().spawn(async move {
             let _ = sender.send(meet(&directory, deadline).await);

@@ -20,14 +20,14 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::directory::{Directory, FILE_MODE};
-use crate::inherited::NotForChildren;
+use crate::fork::CloseOnFork;
 
 const SOCKET: &str = "leader";
 const NEXT_SOCKET: &str = "leader.new";
 
 /// A connection between two processes of one user.
 pub(super) struct Connection {
-    pub(super) not_for_children: NotForChildren,
+    pub(super) close_on_fork: CloseOnFork,
     pub(super) reader: OwnedReadHalf,
     pub(super) writer: OwnedWriteHalf,
 }
@@ -35,14 +35,14 @@ pub(super) struct Connection {
 impl Connection {
     /// Refuses a peer that runs as another user than the owner of the directory.
     pub(super) fn new(stream: UnixStream, directory: &Directory) -> io::Result<Self> {
-        let not_for_children = NotForChildren::new(&stream);
+        let close_on_fork = CloseOnFork::new(&stream);
         let peer = stream.peer_cred()?.uid();
         if peer != directory.uid() {
             let why = format!("the process at the other end runs as user {peer}");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         let (reader, writer) = stream.into_split();
-        Ok(Self { not_for_children, reader, writer })
+        Ok(Self { close_on_fork, reader, writer })
     }
 }
 
@@ -59,28 +59,28 @@ pub(super) async fn connect(directory: &Directory) -> io::Result<Connection> {
 
 /// A socket that listens, not yet part of the runtime.
 pub(super) struct Bound {
-    not_for_children: NotForChildren,
+    close_on_fork: CloseOnFork,
     listener: std_net::UnixListener,
 }
 
 impl Bound {
     fn new(listener: std_net::UnixListener) -> io::Result<Self> {
-        let not_for_children = NotForChildren::new(&listener);
+        let close_on_fork = CloseOnFork::new(&listener);
         listener.set_nonblocking(true)?;
-        Ok(Self { not_for_children, listener })
+        Ok(Self { close_on_fork, listener })
     }
 }
 
 pub(super) struct Listener {
-    _not_for_children: NotForChildren,
+    _close_on_fork: CloseOnFork,
     listener: UnixListener,
 }
 
 impl Listener {
     /// Only within the runtime.
     pub(super) fn new(bound: Bound) -> io::Result<Self> {
-        let Bound { not_for_children, listener } = bound;
-        Ok(Self { _not_for_children: not_for_children, listener: UnixListener::from_std(listener)? })
+        let Bound { close_on_fork, listener } = bound;
+        Ok(Self { _close_on_fork: close_on_fork, listener: UnixListener::from_std(listener)? })
     }
 
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {

@@ -1,24 +1,24 @@
-//! The snapshot from which every thread reads a node's status, under loom: each test runs once for each order
-//! of its steps, and for each value that a processor with a weak memory model may see.
+//! The sequence lock through which every thread reads a node's status, under loom: each test runs once for each
+//! order of its steps, and for each value that a processor with a weak memory model may see.
 #![cfg(test)]
 
-// What the file under test names `std` are loom's atomics.
+// In the file under test, `std` names loom's atomics.
 extern crate loom as std;
 
-#[path = "../../../core/src/snapshot.rs"]
-mod snapshot;
+#[path = "../../../core/src/seqlock.rs"]
+mod seqlock;
 
-use snapshot::Snapshot;
+use seqlock::SeqLock;
 use std::sync::Arc;
 use std::thread;
 
-/// The versions that one thread saw, while another wrote so many of them.
+/// The versions that one thread reads while another thread writes.
 fn versions(writes: u64, reads: usize) -> Vec<u64> {
-    let snapshot = Arc::new(Snapshot::<2>::default());
-    let writer = Arc::clone(&snapshot);
+    let lock = Arc::new(SeqLock::<2>::default());
+    let writer = Arc::clone(&lock);
     let writer = thread::spawn(move || (1..=writes).for_each(|n| writer.write([n, n])));
     let read = |_| {
-        let [one, two] = snapshot.read();
+        let [one, two] = lock.read();
         assert_eq!(one, two, "half a write");
         one
     };
@@ -29,7 +29,7 @@ fn versions(writes: u64, reads: usize) -> Vec<u64> {
 
 #[test]
 fn readers_never_see_half_a_write() {
-    // Three, so that each slot is filled again while somebody may still read it.
+    // Three, so that each slot is filled again while a reader may still use it.
     loom::model(|| assert!(versions(3, 1)[0] <= 3));
 }
 

@@ -19,7 +19,7 @@ const CLAIMED: RawFd = -2;
 
 /// The files of one process. Without a lock: another thread may hold one at the moment of a fork.
 #[derive(Default)]
-pub(crate) struct NotInherited(Block);
+pub(crate) struct CloseOnForkTable(Block);
 
 /// Never freed, so that a child can read it.
 struct Block {
@@ -35,16 +35,16 @@ struct Slot {
 }
 
 /// Names an open file, until it is dropped.
-pub(crate) struct NotForChildren(Option<&'static Slot>);
+pub(crate) struct CloseOnFork(Option<&'static Slot>);
 
-impl NotForChildren {
+impl CloseOnFork {
     pub(crate) fn new(file: &impl AsFd) -> Self {
         let file = file.as_fd();
-        Self(inode(file).map(|inode| process::current().not_inherited.insert(file.as_raw_fd(), inode)))
+        Self(inode(file).map(|inode| process::current().close_on_fork.insert(file.as_raw_fd(), inode)))
     }
 }
 
-impl Drop for NotForChildren {
+impl Drop for CloseOnFork {
     fn drop(&mut self) {
         if let Some(slot) = self.0 {
             slot.file.store(FREE, Ordering::Release);
@@ -79,7 +79,7 @@ impl Block {
     }
 }
 
-impl NotInherited {
+impl CloseOnForkTable {
     fn insert(&'static self, file: RawFd, (device, inode): (u64, u64)) -> &'static Slot {
         let mut block = &self.0;
         loop {
@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn a_slot_is_used_again_and_there_is_always_one_more() {
-        let files: &'static NotInherited = Box::leak(Box::default());
+        let files: &'static CloseOnForkTable = Box::leak(Box::default());
         let slots: Vec<_> = (0..100).map(|file| files.insert(file, (1, 2))).collect();
-        drop(NotForChildren(Some(slots[70])));
+        drop(CloseOnFork(Some(slots[70])));
         assert!(ptr::eq(files.insert(7, (1, 2)), slots[70]));
         // No file of this process has this device and inode, so none is closed.
         files.close();
