@@ -1,7 +1,7 @@
 //! Work that may block: files, name look-ups, binding an address by name.
 //!
-//! It runs on a few threads of the library's own, which exist only while there is work. tokio has such a pool,
-//! but that one panics when the system has no thread to give; here this is an error like any other.
+//! It runs on a few threads of the library, which exist only while there is work. tokio has such a pool, but it
+//! panics when the system refuses to start a thread; here that is an ordinary error.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -14,18 +14,18 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::process;
+use crate::fork::PerProcess;
 use crate::thread::{OwnThread, Thread, spawn_thread};
 
 /// More than one, so that one slow file does not delay the others.
 pub(crate) const MAX_THREADS: usize = 4;
 
-/// How long a thread waits for the next job before it ends.
+/// How long an idle thread waits for the next job before it ends.
 const LINGER: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Starts `job` on a thread where it may block. It runs to its end even if the future is dropped.
+/// Runs `job` on a thread where it may block. The job runs to its end even if the future is dropped.
 ///
 /// The future fails with [`ErrorCode::Io`] when no thread can be started.
 pub(crate) fn blocking<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send + 'static) -> Blocking<R> {
@@ -33,7 +33,7 @@ pub(crate) fn blocking<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send
     let job = Box::new(move || {
         let _ = done.send(job());
     });
-    let refused = process::current().threads_for_blocking.submit(job).err();
+    let refused = POOL.get().submit(job).err();
     Blocking { refused, outcome }
 }
 
@@ -57,35 +57,38 @@ impl<R> Future for Blocking<R> {
     }
 }
 
+static POOL: PerProcess<Pool> = PerProcess::new();
+
 /// The threads that run [`blocking`] jobs, at most [`MAX_THREADS`] of them in a process.
 #[derive(Default)]
-pub(crate) struct Threads {
+struct Pool {
     state: Mutex<State>,
-    /// There is a job, or no runtime any more.
-    wanted: Condvar,
+    /// Signalled when there is a job, and when the last user is gone.
+    wake: Condvar,
+    /// Signalled when a thread ends.
     ended: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// Those that run, by number.
+    /// The running threads, by number.
     threads: BTreeMap<u64, Thread>,
     last_number: u64,
     idle: usize,
     /// The thread that ended last. It has joined the one that ended before it.
     last_ended: Option<Thread>,
-    /// Without one, threads end as soon as they have nothing to do.
-    runtimes: usize,
+    /// Without users, threads end as soon as they have nothing to do.
+    users: usize,
 }
 
-impl Threads {
+impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a job for an idle thread or a new one. At the limit, or when the system gives no further thread,
-    /// it waits for one of those that are busy.
+    /// Queues a job for an idle thread or a new one. At the limit, or when the system refuses to start another
+    /// thread, the job waits for a busy one.
     fn submit(&'static self, job: Job) -> Result<()> {
         let mut state = self.lock();
         if state.jobs.len() >= state.idle
@@ -100,7 +103,7 @@ impl Threads {
         }
         state.jobs.push_back(job);
         drop(state);
-        self.wanted.notify_one();
+        self.wake.notify_one();
         Ok(())
     }
 
@@ -121,11 +124,11 @@ impl Threads {
                 let _ = catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
             }
-            if state.runtimes == 0 {
+            if state.users == 0 {
                 break;
             }
             state.idle += 1;
-            let waited = self.wanted.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.wake.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
             state.idle -= 1;
             if waited.1.timed_out() && state.jobs.is_empty() {
@@ -133,44 +136,47 @@ impl Threads {
             }
         }
         let this = state.threads.remove(&number);
-        let former = std::mem::replace(&mut state.last_ended, this);
+        let previous = std::mem::replace(&mut state.last_ended, this);
         drop(state);
         self.ended.notify_all();
-        if let Some(former) = former {
-            former.join();
+        if let Some(previous) = previous {
+            previous.join();
         }
     }
 
-    /// Keeps idle threads for a while, until the last user is dropped.
-    pub(crate) fn use_by_runtime(&'static self) -> Use {
-        self.lock().runtimes += 1;
-        Use(self)
+    fn add_user(&'static self) -> PoolUser {
+        self.lock().users += 1;
+        PoolUser(self)
     }
 }
 
-/// A runtime that may give the threads work.
-pub(crate) struct Use(&'static Threads);
+/// Lets idle threads wait for the next job, until the last such user is dropped.
+pub(crate) fn use_pool() -> PoolUser {
+    POOL.get().add_user()
+}
 
-impl Use {
-    /// How long the end of the last runtime waits for a job under way. A name look-up cannot be cancelled.
+pub(crate) struct PoolUser(&'static Pool);
+
+impl PoolUser {
+    /// How long the drop of the last user waits for running jobs. A name look-up cannot be cancelled.
     const GRACE: Duration = Duration::from_millis(100);
 }
 
-impl Drop for Use {
-    /// After the last runtime no thread is left, but for those that the system still blocks after
-    /// [`Use::GRACE`]. They end when their job does.
+impl Drop for PoolUser {
+    /// Discards the jobs that wait when the last user is dropped, and ends the threads. A thread that the system still
+    /// blocks after [`PoolUser::GRACE`] ends when its job does.
     fn drop(&mut self) {
-        let Self(threads) = self;
-        let mut state = threads.lock();
-        state.runtimes -= 1;
-        if state.runtimes > 0 {
+        let Self(pool) = self;
+        let mut state = pool.lock();
+        state.users -= 1;
+        if state.users > 0 {
             return;
         }
         let abandoned = std::mem::take(&mut state.jobs);
-        threads.wanted.notify_all();
-        let waited = threads
+        pool.wake.notify_all();
+        let waited = pool
             .ended
-            .wait_timeout_while(state, Self::GRACE, |state| state.runtimes == 0 && !state.threads.is_empty());
+            .wait_timeout_while(state, Self::GRACE, |state| state.users == 0 && !state.threads.is_empty());
         let last_ended = waited.unwrap_or_else(PoisonError::into_inner).0.last_ended.take();
         drop(abandoned);
         if let Some(thread) = last_ended {
@@ -187,19 +193,19 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(30);
 
-    fn threads() -> &'static Threads {
+    fn pool() -> &'static Pool {
         Box::leak(Box::default())
     }
 
-    fn count(threads: &Threads) -> usize {
-        threads.lock().threads.len()
+    fn count(pool: &Pool) -> usize {
+        pool.lock().threads.len()
     }
 
     #[test]
-    fn jobs_beyond_the_limit_wait_and_none_is_lost() {
+    fn jobs_beyond_the_limit_wait_for_a_thread() {
         const JOBS: usize = 3 * MAX_THREADS;
-        let threads = threads();
-        let using = threads.use_by_runtime();
+        let pool = pool();
+        let user = pool.add_user();
         let (entered, has_entered) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let released = std::sync::Arc::new(Mutex::new(released));
@@ -209,7 +215,7 @@ mod tests {
                 entered.send(job).expect("the test listens");
                 let _ = released.lock().expect("no panic").recv();
             };
-            threads.submit(Box::new(job)).expect("a thread");
+            pool.submit(Box::new(job)).expect("a thread starts");
         }
         let running: Vec<_> =
             (0..MAX_THREADS).map(|_| has_entered.recv_timeout(SOON).expect("it runs")).collect();
@@ -219,56 +225,56 @@ mod tests {
         for _ in MAX_THREADS..JOBS {
             has_entered.recv_timeout(SOON).expect("it runs");
         }
-        drop(using);
-        assert_eq!(count(threads), 0);
+        drop(user);
+        assert_eq!(count(pool), 0);
     }
 
     #[test]
-    fn a_job_that_panics_ends_no_thread() {
-        let threads = threads();
-        let using = threads.use_by_runtime();
+    fn a_thread_survives_a_job_that_panics() {
+        let pool = pool();
+        let user = pool.add_user();
         let (done, is_done) = mpsc::channel();
-        threads.submit(Box::new(|| panic!("a test job that panics"))).expect("a thread");
-        threads.submit(Box::new(move || done.send(()).expect("the test listens"))).expect("a thread");
+        pool.submit(Box::new(|| panic!("a test job that panics"))).expect("a thread starts");
+        pool.submit(Box::new(move || done.send(()).expect("the test listens"))).expect("a thread starts");
         is_done.recv_timeout(SOON).expect("it runs");
-        drop(using);
+        drop(user);
     }
 
     #[test]
-    fn the_last_runtime_does_not_wait_for_a_job_that_is_stuck() {
-        let threads = threads();
-        let (first, second) = (threads.use_by_runtime(), threads.use_by_runtime());
+    fn the_last_user_does_not_wait_for_a_job_that_hangs() {
+        let pool = pool();
+        let (first, second) = (pool.add_user(), pool.add_user());
         let (entered, has_entered) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let job = move || {
             entered.send(()).expect("the test listens");
             while released.recv().is_ok() {}
         };
-        threads.submit(Box::new(job)).expect("a thread");
+        pool.submit(Box::new(job)).expect("a thread starts");
         has_entered.recv_timeout(SOON).expect("it runs");
         drop(first);
         let began = Instant::now();
         drop(second);
         assert!(began.elapsed() < SOON);
-        assert_eq!(count(threads), 1, "it is still stuck");
+        assert_eq!(count(pool), 1, "it still hangs");
         drop(release);
         let began = Instant::now();
-        while count(threads) > 0 {
+        while count(pool) > 0 {
             assert!(began.elapsed() < SOON, "it ends when its job does");
             std::thread::yield_now();
         }
     }
 
     #[test]
-    fn an_idle_thread_ends() {
-        let threads = threads();
-        let using = threads.use_by_runtime();
-        threads.submit(Box::new(|| ())).expect("a thread");
+    fn an_idle_thread_ends_by_itself() {
+        let pool = pool();
+        let user = pool.add_user();
+        pool.submit(Box::new(|| ())).expect("a thread starts");
         let began = Instant::now();
-        while count(threads) > 0 {
+        while count(pool) > 0 {
             assert!(began.elapsed() < SOON);
             std::thread::sleep(Duration::from_millis(10));
         }
-        drop(using);
+        drop(user);
     }
 }

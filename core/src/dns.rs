@@ -8,11 +8,13 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
 use crate::blocking::{MAX_THREADS, blocking};
-use crate::process;
+use crate::fork::PerProcess;
 
-/// The look-ups of a process: not on all threads at a time, so that a name server that does not answer holds
-/// up no file.
-pub(crate) struct Lookups(Arc<Semaphore>);
+static LOOKUPS: PerProcess<Lookups> = PerProcess::new();
+
+/// Permits for the look-ups of a process. There is one fewer than there are threads, so a name server that does
+/// not respond cannot delay work on files.
+struct Lookups(Arc<Semaphore>);
 
 impl Default for Lookups {
     fn default() -> Self {
@@ -25,13 +27,13 @@ pub(crate) struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let Lookups(turns) = &process::current().lookups;
-        let turns = Arc::clone(turns);
+        let Lookups(permits) = LOOKUPS.get();
+        let permits = Arc::clone(permits);
         Box::pin(async move {
-            let turn = turns.acquire_owned().await?;
+            let permit = permits.acquire_owned().await?;
             let look_up = move || {
-                // Given back when the look-up ends, which may be long after its request was given up.
-                let _turn = turn;
+                // Released when the look-up ends, which may be long after its request was cancelled.
+                let _permit = permit;
                 Ok((name.as_str(), 0).to_socket_addrs())
             };
             let addresses: io::Result<_> = blocking(look_up).await?;

@@ -45,7 +45,6 @@ mod keystore;
 mod latch;
 pub mod log;
 pub mod node;
-mod process;
 pub mod register;
 mod runtime;
 pub mod secret;

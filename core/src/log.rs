@@ -5,12 +5,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use crate::dispatcher::{Dispatcher, Subscription};
 use crate::foreign::Line;
-use crate::process;
+use crate::fork::PerProcess;
 
 /// How much a record matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,17 +67,24 @@ pub struct Record {
 /// The callback runs on the library's dispatcher thread, one record at a time, and may call anything but a
 /// node's `stop`. It replaces the former one, which is dropped once what is queued for it was delivered.
 pub fn set_callback(max_level: Level, callback: impl Fn(&Record) + Send + Sync + 'static) {
-    process::current().log.replace(max_level as u8, Some(Subscription::new(callback)));
+    SLOT.get().replace(max_level as u8, Some(Subscription::new(callback)));
 }
 
 /// Ends what [`set_callback`] began.
 pub fn clear_callback() {
-    process::current().log.replace(0, None);
+    SLOT.get().replace(0, None);
 }
 
-/// The process's log callback.
+static SLOT: PerProcess<LogSlot> = PerProcess::new();
+
+/// Has `dispatcher` deliver the records of this process from now on.
+pub(crate) fn deliver_through(dispatcher: &Arc<Dispatcher>) {
+    SLOT.get().lock().dispatcher = Arc::downgrade(dispatcher);
+}
+
+/// The log callback of a process.
 #[derive(Default)]
-pub(crate) struct LogSlot {
+struct LogSlot {
     /// 0 = nobody listens.
     max_level: AtomicU8,
     listener: Mutex<Listener>,
@@ -90,14 +97,13 @@ struct Listener {
 }
 
 impl LogSlot {
-    /// Tells which dispatcher delivers from now on.
-    pub(crate) fn attach(&self, dispatcher: &Arc<Dispatcher>) {
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner).dispatcher = Arc::downgrade(dispatcher);
+    fn lock(&self) -> MutexGuard<'_, Listener> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace(&self, max_level: u8, subscription: Option<Arc<Subscription<Record>>>) {
         let former = {
-            let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut listener = self.lock();
             self.max_level.store(max_level, Ordering::Relaxed);
             std::mem::replace(&mut listener.subscription, subscription)
         };
@@ -110,7 +116,7 @@ impl LogSlot {
     }
 
     fn deliver(&self, level: Level, target: &'static str, message: String) {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = self.lock();
         if let (Some(subscription), Some(dispatcher)) =
             (&listener.subscription, listener.dispatcher.upgrade())
         {
@@ -135,7 +141,7 @@ pub(crate) fn write(level: Level, target: &'static str, message: fmt::Arguments<
         Level::Info => tracing::info!(target: "posemesh_node", part = target, "{message}"),
         Level::Debug => tracing::debug!(target: "posemesh_node", part = target, "{message}"),
     }
-    let slot = &process::current().log;
+    let slot = SLOT.get();
     if slot.wants(level) {
         slot.deliver(level, target, message.to_string());
     }

@@ -1,6 +1,6 @@
 //! A running node: start, stop, status, wait, events.
 
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
@@ -17,12 +17,12 @@ use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
+use crate::fork::{Generation, PerProcess};
 use crate::healthcheck::watch_healthchecks;
 use crate::http::{Callback, Server};
 use crate::http_client::HttpClient;
 use crate::latch::Latch;
 use crate::log::log;
-use crate::process::{self, Generation};
 use crate::register::{decode_credentials, run_registrar};
 use crate::runtime::Runtime;
 use crate::secret::Secret;
@@ -574,7 +574,7 @@ impl Inner {
             return Err(stop_timed_out("a callback has not returned"));
         }
         self.store.events().close();
-        let mut others = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut others = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         others.remove(&running.identity);
         Ok(())
     }
@@ -750,6 +750,10 @@ fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
     Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
 }
 
+/// The running nodes, by wallet and DDS. A `BTreeMap`, because memory checkers report the pointer that a `HashMap`
+/// keeps into its table as a leak.
+static RUNNING: PerProcess<Mutex<BTreeMap<(String, String), Weak<Store>>>> = PerProcess::new();
+
 /// A wallet registered at a DDS, at most once at a time in a process.
 struct Identity(Option<(String, String)>);
 
@@ -758,7 +762,7 @@ impl Identity {
         // A slash at the end makes no other DDS.
         let dds = settings.dds_base_url.as_str().trim_end_matches('/');
         let identity = (wallet.to_owned(), dds.to_owned());
-        let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         match running.entry(identity.clone()) {
             Entry::Vacant(vacant) => vacant.insert(Weak::new()),
             Entry::Occupied(_) => {
@@ -776,7 +780,7 @@ impl Identity {
 
     /// The node is about to run: from now on it can be found.
     fn publish(&self, store: &Arc<Store>) {
-        let mut running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = self.0.as_ref().and_then(|identity| running.get_mut(identity)) {
             *node = Arc::downgrade(store);
         }
@@ -791,7 +795,7 @@ impl Identity {
 impl Drop for Identity {
     fn drop(&mut self) {
         if let Some(identity) = &self.0 {
-            process::current().running.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
+            RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
         }
     }
 }
@@ -801,7 +805,7 @@ impl Drop for Identity {
 #[doc(hidden)]
 pub fn callback_url(wallet: &str, dds_base_url: &str) -> Option<String> {
     let identity = (wallet.to_ascii_lowercase(), dds_base_url.trim_end_matches('/').to_owned());
-    let running = process::current().running.lock().unwrap_or_else(PoisonError::into_inner);
+    let running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
     let store = running.get(&identity).and_then(Weak::upgrade);
     drop(running);
     let mut address = store?.callback_address()?;

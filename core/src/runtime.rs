@@ -7,22 +7,27 @@
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::blocking;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
+use crate::fork::PerProcess;
 use crate::http_client::HttpClients;
 use crate::latch::{Latch, latch};
-use crate::process;
+use crate::log;
 use crate::tenants::Tenants;
 use crate::thread::{OwnThread, Thread, spawn_thread};
 
 /// How long the end of a dead runtime waits for its thread, which may never get there.
 const DEAD_GRACE: Duration = Duration::from_secs(1);
+
+/// The runtime, while a node uses it.
+static RUNTIME: PerProcess<Mutex<Weak<Runtime>>> = PerProcess::new();
 
 pub(crate) struct Runtime {
     handle: Handle,
@@ -39,15 +44,14 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// The runtime of this process. It lives as long as a node holds it.
     pub(crate) fn acquire() -> Result<Arc<Self>> {
-        let process = process::current();
-        let mut slot = process.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = RUNTIME.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = slot.upgrade()
             && runtime.tenants.runtime_is_alive()
         {
             return Ok(runtime);
         }
         let runtime = Arc::new(Self::start()?);
-        process.log.attach(&runtime.dispatcher);
+        log::deliver_through(&runtime.dispatcher);
         *slot = Arc::downgrade(&runtime);
         Ok(runtime)
     }
@@ -61,7 +65,7 @@ impl Runtime {
         let (opener, ready) = latch();
         let (running, ended) = latch();
         let to_caller = Arc::clone(&built);
-        let may_block = process::current().threads_for_blocking.use_by_runtime();
+        let pool_user = blocking::use_pool();
         let tenants = Arc::<Tenants>::default();
         let to_evict = Arc::clone(&tenants);
         let thread = spawn_thread(OwnThread::Runtime, move || {
@@ -74,7 +78,7 @@ impl Runtime {
             if let Ok(runtime) = runtime {
                 run(runtime, asked_to_shut_down, &to_evict);
             }
-            drop(may_block);
+            drop(pool_user);
         })
         .map_err(|error| failed(&error))?;
         tenants.watch(&thread);

@@ -21,8 +21,8 @@ use crate::clock::DdsClock;
 use crate::config::CallbackPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{EventChannel, EventKind};
+use crate::fork::PerProcess;
 use crate::log::log;
-use crate::process;
 use crate::secret::Secret;
 use crate::status::{Role, State, Status, StatusCell};
 use crate::token::{Held, TokenState};
@@ -776,13 +776,15 @@ impl Inner {
     }
 }
 
+static DEFAULT_STORE: PerProcess<Arc<Store>> = PerProcess::new();
+
 fn default_store() -> &'static Store {
     default_store_handle()
 }
 
 /// The store that the free functions act on.
 pub(crate) fn default_store_handle() -> &'static Arc<Store> {
-    process::current().default_store.get_or_init(Arc::default)
+    DEFAULT_STORE.get()
 }
 
 pub(crate) fn parse_status(status: &str) -> Result<State> {
@@ -889,13 +891,15 @@ pub struct LockGuard {
 
 /// Who holds the lock, and since when.
 #[derive(Debug, Default)]
-pub(crate) struct RegistrationLock {
+struct RegistrationLock {
     holder: Option<(u64, Instant)>,
     last_token: u64,
 }
 
+static REGISTRATION_LOCK: PerProcess<Mutex<RegistrationLock>> = PerProcess::new();
+
 fn lock_registration() -> MutexGuard<'static, RegistrationLock> {
-    process::current().registration_lock.lock().unwrap_or_else(PoisonError::into_inner)
+    REGISTRATION_LOCK.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LockGuard {

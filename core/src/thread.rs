@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::process::Generation;
+use crate::fork::Generation;
 
 /// The threads that belong to the library. Each is named, so that a host sees whose they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Every access goes through the directory's own file descriptor, so it goes on in the same directory after a
 //! rename or a `chroot`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -18,8 +19,7 @@ use zeroize::Zeroizing;
 use super::filesystem::remote_kind;
 use super::lock::{self, Lock};
 use crate::error::{Error, ErrorCode, Result};
-use crate::fork::CloseOnFork;
-use crate::process::{self, Generation};
+use crate::fork::{CloseOnFork, Generation, PerProcess};
 use crate::state::record::{self, Owner, Record, Unusable};
 use crate::thread::without_file_size_signal;
 
@@ -287,12 +287,15 @@ fn check_owner(owner: u32, mode: u32, remedy: &str) -> std::result::Result<(), S
     Ok(())
 }
 
+/// The directories that this process uses, by device and inode.
+static IN_USE: PerProcess<Mutex<BTreeSet<(u64, u64)>>> = PerProcess::new();
+
 /// A directory in use by this process, by device and inode.
 struct Claim((u64, u64));
 
 impl Claim {
     fn new(inode: (u64, u64), path: &Path) -> Result<Self> {
-        let mut claimed = process::current().state_dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claimed = IN_USE.get().lock().unwrap_or_else(PoisonError::into_inner);
         if !claimed.insert(inode) {
             return Err(Error::new(
                 ErrorCode::AlreadyRunning,
@@ -308,6 +311,6 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        process::current().state_dirs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        IN_USE.get().lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }
 }

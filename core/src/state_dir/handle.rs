@@ -10,7 +10,7 @@ use chrono::Utc;
 use super::directory::Directory;
 use super::lock::Lock;
 use crate::error::{Error, ErrorCode, Result};
-use crate::process::Generation;
+use crate::fork::Generation;
 use crate::secret::Secret;
 use crate::state::record::{self, Owner, Record, Unusable};
 use crate::state::{RegistrationState, parse_status};
