@@ -1,32 +1,32 @@
-//! Notices that DDS does not call a registered node back. Most nodes are never called, because DDS calls only
-//! those whose URL it knows; an operator who runs a callback server should learn that early.
+//! Detects that DDS does not call a registered node back. DDS calls only nodes whose URL it knows, so most nodes are
+//! never called. An operator who runs a callback server should learn this early.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::log::log;
-use crate::register::until;
-use crate::state::{Signal, Store};
+use crate::state::observed::{Observed, until};
+use crate::state::store::Store;
 use crate::status::State;
 
-/// A DDS that calls does so within seconds.
+/// A callback arrives within seconds, if it arrives at all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Marks the callback as overdue when DDS has neither called nor probed for a minute after a registration. Says so
-/// once in the log. Runs until it is dropped.
+/// Marks the callback as overdue when DDS has neither called nor probed within a minute of a registration. Logs this
+/// once. Runs until it is dropped.
 pub(crate) async fn watch_for_callback(store: &Store) {
-    let mut signal = store.signal();
-    let mut said = false;
+    let mut observed = store.observe();
+    let mut logged = false;
     loop {
-        until(&mut signal, |now| now.state == State::Registered && !now.called).await;
-        let registration = signal.borrow().registration;
+        until(&mut observed, |now| now.state == State::Registered && !now.called).await;
+        let registration = observed.borrow().registration;
         let over =
-            |now: &Signal| now.registration != registration || now.state != State::Registered || now.called;
-        if timeout(PATIENCE, until(&mut signal, over)).await.is_ok() {
+            |now: &Observed| now.registration != registration || now.state != State::Registered || now.called;
+        if timeout(PATIENCE, until(&mut observed, over)).await.is_ok() {
             continue;
         }
-        if store.set_callback_overdue() && !std::mem::replace(&mut said, true) {
+        if store.set_callback_overdue() && !std::mem::replace(&mut logged, true) {
             log!(
                 Warn,
                 "http",
@@ -36,7 +36,7 @@ pub(crate) async fn watch_for_callback(store: &Store) {
                 PATIENCE.as_secs()
             );
         }
-        until(&mut signal, over).await;
+        until(&mut observed, over).await;
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
         assert!(store.finish_attempt(registration));
     }
 
-    /// A store that is watched, as a node's is.
+    /// A store with the watch task of a node.
     fn watched() -> Arc<Store> {
         let store = Arc::new(Store::default());
         let watched = Arc::clone(&store);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_does_not_come_is_overdue_after_a_minute() {
+    async fn a_missing_callback_is_overdue_after_a_minute() {
         let store = watched();
         sleep(1000).await;
         assert!(!store.status().callback_overdue, "not registered");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_probe_ends_it() {
+    async fn a_late_probe_clears_the_overdue_flag() {
         let store = watched();
         register(&store);
         sleep(61).await;

@@ -17,15 +17,15 @@ use crate::error::{Error, ErrorCode, Result};
 #[derive(Clone)]
 pub struct SecretKey {
     scalar: Zeroizing<NonZeroScalar>,
-    /// Kept, for to compute it takes as long as half a signature.
+    /// Stored, because computing it takes half as long as a signature.
     public: VerifyingKey,
-    /// Kept, for each registration wants it twice.
+    /// Stored, because each registration needs it twice.
     address: [u8; 20],
 }
 
 impl SecretKey {
-    /// Not a `SigningKey` of k256: that computes its public key without the table of the generator's
-    /// multiples, in twice the time.
+    /// This is not a `SigningKey` of k256, because that one computes its public key without the table of the generator's
+    /// multiples, which takes twice as long.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let scalar = Zeroizing::new(NonZeroScalar::try_from(bytes).ok()?);
         let public =
@@ -35,7 +35,7 @@ impl SecretKey {
         Some(Self { scalar, public, address })
     }
 
-    /// The key itself, to compare with what must not show it.
+    /// The key itself, to compare with texts that must not show it.
     pub(crate) fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.scalar.to_bytes().into())
     }
@@ -51,7 +51,7 @@ impl fmt::Debug for SecretKey {
 ///
 /// # Errors
 /// [`ErrorCode::InvalidArgument`] when it is not hex, not 32 bytes, zero, or not below the curve order. The
-/// message never holds the value.
+/// message never contains the value.
 pub fn load_secp256k1_privhex(hex_str: &str) -> Result<SecretKey> {
     let invalid = |what: String| {
         Error::new(
@@ -131,7 +131,7 @@ fn recoverable(sk: &SecretKey, digest: &[u8; 32], first_v: u8) -> [u8; 65] {
 fn sign_prehash(sk: &SecretKey, digest: &[u8; 32]) -> (Signature, RecoveryId) {
     let signed = sk.scalar.try_sign_prehashed_rfc6979::<Sha256>(digest.into(), &[]);
     let (signature, recovery) = signed.expect("a 32-byte digest is signable with any valid key");
-    (signature, recovery.expect("k256 always knows which of the two keys it is"))
+    (signature, recovery.expect("k256 always returns the recovery id"))
 }
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_keys_are_named_and_never_shown() {
+    fn the_error_for_a_bad_key_says_why_and_hides_the_key() {
         let one_less = format!("{}0", &ORDER[..63]);
         assert!(load_secp256k1_privhex(&one_less).is_ok());
         let zero = "0".repeat(64);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_never_shows_in_debug() {
+    fn debug_hides_a_key() {
         let key = load_secp256k1_privhex(KEY).expect("a good key");
         assert_eq!(format!("{key:?}"), "[redacted]");
     }

@@ -17,9 +17,8 @@ use crate::clock::DdsClock;
 use crate::foreign::{MAX_FOREIGN, foreign, foreign_error};
 use crate::http_client::{HttpClient, Request};
 use crate::json::Object;
-use crate::sign_in::Signed;
-use crate::siwe::Challenge;
-use crate::token::Grant;
+use crate::siwe::{Challenge, Signed};
+use crate::token::response::TokenResponse;
 
 pub(crate) use failure::parse_retry_after;
 pub(crate) use failure::{Failure, FailureClass};
@@ -123,7 +122,7 @@ impl Dds<'_> {
     }
 
     /// Changes the signed challenge for an access token.
-    pub(crate) async fn verify(&self, signed: &Signed) -> Result<Grant, Failure> {
+    pub(crate) async fn verify(&self, signed: &Signed) -> Result<TokenResponse, Failure> {
         const WHAT: &str = "the sign-in";
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };

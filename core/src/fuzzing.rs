@@ -26,7 +26,7 @@ use crate::config::{CallbackPolicy, Config, OPTIONS, SiweDomain, SiweFormat};
 use crate::dds::{parse_date, parse_retry_after, repeats};
 use crate::http::{Callback, route};
 use crate::siwe::{Challenge, Expectation, compose_message};
-use crate::state::Store;
+use crate::state::store::Store;
 use crate::status::State;
 
 /// 2026-01-02T03:04:05Z, which the corpus has too.

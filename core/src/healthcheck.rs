@@ -1,28 +1,28 @@
-//! Notices that DDS has stopped probing a node that it used to probe, which is how a lost registration shows
-//! where no token is asked for.
+//! Detects that DDS has stopped probing a node that it used to probe. For a node that requests no tokens this is the
+//! only sign of a lost registration.
 
 use std::time::Duration;
 
 use tokio::time::sleep_until;
 
-use crate::register::until;
-use crate::state::Store;
+use crate::state::observed::until;
+use crate::state::store::Store;
 
-/// Registers the node again when DDS has not probed it for `ttl`; runs until it is dropped.
+/// Registers the node again when DDS has not probed it for `ttl`. Runs until it is dropped.
 ///
-/// Probes do not wake it: it looks when the last one it knew of has become too old.
+/// Probes do not wake it. It sleeps until the last probe that it knows of is too old, and then looks for a newer one.
 pub(crate) async fn watch_healthchecks(store: &Store, ttl: Duration) {
-    let mut signal = store.signal();
+    let mut observed = store.observe();
     loop {
-        until(&mut signal, |now| now.probed).await;
+        until(&mut observed, |now| now.probed).await;
         while let Some(last) = store.last_probe()
             && last.elapsed() < ttl
         {
             sleep_until(last + ttl).await;
         }
-        // Before the re-arm: a probe after it counts.
+        // Before the re-arm, so that a probe after it counts.
         store.forget_probes();
-        let registration = signal.borrow().registration;
+        let registration = observed.borrow().registration;
         let reason = format!("DDS has not probed this node for {} s", ttl.as_secs());
         store.lose_registration(registration, &reason);
     }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dds_that_falls_silent_has_lost_the_node() {
+    async fn the_node_registers_again_when_probes_stop() {
         let store = Arc::new(Store::default());
         let watched = Arc::clone(&store);
         tokio::spawn(async move { watch_healthchecks(&watched, TTL).await });

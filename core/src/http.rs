@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use serde::Deserialize;
 
-use crate::state;
+use crate::state::default_store::default_store;
 
 mod connection;
 mod routes;
@@ -54,5 +54,5 @@ impl std::fmt::Debug for RegistrationCallbackRequest {
 ///
 /// They act on the process-wide default store. They accept a secret at any time, and the last secret wins.
 pub fn router_dds(_state: DdsState) -> Router {
-    routes::router(Callback::new(Arc::clone(state::default_store_handle()), None, None))
+    routes::router(Callback::new(Arc::clone(default_store()), None, None))
 }

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{SecretKey, derive_eth_address};
 
-/// The limits on what a file may make this process compute. Those that geth writes by default (n = 2¹⁸, r = 8,
-/// p = 1) take 256 MiB and about a second; the limits allow twice the memory and eight times the work.
+/// Limits on the work that a file can demand. The default parameters of geth (n = 2¹⁸, r = 8, p = 1) take 256 MiB and
+/// about a second. The limits allow twice the memory and eight times the work.
 const MAX_SCRYPT_MEMORY: u64 = 512 * 1024 * 1024;
 const MAX_SCRYPT_WORK: u64 = 2 * 1024 * 1024 * 1024;
 const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
@@ -63,12 +63,12 @@ struct Pbkdf2Params {
 /// Decrypts the key in the text of a keystore file. Takes about a second and 256 MiB with usual parameters.
 ///
 /// # Errors
-/// What is wrong with the file or the password, as the end of the sentence "the file …". It quotes no more of
-/// the file than a name of an algorithm.
+/// What is wrong with the file or the password, as the end of the sentence "the file …". The error quotes nothing of
+/// the file except names of algorithms.
 pub(crate) fn decrypt(json: &str, password: &str) -> Result<SecretKey, String> {
     let keystore: Keystore = serde_json::from_str(json).map_err(|error| {
         format!(
-            "is not a keystore of Web3 Secret Storage (JSON, line {} column {})",
+            "is not a keystore (Web3 Secret Storage JSON, line {} column {})",
             error.line(),
             error.column()
         )
@@ -92,12 +92,12 @@ pub(crate) fn decrypt(json: &str, password: &str) -> Result<SecretKey, String> {
     }
     Aes128Ctr::new(encryption.into(), &iv.into()).apply_keystream(key.as_mut_slice());
     let key = SecretKey::from_bytes(key.as_slice())
-        .ok_or("holds a number that is no secp256k1 private key: zero, or not below the curve order")?;
+        .ok_or("contains a number that is not a secp256k1 private key: zero, or not below the curve order")?;
 
     let address = derive_eth_address(&key);
     match keystore.address.as_deref().map(|shown| shown.strip_prefix("0x").unwrap_or(shown)) {
         Some(shown) if !shown.eq_ignore_ascii_case(&address[2..]) => {
-            Err(format!("names another address than that of its key, which is {address}"))
+            Err(format!("contains another address than that of its key, which is {address}"))
         }
         _ => Ok(key),
     }
@@ -119,7 +119,7 @@ fn derive(crypto: &Crypto, password: &str) -> Result<Zeroizing<[u8; 32]>, String
                 || memory.saturating_mul(p.into()) > MAX_SCRYPT_WORK
             {
                 return Err(format!(
-                    "wants scrypt with n = {n}, r = {r}, p = {p}; expected a power of two above 1 for n, and at most \
+                    "requires scrypt with n = {n}, r = {r}, p = {p}; expected a power of two above 1 for n, and at most \
                      {} MiB of memory and {} MiB of work",
                     MAX_SCRYPT_MEMORY >> 20,
                     MAX_SCRYPT_WORK >> 20
@@ -127,7 +127,7 @@ fn derive(crypto: &Crypto, password: &str) -> Result<Zeroizing<[u8; 32]>, String
             }
             let log_n = u8::try_from(n.ilog2()).expect("below 64");
             let checked = scrypt::Params::new(log_n, r, p, derived.len()).map_err(|_| {
-                format!("wants scrypt with n = {n}, r = {r}, p = {p}, which it does not allow")
+                format!("requires scrypt with n = {n}, r = {r}, p = {p}, which scrypt does not allow")
             })?;
             scrypt::scrypt(password.as_bytes(), &salt_bytes(&salt)?, &checked, derived.as_mut_slice())
                 .expect("32 bytes are an allowed length");
@@ -139,7 +139,9 @@ fn derive(crypto: &Crypto, password: &str) -> Result<Zeroizing<[u8; 32]>, String
                 return Err(format!("uses PBKDF2 with {}; expected hmac-sha256", name(&prf)));
             }
             if c == 0 || c > MAX_PBKDF2_ITERATIONS {
-                return Err(format!("wants {c} iterations of PBKDF2; expected 1 to {MAX_PBKDF2_ITERATIONS}"));
+                return Err(format!(
+                    "requires {c} iterations of PBKDF2; expected 1 to {MAX_PBKDF2_ITERATIONS}"
+                ));
             }
             let salt = salt_bytes(&salt)?;
             pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, c, derived.as_mut_slice());
@@ -149,7 +151,7 @@ fn derive(crypto: &Crypto, password: &str) -> Result<Zeroizing<[u8; 32]>, String
     Ok(derived)
 }
 
-/// Of a longer key only the first 32 bytes are used, and those do not depend on the length.
+/// Only the first 32 bytes of a longer key are used, and they do not depend on the length.
 fn check_length(dklen: u64) -> Result<(), String> {
     if dklen < 32 { Err(format!("derives a key of {dklen} bytes; expected at least 32")) } else { Ok(()) }
 }
@@ -165,7 +167,7 @@ fn bytes<const N: usize>(field: &str, digits: &str) -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
-/// The name of an algorithm as the file has it, cut and escaped.
+/// The name of an algorithm from the file, cut and escaped.
 fn name(name: &str) -> String {
     format!("{:?}", name.chars().take(32).collect::<String>())
 }

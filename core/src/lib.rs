@@ -57,6 +57,7 @@ pub mod status;
 mod tenants;
 mod thread;
 pub mod token;
+mod token_refresh;
 
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

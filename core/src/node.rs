@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::blocking::blocking;
 use crate::callback_watch::watch_for_callback;
 use crate::config::{Config, Settings};
+use crate::credentials::decode_credentials;
 use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
@@ -23,17 +24,19 @@ use crate::http::{Callback, Server};
 use crate::http_client::HttpClient;
 use crate::latch::Latch;
 use crate::log::log;
-use crate::register::{decode_credentials, run_registrar};
+use crate::register::registrar::run_registrar;
 use crate::runtime::Runtime;
 use crate::secret::Secret;
-use crate::state::{Store, Tell};
-use crate::state_dir::Shared;
+use crate::state::store::Store;
+use crate::state::waiters::Delivery;
+use crate::state_dir::Leadership;
 use crate::status::{Role, Status};
 use crate::tenants::Tenants;
 use crate::thread::OwnThread;
-use crate::token::{AccessToken, run_token_keeper};
+use crate::token::AccessToken;
+use crate::token_refresh::run_token_refresher;
 
-pub use crate::state::Wait;
+pub use crate::state::wait::Wait;
 
 /// How long dropping a node waits for its end.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,7 +133,7 @@ impl Node {
         let turns = runtime.http_clients().turns(&settings);
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
         let shared = settings.state_dir.as_deref();
-        let shared = shared.map(|path| Shared::join(path, &wallet, &settings, &store)).transpose()?;
+        let shared = shared.map(|path| Leadership::join(path, &wallet, &settings, &store)).transpose()?;
         let (mut shared, role) = shared.map_or((None, Role::Leader), |(shared, role)| (Some(shared), role));
         let server = match &settings.callback_bind {
             Some(address) if role == Role::Leader => Some(serve(bind(address)?, &store, &settings)?),
@@ -263,7 +266,7 @@ impl Node {
         what: Wait,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<PendingWait> {
-        self.wait_then_tell(what, Tell::Dispatched, done)
+        self.wait_then_deliver(what, Delivery::Dispatched, done)
     }
 
     /// As [`wait_then`](Node::wait_then), for a `done` that only passes the news on to a thread of the host's: it
@@ -277,17 +280,17 @@ impl Node {
         what: Wait,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<PendingWait> {
-        self.wait_then_tell(what, Tell::AtOnce, done)
+        self.wait_then_deliver(what, Delivery::AtOnce, done)
     }
 
-    fn wait_then_tell(
+    fn wait_then_deliver(
         &self,
         what: Wait,
-        tell: Tell,
+        delivery: Delivery,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<PendingWait> {
         let store = Arc::clone(&self.running_inner()?.store);
-        let waiter = store.wait_then(what, tell, done)?;
+        let waiter = store.wait_then(what, delivery, done)?;
         Ok(PendingWait { store, waiter, generation: self.generation })
     }
 
@@ -325,7 +328,7 @@ impl Node {
     /// stops meanwhile, [`ErrorCode::Forked`].
     pub fn access_token(&self, timeout: Option<Duration>) -> Result<AccessToken> {
         let inner = self.inner()?;
-        if let Some(token) = inner.store.good_token() {
+        if let Some(token) = inner.store.usable_token() {
             return Ok(token);
         }
         inner.tenants.wake(|| inner.store.access_token(deadline(timeout)))?
@@ -336,7 +339,7 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Forked`].
     pub fn try_access_token(&self) -> Result<Option<AccessToken>> {
-        Ok(self.inner()?.store.good_token())
+        Ok(self.inner()?.store.usable_token())
     }
 
     /// As [`access_token`](Node::access_token), for async code on any runtime. Dropping the future ends the
@@ -346,7 +349,7 @@ impl Node {
     /// [`ErrorCode::Rejected`], [`ErrorCode::Stopped`], [`ErrorCode::Forked`].
     pub fn access_token_async(&self) -> Result<impl Future<Output = Result<AccessToken>> + Send + 'static> {
         let inner = self.inner()?;
-        if inner.store.good_token().is_none() {
+        if inner.store.usable_token().is_none() {
             inner.tenants.runtime_is_alive();
         }
         let store = Arc::clone(&inner.store);
@@ -638,7 +641,7 @@ struct Task {
     client: HttpClient,
     turns: Arc<Semaphore>,
     server: Option<Server>,
-    shared: Option<Shared>,
+    shared: Option<Leadership>,
 }
 
 impl Task {
@@ -648,7 +651,7 @@ impl Task {
         tokio::select! {
             _ = asked_to_stop => {}
             () = self.live() => {}
-            () = run_token_keeper(&store, &settings, client) => {}
+            () = run_token_refresher(&store, &settings, client) => {}
         }
         self.close_server().await;
         if let Some(shared) = self.shared {

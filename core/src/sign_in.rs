@@ -1,29 +1,21 @@
-//! Signing in with the node's wallet: a challenge is fetched, checked and signed. What is done with the
-//! signature, registering or getting a token, is the caller's business.
+//! Signing in with the node's wallet: a challenge is fetched, checked and signed. The caller uses the signature to
+//! register or to obtain a token.
 
 use std::time::SystemTime;
 
 use crate::crypto::{self, SecretKey};
 use crate::dds::{Dds, Failure};
 use crate::log::log;
-use crate::siwe::{self, Expectation};
+use crate::siwe::{self, Expectation, Signed};
 
-/// Who signs in.
+/// The wallet that signs in, and which challenges it signs.
 pub(crate) struct Wallet<'a> {
     pub(crate) key: &'a SecretKey,
     pub(crate) expected: &'a Expectation,
 }
 
-/// A challenge of DDS, signed. Good for one request.
-pub(crate) struct Signed {
-    /// The address, `0x` and 40 lowercase hex digits.
-    pub(crate) wallet: String,
-    pub(crate) message: String,
-    pub(crate) signature: String,
-}
-
 impl Wallet<'_> {
-    /// Asks for a fresh challenge and signs it, if it is one that this node agrees to sign.
+    /// Requests a challenge, and signs it if it passes the checks.
     pub(crate) async fn sign_challenge(&self, dds: &Dds<'_>) -> Result<Signed, Failure> {
         let wallet = crypto::derive_eth_address(self.key);
         let challenge = dds.challenge(&wallet).await?;

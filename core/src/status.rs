@@ -125,8 +125,8 @@ impl Status {
         Some(Duration::from_millis(at.saturating_sub(uptime_ms(Instant::now()))))
     }
 
-    /// This status, but for what ends with the process or is not the same in all that share its state.
-    pub(crate) fn kept(self) -> Self {
+    /// This status without the fields that are not the same in every process of a node.
+    pub(crate) fn replicated(self) -> Self {
         Self {
             running: false,
             role: Role::Leader,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use crate::error::{Error, ErrorCode, Result};
 use crate::latch::{Latch, OpenOnDrop, latch};
 use crate::log::log;
-use crate::state::Store;
+use crate::state::store::Store;
 use crate::thread::{Thread, ThreadId};
 
 #[derive(Default)]

@@ -324,7 +324,7 @@ fn a_stopped_process_delays_only_itself() {
     workers.push(late);
     assert_eq!(workers[3].ask("secret"), last, "from the disk");
     let status = workers[3].ask("status");
-    assert!(status.starts_with("follower registered") && status.contains("does not answer"), "{status}");
+    assert!(status.starts_with("follower registered") && status.contains("does not respond"), "{status}");
     workers[0].signal("CONT");
     workers[3].until_answer("status", |status| status.ends_with("persistence=fine"));
     workers[0].signal("STOP");
@@ -433,7 +433,7 @@ fn a_leader_without_a_free_file_descriptor_is_followed_when_it_has_one() {
     assert_eq!(workers[0].ask("few-files"), "Ok(())");
     let mut late = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
     let status = late.ask("status");
-    assert!(status.starts_with("follower") && status.contains("does not answer"), "{status}");
+    assert!(status.starts_with("follower") && status.contains("does not respond"), "{status}");
     assert_eq!(workers[0].ask("many-files"), "Ok(())");
     late.until_answer("status", |status| {
         status.starts_with("follower registered") && status.ends_with("persistence=fine")

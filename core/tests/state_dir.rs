@@ -222,8 +222,8 @@ fn what_cannot_be_used_is_set_aside_and_said_once() {
         ("damaged", "checksum", whole[..whole.len() - 1].to_vec()),
         ("damaged", "checksum", flipped),
         ("damaged", "cut off", Vec::new()),
-        ("damaged", "no state file", b"something else\n".to_vec()),
-        ("damaged", "no state file", vec![0; 2 * 1024 * 1024]),
+        ("damaged", "not a state file", b"something else\n".to_vec()),
+        ("damaged", "not a state file", vec![0; 2 * 1024 * 1024]),
         ("newer", "format 7", newer),
         ("foreign", "that of wallet 0x", whole.clone()),
     ] {

@@ -22,7 +22,8 @@ use super::warnings::Warnings;
 use crate::config::CallbackPolicy;
 use crate::log::log;
 use crate::secret::Secret;
-use crate::state::{Acceptance, Store};
+use crate::state::registration::Acceptance;
+use crate::state::store::Store;
 
 const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
 const HEALTH_PATH: &str = "/health";

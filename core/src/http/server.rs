@@ -229,7 +229,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::http::connection::Phase;
-    use crate::state::Store;
+    use crate::state::store::Store;
 
     /// A server whose connections stand still in these phases, the oldest first.
     async fn full(phases: &[Phase]) -> Server {

@@ -33,7 +33,7 @@ fn keystores_of_eth_account_are_decrypted() {
 }
 
 #[test]
-fn a_wrong_password_is_named() {
+fn a_wrong_password_has_its_own_error() {
     for vector in &vectors()[..2] {
         let password = text(vector, "password");
         for wrong in ["", "x", &password.to_uppercase(), &format!("{password} "), &format!("{password}\n")] {
@@ -44,7 +44,7 @@ fn a_wrong_password_is_named() {
 }
 
 #[test]
-fn a_damaged_file_is_not_taken_for_a_key() {
+fn a_damaged_file_is_refused() {
     for field in ["mac", "ciphertext"] {
         let why = refusal(|keystore| {
             let digits = keystore["crypto"][field].as_str().expect("hex").to_owned();
@@ -54,11 +54,11 @@ fn a_damaged_file_is_not_taken_for_a_key() {
         assert!(why.contains("damaged"), "{field}: {why}");
     }
     let why = refusal(|keystore| keystore["address"] = json!("11".repeat(20)));
-    assert!(why.contains("names another address"), "{why}");
+    assert!(why.contains("contains another address"), "{why}");
 }
 
 #[test]
-fn other_spellings_are_taken() {
+fn allowed_variants_are_decrypted() {
     assert!(
         changed(|keystore| {
             keystore.as_object_mut().expect("an object").remove("address");
@@ -67,7 +67,8 @@ fn other_spellings_are_taken() {
     );
     assert!(
         changed(|keystore| {
-            let crypto = keystore.as_object_mut().expect("an object").remove("crypto").expect("it is there");
+            let crypto =
+                keystore.as_object_mut().expect("an object").remove("crypto").expect("a field crypto");
             keystore["Crypto"] = crypto;
         })
         .is_ok()
@@ -86,7 +87,7 @@ fn other_spellings_are_taken() {
 }
 
 #[test]
-fn what_is_not_supported_is_named() {
+fn the_error_names_what_is_not_supported() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 7] = [
         ("version 1; expected version 3", |k| k["version"] = json!(1)),
@@ -107,7 +108,7 @@ fn what_is_not_supported_is_named() {
     }
 }
 
-/// Refused before any of it is computed: with these parameters that would take hours, or all memory.
+/// The parameters are checked before the computation, which would take hours or all memory.
 #[test]
 fn absurd_parameters_are_refused_at_once() {
     for (n, r, p) in [

@@ -1,14 +1,25 @@
-//! The retry policy and the registrar's loop, on a paused clock: time passes only where the code sleeps.
+//! The retry policy and the registrar, on a paused clock: time passes only where the code sleeps.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::*;
+use tokio::time::Instant;
+
+use super::registrar::keep_registered;
+use super::retry_policy::RetryPolicy;
+use super::{RegistrationAttempt, RegistrationConfig};
 use crate::backoff::MAX_BACKOFF;
 use crate::config::CallbackPolicy;
+use crate::credentials::decode_credentials;
+use crate::dds::{Failure, FailureClass};
 use crate::error::ErrorCode;
+use crate::log::Level;
 use crate::secret::Secret;
-use crate::state::{Acceptance, Wait};
+use crate::state::registration::Acceptance;
+use crate::state::store::Store;
+use crate::state::wait::Wait;
+use crate::status::State;
 
 const INTERVAL: Duration = Duration::from_secs(120);
 
@@ -40,7 +51,7 @@ fn registered() -> RegistrationAttempt {
     Ok(()).into()
 }
 
-/// Plays the attempts of a script, and notes when each began. After the script it hangs.
+/// Returns the outcomes of a script one by one, and records when each attempt began. After the last one it hangs.
 struct Script {
     answers: Mutex<VecDeque<RegistrationAttempt>>,
     began: Mutex<Vec<Instant>>,
@@ -64,7 +75,7 @@ impl Script {
         self.began.lock().unwrap().len()
     }
 
-    /// The time between the begins of the attempts.
+    /// The times between the beginnings of the attempts.
     fn pauses(&self) -> Vec<Duration> {
         self.began.lock().unwrap().windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
@@ -80,7 +91,7 @@ fn spawn_registrar(script: &Arc<Script>, max_retry: i32) -> Arc<Store> {
     store
 }
 
-/// Lets every other task run until all of them wait.
+/// Lets the other tasks run until all of them wait.
 async fn settle() {
     for _ in 0..16 {
         tokio::task::yield_now().await;
@@ -108,7 +119,7 @@ async fn backoff_doubles_up_to_a_minute() {
 }
 
 #[test]
-fn jitter_fills_its_bounds() {
+fn jitter_covers_its_whole_range() {
     let now = Instant::now();
     let pauses: Vec<_> =
         (0..1000).map(|_| RetryPolicy::new(INTERVAL, -1).failed(&retryable(), now).pause).collect();
@@ -127,14 +138,14 @@ fn retry_after_counts_when_longer_and_up_to_ten_minutes() {
     assert_eq!(pause(Duration::MAX), secs(600));
     assert_jittered(pause(secs(1)), secs(2));
     assert_jittered(pause(Duration::ZERO), secs(2));
-    // It also stretches the pause after max_retry, which is one interval.
+    // It also makes the pause after max_retry longer, which is one interval.
     let mut policy = RetryPolicy::new(INTERVAL, 1);
     assert_eq!(policy.failed(&retryable_after(secs(300)), now).pause, secs(300));
     assert_eq!(policy.failed(&retryable_after(secs(3)), now).pause, INTERVAL);
 }
 
 #[test]
-fn retry_after_stretches_the_interval_after_a_conflict_and_a_refusal() {
+fn a_longer_retry_after_replaces_the_interval_after_a_conflict_or_refusal() {
     let now = Instant::now();
     for failure in [conflict(), slow_retry()] {
         let pause = |retry_after| {
@@ -174,7 +185,7 @@ fn max_retry_zero_pauses_after_each_failure_and_minus_one_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn conflicts_and_lasting_refusals_come_back_after_the_interval() {
+async fn conflicts_and_lasting_refusals_are_retried_after_the_interval() {
     for refusal in [conflict, slow_retry] {
         let script = Script::new((0..3).map(|_| failed(refusal())).chain([registered()]));
         let store = spawn_registrar(&script, 0);
@@ -184,7 +195,7 @@ async fn conflicts_and_lasting_refusals_come_back_after_the_interval() {
 }
 
 #[test]
-fn one_warning_per_three_minutes_and_kind() {
+fn each_kind_of_failure_warns_once_in_three_minutes() {
     for refusal in [conflict, slow_retry, retryable] {
         let mut policy = RetryPolicy::new(INTERVAL, -1);
         let start = Instant::now();
@@ -195,7 +206,7 @@ fn one_warning_per_three_minutes_and_kind() {
             .collect();
         assert_eq!(levels, [0, 180, 360]);
     }
-    // Each kind has its own limit, and an answer of another kind does not reset it.
+    // Each kind has its own limit, and a failure of another kind does not reset it.
     let mut policy = RetryPolicy::new(INTERVAL, -1);
     let now = Instant::now();
     let kinds = [conflict(), slow_retry(), retryable(), conflict(), slow_retry(), retryable()];
@@ -205,7 +216,7 @@ fn one_warning_per_three_minutes_and_kind() {
 }
 
 #[test]
-fn an_answer_of_another_kind_ends_the_backoff() {
+fn a_failure_of_another_kind_resets_the_backoff() {
     let now = Instant::now();
     for other in [conflict(), slow_retry()] {
         let mut policy = RetryPolicy::new(INTERVAL, -1);
@@ -266,9 +277,9 @@ async fn failures_show_in_the_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_re_arm_wakes_at_once_from_every_kind_of_sleep() {
-    // In a backoff, in one that DDS stretched, after max_retry, after a conflict, after a refusal, parked,
-    // and in the middle of an attempt that hangs.
+async fn a_rearm_ends_every_kind_of_sleep_at_once() {
+    // A backoff, one that Retry-After made longer, after max_retry, after a conflict, after a refusal, parked, and
+    // an attempt that hangs.
     let sleeps = [
         (vec![failed(retryable())], -1),
         (vec![failed(retryable_after(secs(500)))], -1),
@@ -299,7 +310,7 @@ async fn a_re_arm_wakes_at_once_from_every_kind_of_sleep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_begins_after_a_stop() {
+async fn no_attempt_begins_after_a_stop() {
     let script = Script::new([registered(), registered()]);
     let store = spawn_registrar(&script, -1);
     store.wait_async(Wait::Registered).await.unwrap();
@@ -312,7 +323,7 @@ async fn nothing_begins_after_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parked_means_no_attempt_however_long() {
+async fn a_parked_registrar_makes_no_attempt() {
     let script = Script::new([registered()]);
     let store = spawn_registrar(&script, -1);
     store.wait_async(Wait::Registered).await.unwrap();
@@ -321,7 +332,7 @@ async fn parked_means_no_attempt_however_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_from_dds_ends_a_pause_and_parks() {
+async fn a_callback_during_a_pause_parks_the_registrar() {
     let script = Script::new([failed(retryable())]);
     let store = spawn_registrar(&script, -1);
     settle().await;
@@ -334,7 +345,7 @@ async fn a_callback_from_dds_ends_a_pause_and_parks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_from_dds_resets_the_backoff_as_any_success() {
+async fn a_callback_resets_the_backoff() {
     let script = Script::new((0..4).map(|_| failed(retryable())).chain([registered()]));
     let store = spawn_registrar(&script, -1);
     while script.attempts() < 3 {
@@ -350,160 +361,7 @@ async fn a_callback_from_dds_resets_the_backoff_as_any_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_fails_after_dds_has_called_back_does_not_count() {
-    let store = Store::default();
-    let registration = store.begin_attempt().unwrap();
-    store.hand_in(registration);
-    store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new("from DDS"));
-    assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
-    assert_eq!(store.status().state, State::Registered);
-    assert_eq!(store.status().consecutive_failures, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_attempt_that_a_re_arm_has_overtaken_does_not_count() {
-    let store = Store::default();
-    let registration = store.begin_attempt().unwrap();
-    store.rearm().unwrap();
-    assert!(!store.finish_attempt(registration));
-    assert!(!store.fail_attempt(registration, &retryable().to_error(), secs(2)));
-    assert_eq!(store.status().state, State::Disconnected);
-}
-
-/// Where a registration can be when a callback comes, and whether the callback confirms it there.
-type Moment = (&'static str, fn(&Store), bool);
-
-const MOMENTS: [Moment; 12] = [
-    ("not started", |_| {}, false),
-    ("before the hand-in", |store| begin(store, 0), false),
-    ("the hand-in is in flight", |store| hand_in(store, 0), true),
-    ("answered 2xx", |store| succeed(store, 0), true),
-    ("refused", |store| refuse(store, 0), false),
-    (
-        "refused, and the next challenge is asked for",
-        |store| {
-            refuse(store, 0);
-            begin(store, 0);
-        },
-        false,
-    ),
-    (
-        "refused, and handed in again",
-        |store| {
-            refuse(store, 0);
-            hand_in(store, 0);
-        },
-        true,
-    ),
-    ("no answer", |store| lack_answer(store, 0), true),
-    (
-        "no answer, then refused",
-        |store| {
-            lack_answer(store, 0);
-            refuse(store, 0);
-        },
-        false,
-    ),
-    (
-        "re-armed from a hand-in",
-        |store| {
-            hand_in(store, 0);
-            store.rearm().unwrap();
-            begin(store, 1);
-        },
-        false,
-    ),
-    (
-        "lost",
-        |store| {
-            succeed(store, 0);
-            assert!(store.lose_registration(0, "no probe"));
-        },
-        false,
-    ),
-    (
-        "stopped",
-        |store| {
-            succeed(store, 0);
-            store.stop(None);
-        },
-        false,
-    ),
-];
-
-fn begin(store: &Store, registration: u64) {
-    assert_eq!(store.begin_attempt(), Some(registration));
-}
-
-fn hand_in(store: &Store, registration: u64) {
-    begin(store, registration);
-    store.hand_in(registration);
-}
-
-fn succeed(store: &Store, registration: u64) {
-    hand_in(store, registration);
-    assert!(store.finish_attempt(registration));
-}
-
-fn refuse(store: &Store, registration: u64) {
-    hand_in(store, registration);
-    store.hand_in_refused(registration);
-    assert!(store.fail_attempt(registration, &conflict().to_error(), INTERVAL));
-}
-
-fn lack_answer(store: &Store, registration: u64) {
-    hand_in(store, registration);
-    assert!(store.fail_attempt(registration, &retryable().to_error(), secs(2)));
-}
-
-#[test]
-fn a_callback_confirms_from_the_hand_in_to_the_refusal_and_changes_nothing_otherwise() {
-    for policy in [CallbackPolicy::PerRegistration, CallbackPolicy::Open] {
-        for (moment, reach, confirms) in MOMENTS {
-            let store = Store::default();
-            reach(&store);
-            let (status, signal) = (store.status(), *store.signal().borrow());
-            let call = |secret| store.accept_secret(Some(policy), Secret::new(secret));
-            let first = call("first");
-            if confirms {
-                assert_eq!(first, Acceptance::New(1), "{moment}");
-                assert_eq!(store.status().state, State::Registered, "{moment}");
-                assert_eq!(call("first"), Acceptance::Same, "{moment}");
-                let open = policy == CallbackPolicy::Open;
-                let expected = if open { Acceptance::New(2) } else { Acceptance::Another };
-                assert_eq!(call("other"), expected, "{moment}");
-            } else {
-                let Acceptance::NotWaiting(why) = first else { panic!("{moment}: {first:?}") };
-                assert!(why.starts_with("the node is not waiting for a callback: "), "{why}");
-                assert_eq!((store.status(), *store.signal().borrow()), (status, signal), "{moment}");
-                assert!(store.secret().is_none(), "{moment}");
-            }
-            // The default store, for hosts of the predecessor, accepts one at any time but after a stop.
-            if moment != "stopped" {
-                let store = Store::default();
-                reach(&store);
-                assert_eq!(store.accept_secret(None, Secret::new("first")), Acceptance::New(1), "{moment}");
-                assert_eq!(store.accept_secret(None, Secret::new("other")), Acceptance::New(2), "{moment}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_secret_held_from_the_former_registration_is_the_first_of_the_next() {
-    let store = Store::default();
-    let accept = |secret| store.accept_secret(Some(CallbackPolicy::PerRegistration), Secret::new(secret));
-    succeed(&store, 0);
-    assert_eq!(accept("former"), Acceptance::New(1));
-    store.rearm().unwrap();
-    assert!(matches!(accept("former"), Acceptance::NotWaiting(_)));
-    hand_in(&store, 1);
-    assert_eq!(accept("of this one"), Acceptance::New(2));
-    assert_eq!(accept("former"), Acceptance::Another);
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_registrar_at_work_is_waited_for() {
+async fn a_loop_waits_while_another_one_makes_an_attempt() {
     let store = Arc::new(Store::default());
     let turns = Arc::new(Mutex::new(Vec::new()));
     let (task_store, task_turns) = (Arc::clone(&store), Arc::clone(&turns));
@@ -523,7 +381,7 @@ async fn another_registrar_at_work_is_waited_for() {
 }
 
 #[test]
-fn credentials_of_the_console_name_the_node() {
+fn credentials_of_the_console_hold_the_node_id() {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
     let text = "C3F1D7C2-0a54-4b52-9b8e-6f0a8a2f7d11:se:cret";
@@ -540,14 +398,14 @@ fn credentials_of_the_console_name_the_node() {
 }
 
 #[test]
-fn a_configuration_never_shows_its_secrets() {
+fn debug_hides_the_secrets_of_a_configuration() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = RegistrationConfig {
         dds_base_url: "https://dds.auki.network".into(),
         node_version: "1.0.0".into(),
         reg_secret: "s3cr3t".into(),
         secp256k1_privhex: "0xdeadbeef".into(),
-        client: Client::new(),
+        client: reqwest::Client::new(),
         register_interval_secs: 60,
         max_retry: -1,
         capabilities: vec!["/a".into()],
@@ -572,7 +430,7 @@ async fn a_loop_of_rearms_makes_ten_attempts_at_once_and_then_one_per_second() {
         tokio::time::advance(secs(1)).await;
         settle().await;
     }
-    // The last one is not lost, and a loop that has ended leaves nothing behind.
+    // The last re-arm is not lost, and nothing happens after the loop of re-arms has ended.
     store.wait_async(Wait::Registered).await.unwrap();
     assert_eq!(script.attempts(), 1 + 10 + 5);
     tokio::time::advance(secs(60)).await;

@@ -1,5 +1,4 @@
-//! The form in which a node's state is kept in a file: one line with magic, format version and checksum, then
-//! JSON.
+//! The encoding of a node's state: one line with a magic word, format version and checksum, then JSON.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,16 +15,16 @@ use crate::secret::Secret;
 use crate::status::State;
 
 const MAGIC: &str = "posemesh-node-state";
-/// Grows when an older version of the library would misread what a newer one wrote. Fields that it can do
-/// without are added without that.
+/// Grows when an older version of the library would misread the record of a newer one. Optional fields are added without
+/// a new version.
 const VERSION: u32 = 1;
 
-/// Whose state it is. The state of one is never taken for that of another.
+/// The node that a record belongs to. The record of another node is never used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) wallet: String,
     pub(crate) dds: String,
-    /// The node that the registration credentials name; not all name one.
+    /// The node id in the registration credentials, if they hold one.
     pub(crate) node_id: Option<String>,
 }
 
@@ -39,7 +38,7 @@ impl Owner {
     }
 }
 
-/// What outlives a process, and what its followers see.
+/// The state that outlives a process, and that followers show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
     /// Counts re-arms.
@@ -50,7 +49,7 @@ pub(crate) struct Record {
     pub(crate) attempts: u64,
     pub(crate) consecutive_failures: u32,
     pub(crate) last_error: Option<Error>,
-    /// In milliseconds since 1970, for the monotonic clock is not the same everywhere.
+    /// In milliseconds since 1970, because the monotonic clock differs between machines and boots.
     pub(crate) next_attempt_at: Option<u64>,
     pub(crate) callback_address: Option<SocketAddr>,
     pub(crate) secret: Option<Arc<Secret>>,
@@ -60,8 +59,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether this one is not older than the other, of the same node: each of these only grows, as long as the
-    /// ones before it stay the same.
+    /// Whether this record is as new as the other one of the same node, or newer. Each of these fields only grows while
+    /// the fields before it stay the same.
     pub(crate) fn is_as_new_as(&self, other: &Self) -> bool {
         let age = |record: &Self| {
             (
@@ -77,17 +76,17 @@ impl Record {
     }
 }
 
-/// Why a file cannot be used.
+/// Why a record cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// It is not what was written, for this reason.
+    /// It is damaged in this way.
     Damaged(&'static str),
-    /// A newer version of this library has written it, in this format.
+    /// A newer version of this library wrote it, in this format.
     Newer(u32),
 }
 
 impl Unusable {
-    /// The word for its file when it is set aside.
+    /// The word in the name of the file when it is set aside.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Damaged(_) => "damaged",
@@ -155,7 +154,7 @@ pub(crate) fn encode(owner: &Owner, record: &Record) -> Zeroizing<Vec<u8>> {
         secret_version: record.secret_version,
         secret_registration: record.secret_registration,
     };
-    // Room for all of it at once: a buffer that grows leaves its former self behind, unwiped.
+    // Allocated in one piece, because a buffer that grows leaves unwiped copies behind.
     let room = 4096 + secret.as_ref().map_or(0, |secret| secret.len());
     let texts = owner.dds.len() + error.map_or(0, |error| error.message().len());
     let mut body = Zeroizing::new(Vec::with_capacity(room + 6 * texts));
@@ -168,15 +167,15 @@ pub(crate) fn encode(owner: &Owner, record: &Record) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Reads what [`encode`] made.
+/// Decodes the bytes of [`encode`].
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Owner, Record), Unusable> {
     let end_of_head =
         bytes.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Damaged("it is cut off"))?;
     let (head, body) = (&bytes[..end_of_head], &bytes[end_of_head + 1..]);
-    let head = str::from_utf8(head).map_err(|_| Unusable::Damaged("it is no state file"))?;
+    let head = str::from_utf8(head).map_err(|_| Unusable::Damaged("it is not a state file"))?;
     let mut words = head.split(' ');
     if words.next() != Some(MAGIC) {
-        return Err(Unusable::Damaged("it is no state file"));
+        return Err(Unusable::Damaged("it is not a state file"));
     }
     match words.next().and_then(|version| version.parse().ok()) {
         Some(VERSION) => {}
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_record_survives_encoding() {
         for (owner, record) in [sample(), Default::default()] {
             let bytes = encode(&owner, &record);
             assert_eq!(decode(&bytes), Ok((owner, record)));
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_and_no_flipped_bit_is_taken_for_the_whole() {
+    fn a_truncated_or_altered_record_is_refused() {
         let (owner, record) = sample();
         let bytes = encode(&owner, &record);
         for length in 0..bytes.len() {
@@ -279,13 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_from_damage() {
+    fn a_newer_format_is_distinguished_from_damage() {
         assert_eq!(decode(b"posemesh-node-state 2 whatever comes\n\0\xff"), Err(Unusable::Newer(2)));
-        assert_eq!(decode(b"{\"status\":\"registered\"}\n"), Err(Unusable::Damaged("it is no state file")));
+        assert_eq!(
+            decode(b"{\"status\":\"registered\"}\n"),
+            Err(Unusable::Damaged("it is not a state file"))
+        );
     }
 
     #[test]
-    fn what_a_node_does_makes_its_record_newer() {
+    fn every_step_of_a_node_makes_its_record_newer() {
         let mut record = Record::default();
         let steps: [fn(&mut Record); 7] = [
             |record| (record.state, record.attempts) = (State::Registering, 1),
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_wallet_dds_and_node() {
+    fn an_owner_is_a_wallet_a_dds_and_a_node() {
         let (owner, _) = sample();
         assert!(owner.is(&owner));
         assert!(owner.is(&Owner { node_id: None, ..owner.clone() }));

@@ -1,4 +1,4 @@
-//! A store as a replica: the record of its state, and what it takes over from the record of another process.
+//! A store as a replica: the record of its state, and what it copies from the record of another process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,30 +6,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::record::Record;
-use super::{Inner, Store};
+use super::store::{Inner, Store};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::status::State;
 
 impl Store {
-    /// From now on DDS gets its answers only when the state has been kept, or could not be.
-    pub(crate) fn begin_keeping(&self) {
+    /// From now on DDS gets its responses only when the state has been written, or the write has failed.
+    pub(crate) fn begin_writing(&self) {
         self.settled.send_replace(0);
     }
 
-    /// Changes with everything that there is to keep and to show.
+    /// Changes with everything that is written or shown to followers.
     pub(crate) fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
 
-    /// What is to be kept, and the number of that revision.
+    /// The record of the state, and the number of its revision.
     pub(crate) fn record(&self) -> (u64, Record) {
         let inner = self.lock();
         let status = &inner.status;
         let next_attempt = status.next_attempt_in().map(|left| SystemTime::now() + left);
         let record = Record {
             registration: inner.registration,
-            // A stop is nothing that DDS hears of: whoever takes over goes on where this node was.
+            // DDS does not learn of a stop: the process that takes over continues where this one was.
             state: inner.state_at_stop.unwrap_or(status.state),
             registered_at: status.registered_at,
             last_healthcheck: inner.last_healthcheck,
@@ -42,21 +42,22 @@ impl Store {
             secret_version: status.secret_version,
             secret_registration: inner.secret_registration,
         };
-        // Under the lock: what changes from here on has a greater number.
+        // Under the lock, so that every later change has a greater number.
         (*self.revision.borrow(), record)
     }
 
-    /// This revision was kept, or could not be.
+    /// This revision was written, or its write failed.
     pub(crate) fn settle(&self, revision: u64) {
         self.settled.send_replace(revision);
     }
 
-    /// Changes whenever a revision was kept, or could not be.
+    /// Changes whenever a revision was written, or its write failed.
     pub(crate) fn settlements(&self) -> watch::Receiver<u64> {
         self.settled.subscribe()
     }
 
-    /// Shows why state cannot be kept or followed at present; none when it can. True when that is news.
+    /// Shows why the state cannot be written or followed at present. `None` when it can. Returns true if it could
+    /// before and cannot now, or the other way around.
     pub(crate) fn set_persistence_error(&self, error: Option<Error>) -> bool {
         self.update(|inner| {
             inner.status.persistence_error = error.as_ref().map(Error::code);
@@ -65,10 +66,10 @@ impl Store {
         })
     }
 
-    /// Takes up where another process has left off, for a registration of its own.
+    /// Continues from the record of another process, with a registration of its own.
     pub(crate) fn restore(&self, record: Record) {
         self.update(|inner| {
-            self.take_secret(inner, &record);
+            self.copy_secret(inner, &record);
             inner.registration = record.registration + 1;
             inner.secret_registration = record.secret_registration;
             inner.status.registered_at = record.registered_at;
@@ -78,21 +79,21 @@ impl Store {
 
     /// Shows the state of the leader.
     pub(crate) fn follow(&self, record: Record) {
-        self.update_and_tell(|inner| ((), inner.follow_healthcheck(&record)));
-        self.update_and_tell(|inner| ((), self.follow_registration(inner, record)));
+        self.update_with_event(|inner| ((), inner.follow_healthcheck(&record)));
+        self.update_with_event(|inner| ((), self.follow_registration(inner, record)));
     }
 
     fn follow_registration(&self, inner: &mut Inner, record: Record) -> Option<EventKind> {
         if inner.stopped {
             return None;
         }
-        self.take_secret(inner, &record);
+        self.copy_secret(inner, &record);
         inner.callback_address = record.callback_address;
-        if inner.asked_after == Some(record.registration) {
-            // The leader has not heard of it yet.
+        if inner.pending_rearm == Some(record.registration) {
+            // The leader has not received the request yet.
             return None;
         }
-        inner.asked_after = None;
+        inner.pending_rearm = None;
         inner.registration = record.registration;
         inner.secret_registration = record.secret_registration;
         let status = &mut inner.status;
@@ -110,21 +111,21 @@ impl Store {
         failed.then_some(EventKind::AttemptFailed { code, message, retry_in })
     }
 
-    /// Takes from the record on the disk what a leader had written and not told this follower before it ended.
+    /// Copies from the record on disk what a leader wrote but could not send to this follower before it ended.
     ///
-    /// The record may also be older than what this follower was told, if the leader could not write it.
+    /// The record may also be older than what the leader sent, if the leader could not write it.
     pub(crate) fn catch_up(&self, record: Record) {
-        let (_, held) = self.record();
-        if record.is_as_new_as(&held) {
+        let (_, own) = self.record();
+        if record.is_as_new_as(&own) {
             self.follow(record);
-        } else if record.secret_version > held.secret_version {
+        } else if record.secret_version > own.secret_version {
             // A re-arm of this follower made its own state the newer one.
-            self.update(|inner| self.take_secret(inner, &record));
+            self.update(|inner| self.copy_secret(inner, &record));
         }
     }
 
-    fn take_secret(&self, inner: &mut Inner, record: &Record) {
-        // A leader that has none may have lost its record; what followers hold is still the last one known.
+    fn copy_secret(&self, inner: &mut Inner, record: &Record) {
+        // A leader without a secret may have lost its record. The followers' copy is still the last known one.
         let Some(secret) = &record.secret else { return };
         if inner.status.secret_version != record.secret_version || self.secret.load().as_ref() != Some(secret)
         {
@@ -134,12 +135,12 @@ impl Store {
         }
     }
 
-    /// The registration that a follower's re-arm was for, as long as the leader has not followed.
-    pub(crate) fn asked_after(&self) -> Option<u64> {
-        self.lock().asked_after
+    /// The registration that this follower re-armed, until the leader has begun the next one.
+    pub(crate) fn pending_rearm(&self) -> Option<u64> {
+        self.lock().pending_rearm
     }
 
-    /// A follower asks for the registration after this one. Not if that has begun meanwhile.
+    /// A follower asks for the registration after this one. Returns false if that one has begun already.
     pub(crate) fn rearm_after(&self, registration: u64) -> bool {
         self.update(|inner| {
             let current = !inner.stopped && inner.registration == registration;
@@ -151,7 +152,7 @@ impl Store {
     }
 
     pub(crate) fn state(&self) -> State {
-        self.signal.borrow().state
+        self.observed.borrow().state
     }
 }
 
@@ -162,7 +163,7 @@ impl Inner {
             return None;
         }
         self.set_healthcheck(Some(at));
-        // A new leader keeps waiting for the next one, unless DDS has been silent since the registration.
+        // A new leader continues to expect probes, unless there has been none since the registration.
         let registered_at = record.registered_at.and_then(|at| i64::try_from(at).ok());
         self.probed = registered_at.is_some_and(|registered_at| registered_at <= at.timestamp());
         Some(EventKind::Healthcheck)

@@ -1,47 +1,40 @@
-//! The files of a state directory: who may use it, and a record that is whole or absent.
+//! A state directory: who may use it, and access to its files.
 //!
-//! Every access goes through the directory's own file descriptor, so it goes on in the same directory after a
-//! rename or a `chroot`.
+//! Every access goes through the directory's own file descriptor, so it reaches the same directory after a rename or a
+//! `chroot`.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use zeroize::Zeroizing;
 
 use super::filesystem::remote_kind;
 use super::lock::{self, Lock};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork::{CloseOnFork, Generation, PerProcess};
-use crate::state::record::{self, Owner, Record, Unusable};
-use crate::thread::without_file_size_signal;
 
-const RECORD: &str = "state";
-const NEXT_RECORD: &str = "state.new";
-
-/// A longer record is refused. None is anywhere near as long.
-pub(super) const MAX_RECORD: usize = 1024 * 1024;
+/// The file with the record.
+pub(super) const RECORD: &str = "state";
 
 const DIRECTORY_MODE: u32 = 0o700;
 pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Its owner, who is the user of every process that may use it.
+    /// The user who owns it. Only processes of this user may use it.
     uid: u32,
     /// Device and inode.
     identity: (u64, u64),
-    /// The revision of the last record written: an older one must not come after it.
-    written: Mutex<u64>,
+    /// The revision of the last record written. An older one must not replace it.
+    pub(super) written: Mutex<u64>,
     generation: Generation,
-    /// Given away only by `drop`.
+    /// Taken only by `drop`.
     open: Option<Open>,
 }
 
@@ -52,18 +45,8 @@ struct Open {
     _claim: Claim,
 }
 
-/// What was found in the place of the record.
-pub(crate) enum Found {
-    Record(Box<Record>),
-    Nothing,
-    /// Another wallet's, DDS's or node's.
-    Foreign(Owner),
-    Unusable(Unusable),
-    Unreadable(io::Error),
-}
-
 impl Directory {
-    /// Opens it, and makes it if only the last part of its path is missing.
+    /// Opens the directory. Creates it if only the last part of its path is missing.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let refused = |what: &str| Error::invalid_config(format!("state_dir {shown}: {what}"));
@@ -76,9 +59,9 @@ impl Directory {
             Err(Errno::NOENT) => {
                 make(path).map_err(|error| match error.kind() {
                     io::ErrorKind::NotFound => {
-                        refused("the directory above it does not exist; make that one first")
+                        refused("its parent directory does not exist; create that one first")
                     }
-                    _ => failed("cannot be made", &error),
+                    _ => failed("cannot be created", &error),
                 })?;
                 open()
             }
@@ -92,7 +75,7 @@ impl Directory {
         let metadata = directory.metadata().map_err(|error| failed("cannot be examined", &error))?;
         check_owner(metadata.uid(), metadata.mode(), "chmod 700").map_err(|why| {
             refused(&format!(
-                "{why}, or name a subdirectory that does not exist yet (it is made with mode 700)"
+                "{why}, or name a subdirectory that does not exist yet (it is created with mode 700)"
             ))
         })?;
         if let Some(kind) = remote_kind(&directory, &metadata) {
@@ -102,7 +85,7 @@ impl Directory {
             )));
         }
         let identity = (metadata.dev(), metadata.ino());
-        // For messages: where it was at the start.
+        // Used in messages: where it was at the start.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let claim = Claim::new(identity, &path)?;
         let opened = Self {
@@ -137,13 +120,13 @@ impl Directory {
         self.path.join(name).display().to_string()
     }
 
-    fn failed(&self, what: &str, name: &str, error: impl Into<io::Error>) -> Error {
+    pub(super) fn failed(&self, what: &str, name: &str, error: impl Into<io::Error>) -> Error {
         let error: io::Error = error.into();
         Error::new(ErrorCode::Io, format!("state_dir: cannot {what} {}: {error}", self.shown(name)))
             .with_os_error(&error)
     }
 
-    /// Refuses a file that was here before and that others could have read or written.
+    /// Refuses an existing file that other users could have read or written.
     fn check_file(&self, name: &str) -> Result<()> {
         let refused = |what: &str| Error::invalid_config(format!("state_dir: {} {what}", self.shown(name)));
         match rustix::fs::statat(self.file(), name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -156,13 +139,13 @@ impl Directory {
         }
     }
 
-    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<fs::File> {
-        // Without NONBLOCK a named pipe in the place of a file would block for ever.
+    pub(super) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<fs::File> {
+        // Without NONBLOCK, opening a named pipe in place of a file would block for ever.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         Ok(rustix::fs::openat(self.file(), name, flags, FILE_MODE)?.into())
     }
 
-    /// Takes the lock if it is free. Taking it again changes nothing.
+    /// Takes the lock if it is free. A second call of the holder changes nothing.
     pub(crate) fn try_lock(&self) -> Result<Lock> {
         lock::try_lock(self.file()).map_err(|error| {
             Error::invalid_config(format!(
@@ -175,89 +158,12 @@ impl Directory {
     pub(crate) fn unlock(&self) {
         lock::unlock(self.file());
     }
-
-    /// Reads the record, if it is this owner's.
-    pub(crate) fn read(&self, owner: &Owner) -> Found {
-        match self.read_any() {
-            Ok(None) => Found::Nothing,
-            Ok(Some(Ok((found, record)))) if found.is(owner) => Found::Record(Box::new(record)),
-            Ok(Some(Ok((found, _)))) => Found::Foreign(found),
-            Ok(Some(Err(unusable))) => Found::Unusable(unusable),
-            Err(error) => Found::Unreadable(error),
-        }
-    }
-
-    /// Reads the record, of any owner.
-    pub(crate) fn read_any(&self) -> io::Result<Option<std::result::Result<(Owner, Record), Unusable>>> {
-        let file = match self.open_file(RECORD, OFlags::RDONLY) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        check_owner(metadata.uid(), metadata.mode(), "chmod 600").map_err(io::Error::other)?;
-        if !metadata.is_file() || metadata.len() > MAX_RECORD as u64 {
-            return Ok(Some(Err(Unusable::Damaged("it is no state file"))));
-        }
-        // Room for all of it and for the read that finds the end: a buffer that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 64));
-        file.take(metadata.len()).read_to_end(&mut bytes)?;
-        Ok(Some(record::decode(&bytes)))
-    }
-
-    /// Replaces the record, and returns when it is on the disk. Only for the holder of the lock.
-    ///
-    /// `revision` counts the records of this process; one that comes late is not written.
-    pub(crate) fn write(&self, revision: u64, bytes: &[u8]) -> Result<()> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if revision < *written {
-            return Ok(());
-        }
-        self.write_next(bytes).map_err(|error| self.failed("write", NEXT_RECORD, error))?;
-        rustix::fs::renameat(self.file(), NEXT_RECORD, self.file(), RECORD)
-            // Without this the new name may be gone after a power cut.
-            .and_then(|()| rustix::fs::fsync(self.file()))
-            .map_err(|error| self.failed("write", RECORD, error))?;
-        *written = revision;
-        Ok(())
-    }
-
-    /// Always to a new file: what is left under the name may be a pipe, or a link to another file.
-    fn write_next(&self, bytes: &[u8]) -> io::Result<()> {
-        match rustix::fs::unlinkat(self.file(), NEXT_RECORD, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut file = self.open_file(NEXT_RECORD, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        // Whatever the umask is.
-        rustix::fs::fchmod(&file, FILE_MODE)?;
-        without_file_size_signal(|| file.write_all(bytes))?;
-        file.sync_all()
-    }
-
-    /// Renames a record that cannot be used, and returns its new path. Only for the holder of the lock.
-    pub(crate) fn set_aside(&self, why: &str) -> Result<PathBuf> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let names = (0_u32..).map(|nth| match nth {
-            0 => format!("{RECORD}.{why}-{now}"),
-            nth => format!("{RECORD}.{why}-{now}-{nth}"),
-        });
-        for name in names {
-            let taken = rustix::fs::statat(self.file(), &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            if !taken {
-                rustix::fs::renameat(self.file(), RECORD, self.file(), &name)
-                    .map_err(|error| self.failed("rename", RECORD, error))?;
-                return Ok(self.path.join(name));
-            }
-        }
-        unreachable!("there is a free name")
-    }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         if self.generation.is_foreign() {
-            // The lock is the parent's, and the file descriptor's number may be in use for another file here.
+            // The lock belongs to the parent, and the file descriptor may refer to another file here.
             std::mem::forget(self.open.take());
         } else {
             self.unlock();
@@ -265,7 +171,7 @@ impl Drop for Directory {
     }
 }
 
-/// Makes the directory with the mode that it must have, whatever the umask is.
+/// Creates the directory with the required mode, whatever the umask is.
 fn make(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE)),
@@ -274,8 +180,8 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Describes the fault when another user owns it or others may read or write it.
-fn check_owner(owner: u32, mode: u32, remedy: &str) -> std::result::Result<(), String> {
+/// Returns what is wrong when another user owns a file, or when other users may read or write it.
+pub(super) fn check_owner(owner: u32, mode: u32, remedy: &str) -> std::result::Result<(), String> {
     let me = rustix::process::geteuid().as_raw();
     if owner != me {
         return Err(format!("belongs to user {owner}, and this process runs as user {me}; chown it"));
@@ -290,7 +196,7 @@ fn check_owner(owner: u32, mode: u32, remedy: &str) -> std::result::Result<(), S
 /// The directories that this process uses, by device and inode.
 static IN_USE: PerProcess<Mutex<BTreeSet<(u64, u64)>>> = PerProcess::new();
 
-/// A directory in use by this process, by device and inode.
+/// Marks a directory, by device and inode, as in use by this process.
 struct Claim((u64, u64));
 
 impl Claim {

@@ -1,10 +1,10 @@
-//! Which file systems are refused: those that other machines may write to, where a lock of this machine's
-//! kernel does not exclude them.
+//! Which file systems are refused: those that other machines may write to, because a lock in this machine's kernel does
+//! not exclude them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 
-/// What kind of file system this is, if others than the processes of this machine may write to it.
+/// The kind of the file system, if other machines may write to it.
 pub(super) fn remote_kind(directory: &File, metadata: &fs::Metadata) -> Option<String> {
     const KINDS: &[(u32, &str)] = &[
         (0x0000_6969, "NFS"),
@@ -23,7 +23,7 @@ pub(super) fn remote_kind(directory: &File, metadata: &fs::Metadata) -> Option<S
         (0x1983_0326, "BeeGFS"),
     ];
     const FUSE: u32 = 0x6573_5546;
-    // The numbers of the kernel's magic.h, all of 32 bits.
+    // The 32-bit numbers of the kernel's magic.h.
     let kind = rustix::fs::fstatfs(directory).ok()?.f_type as u32;
     if kind == FUSE {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -32,7 +32,7 @@ pub(super) fn remote_kind(directory: &File, metadata: &fs::Metadata) -> Option<S
     KINDS.iter().find(|(number, _)| *number == kind).map(|(_, name)| (*name).to_owned())
 }
 
-/// FUSE may be anything; the list of mounts says what it is. Local ones, such as an overlay, are fine.
+/// FUSE can be any file system, and the list of mounts names it. Local ones, such as an overlay, are allowed.
 fn remote_fuse(mounts: &str, device: u64) -> Option<String> {
     const REMOTE: &[&str] = &[
         "sshfs",
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fuse_is_refused_where_it_is_a_network() {
+    fn fuse_is_refused_when_it_is_a_network_file_system() {
         let mounts = "\
             24 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
             36 24 0:45 / /mnt/a rw,nosuid shared:2 master:1 - fuse.sshfs user@host:/ rw\n\
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn a_disk_of_this_machine_is_not_remote() {
         let place = std::env::temp_dir();
-        let directory = File::open(&place).expect("it is there");
-        let metadata = directory.metadata().expect("it is there");
+        let directory = File::open(&place).expect("it exists");
+        let metadata = directory.metadata().expect("it exists");
         assert_eq!(remote_kind(&directory, &metadata), None);
     }
 }

@@ -1,7 +1,7 @@
-//! What a leader does for its followers: it sends each its state, and carries out their requests.
+//! What a leader does for its followers: it sends them its state, and carries out their requests.
 //!
-//! Each has a task of its own, which holds at most one record and a few answers for it: a slow or stopped one
-//! delays nothing but itself, and gets the latest state when it reads again.
+//! Each follower has a task of its own, which holds at most one record and a few answers. A slow or stopped follower
+//! delays no other one, and receives the latest state when it reads again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,26 +17,26 @@ use tokio::time::{Instant, timeout};
 use super::frame::{Answer, Frame, FrameReader, FromLeader, Hello, Request, VERSION};
 use super::socket::Connection;
 use crate::log::log;
-use crate::state::Store;
 use crate::state::record::{self, Owner};
+use crate::state::store::Store;
 
-/// Further connections are closed at once.
+/// With this many followers, new connections are closed at once.
 const MAX_FOLLOWERS: usize = 1024;
-/// Connections that may be without a hello at a time. One more ends the oldest, if it had [`MIN_GREETING`].
+/// How many connections may lack a hello at a time. One more ends the oldest, if that has had [`MIN_GREETING`].
 const MAX_GREETING: usize = 64;
 const MIN_GREETING: Duration = Duration::from_millis(100);
-/// A connection without a hello ends after this.
+/// A connection without a hello ends after this time.
 const MAX_GREETING_TIME: Duration = Duration::from_secs(5);
 /// The longest request.
 const MAX_REQUEST: usize = 4096;
-/// Answers that a follower has not read. With more, its requests wait.
+/// How many answers a follower may leave unread. With more, its requests wait.
 const MAX_ANSWERS: usize = 16;
 
-/// The leader's state as its followers get it.
+/// The leader's state, encoded for its followers.
 pub(super) struct Records {
     owner: Owner,
     store: Arc<Store>,
-    /// With its revision: it is encoded once for all followers.
+    /// With its revision. It is encoded once for all followers.
     latest: Mutex<Option<(u64, Arc<Frame>)>>,
 }
 
@@ -63,7 +63,7 @@ impl Records {
 pub(super) struct Followers {
     records: Arc<Records>,
     tasks: JoinSet<()>,
-    /// Those without a hello, oldest first.
+    /// The connections without a hello, oldest first.
     greeting: VecDeque<Greeting>,
 }
 
@@ -78,7 +78,7 @@ impl Followers {
         Self { records: Arc::new(records), tasks: JoinSet::new(), greeting: VecDeque::new() }
     }
 
-    /// Serves one more, on a task of its own.
+    /// Serves one more follower, in a task of its own.
     pub(super) fn add(&mut self, connection: Connection) {
         if self.tasks.len() >= MAX_FOLLOWERS {
             return;
@@ -88,7 +88,7 @@ impl Followers {
         self.greeting.push_back(Greeting { since: Instant::now(), over, task });
     }
 
-    /// Until when no further connection is to be accepted, because too many are without a hello.
+    /// Until when to accept no connection, because too many lack a hello.
     pub(super) fn full_until(&mut self) -> Option<Instant> {
         self.greeting
             .retain(|greeting| !greeting.over.load(Ordering::Relaxed) && !greeting.task.is_finished());
@@ -105,7 +105,7 @@ impl Followers {
         }
     }
 
-    /// Waits until there is a follower less.
+    /// Waits until a follower leaves.
     pub(super) async fn left(&mut self) {
         match self.tasks.join_next().await {
             Some(Err(error)) if error.is_panic() => {
@@ -117,7 +117,7 @@ impl Followers {
     }
 }
 
-/// Serves one follower, until its end or the leader's.
+/// Serves one follower, until it or the leader ends.
 async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<AtomicBool>) {
     let Connection { close_on_fork: _close_on_fork, reader, mut writer } = connection;
     let mut frames = FrameReader::new(reader, MAX_REQUEST);
@@ -128,7 +128,7 @@ async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<Atomi
     let Ok(Hello(version)) = Hello::decode(&hello) else { return };
     greeted.store(true, Ordering::Relaxed);
     if version != VERSION {
-        // Nothing to tell it but this process's end.
+        // It can only be shown the end of this process.
         let _ = frames.next().await;
         return;
     }
@@ -142,7 +142,7 @@ async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<Atomi
     }
 }
 
-/// Sends the latest state whenever it has changed, and answers.
+/// Sends the answers, and the latest state whenever it has changed.
 async fn send(
     mut writer: OwnedWriteHalf,
     records: &Records,
@@ -161,7 +161,7 @@ async fn send(
     }
 }
 
-/// Carries out requests.
+/// Carries out the requests.
 async fn receive(
     mut frames: FrameReader<OwnedReadHalf>,
     store: &Store,
@@ -177,7 +177,7 @@ async fn receive(
             Request::Rearm { .. } => Answer::Outdated,
             Request::Unknown => Answer::Unknown,
         };
-        // It fails only when the task ends.
+        // This fails only when the task ends.
         let _ = answers.send((number, answer)).await;
     }
 }

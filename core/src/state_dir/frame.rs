@@ -1,15 +1,15 @@
-//! What a leader and its followers send each other, and in which bytes.
+//! The messages between a leader and its followers, and their encoding.
 //!
-//! Each frame is a length (four bytes, big endian: of what comes after), a kind (one byte) and a body. The
-//! first frame in either direction is a [`Hello`]; its form stays the same in every version of the protocol.
+//! A frame is the length of the rest (four bytes, big endian), a kind (one byte) and a body. The first frame in either
+//! direction is a [`Hello`], whose form is the same in every version of the protocol.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-/// The version of the protocol. Grows when processes of two versions of this library could misunderstand each
-/// other.
+/// The version of the protocol. It grows when processes with different versions of this library could misunderstand
+/// each other.
 pub(super) const VERSION: u8 = 1;
 
 const HELLO: u8 = 0;
@@ -30,18 +30,18 @@ pub(super) struct Hello(pub(super) u8);
 /// What a leader sends after its hello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FromLeader<'a> {
-    /// Its state, in the form in which it is kept. Replaces the one before.
+    /// Its state, encoded as on the disk. Replaces the one before.
     Record(&'a [u8]),
-    /// To the request with this number.
+    /// The answer to the request with this number.
     Answer(u64, Answer),
 }
 
 /// What a follower sends after its hello: requests, each with a number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// To register again, unless that has begun since the registration with this number.
+    /// Register again, unless a registration after the one with this number has begun.
     Rearm { registration: u64 },
-    /// One that this version of the library does not know.
+    /// A request that this version of the library does not know.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub(super) enum Request {
 pub(super) enum Answer {
     /// It was carried out.
     Done,
-    /// The state that it was about is over.
+    /// It does not apply any more.
     Outdated,
     /// The leader does not know this request.
     Unknown,
@@ -57,7 +57,7 @@ pub(super) enum Answer {
 
 impl Frame {
     fn new(kind: u8, body: &[&[u8]]) -> Self {
-        // All of it at once: a buffer that grows leaves copies of the secret behind.
+        // Allocated in one piece, because a buffer that grows leaves copies of the secret behind.
         let mut bytes =
             Zeroizing::new(Vec::with_capacity(1 + body.iter().map(|part| part.len()).sum::<usize>()));
         bytes.push(kind);
@@ -79,7 +79,7 @@ impl Hello {
 
     pub(super) fn decode(frame: &Frame) -> io::Result<Self> {
         match frame.0[..] {
-            // A later version may add to it.
+            // A later version may add fields.
             [HELLO, version, ..] => Ok(Self(version)),
             _ => Err(unexpected()),
         }
@@ -120,7 +120,7 @@ impl<'a> FromLeader<'a> {
 }
 
 impl Request {
-    /// None for one that this version does not know: there is nothing to send.
+    /// `None` for an unknown one, which is never sent.
     pub(super) fn encode(self, number: u64) -> Option<Frame> {
         match self {
             Self::Rearm { registration } => {
@@ -130,7 +130,7 @@ impl Request {
         }
     }
 
-    /// The request, and its number.
+    /// Returns the request and its number.
     pub(super) fn decode(frame: &Frame) -> io::Result<(u64, Self)> {
         let Some((&REQUEST, body)) = frame.0.split_first() else { return Err(unexpected()) };
         let (number, body) = split_number(body)?;
@@ -152,18 +152,18 @@ fn split_number(body: &[u8]) -> io::Result<(u64, &[u8])> {
 }
 
 fn unexpected() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it does not speak this library's protocol")
+    io::Error::new(io::ErrorKind::InvalidData, "not a message of this library's protocol")
 }
 
 /// Reads frames from a stream.
 pub(super) struct FrameReader<R> {
     stream: R,
-    /// The longest frame to accept.
+    /// A longer frame is refused.
     limit: usize,
     length: [u8; 4],
-    /// The frame that is being read, once its length is known.
+    /// The frame being read, once its length is known.
     frame: Option<Zeroizing<Vec<u8>>>,
-    /// How much there is of what is being read.
+    /// How many bytes of the length or the frame have been read.
     filled: usize,
 }
 
@@ -172,8 +172,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { stream, limit, length: [0; 4], frame: None, filled: 0 }
     }
 
-    /// The next frame. An error when the stream ends or is no stream of frames. Cancel-safe: what was read is
-    /// kept for the next call.
+    /// The next frame. An error when the stream ends or is not a stream of frames. Cancel-safe: bytes that were read stay
+    /// for the next call.
     pub(super) async fn next(&mut self) -> io::Result<Frame> {
         loop {
             let target = match &mut self.frame {
@@ -200,7 +200,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// What must hold of any bytes that a peer sends: they are frames that are encoded as they were, or refused.
+/// Checks what must hold for any bytes of a peer: each frame is refused, or its message encodes to the same bytes.
 #[cfg(feature = "fuzzing")]
 pub(crate) async fn check_frames(bytes: &[u8]) {
     let mut reader = FrameReader::new(bytes, 4096);
@@ -230,12 +230,12 @@ mod tests {
     fn written(frame: &Frame) -> Vec<u8> {
         let mut bytes = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(frame.write(&mut bytes)).expect("to memory");
+        runtime.block_on(frame.write(&mut bytes)).expect("written to memory");
         bytes
     }
 
     #[test]
-    fn what_is_sent_is_received() {
+    fn a_message_survives_encoding() {
         let frame = |frame: Frame| read(&written(&frame), 1000).expect("whole");
         assert_eq!(Hello::decode(&frame(Hello(7).encode())).expect("a hello"), Hello(7));
         for message in [
@@ -245,7 +245,10 @@ mod tests {
             FromLeader::Answer(u64::MAX, Answer::Outdated),
             FromLeader::Answer(5, Answer::Unknown),
         ] {
-            assert_eq!(FromLeader::decode(&frame(message.encode())).expect("one of these"), message);
+            assert_eq!(
+                FromLeader::decode(&frame(message.encode())).expect("a message of the leader"),
+                message
+            );
         }
         let request = Request::Rearm { registration: u64::MAX - 1 };
         let sent = request.encode(3).expect("known");
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_or_cut_off_is_no_frame() {
+    fn a_frame_that_is_too_long_or_cut_off_is_refused() {
         let bytes = written(&FromLeader::Record(&[1; 99]).encode());
         assert!(read(&bytes, 100).is_ok());
         assert_eq!(read(&bytes, 99).expect_err("too long").kind(), io::ErrorKind::InvalidData);
@@ -267,7 +270,7 @@ mod tests {
         assert_eq!(read(b"GET / HTTP/1.1", 100).expect_err("too long").kind(), io::ErrorKind::InvalidData);
     }
 
-    /// Whatever the bytes are, decoding ends without a panic, and what is accepted is encoded as the same bytes.
+    /// Decoding never panics, and every accepted message encodes to the same bytes.
     #[test]
     fn any_bytes_are_decoded_or_refused() {
         use rand::{Rng as _, SeedableRng as _};

@@ -1,4 +1,4 @@
-//! [`StateDir`]: the state functions, for a state that outlives the process.
+//! [`StateDir`]: the functions of [`crate::state`], for a state that outlives the process.
 
 use std::fmt;
 use std::io;
@@ -13,15 +13,15 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::fork::Generation;
 use crate::secret::Secret;
 use crate::state::record::{self, Owner, Record, Unusable};
-use crate::state::{RegistrationState, parse_status};
+use crate::state::registration_state::{RegistrationState, parse_status};
 use crate::status::State;
 
-/// A state kept in a directory, for programs that run the registrar themselves: the functions of this module,
-/// with the same names, for a state that outlives the process and is shared between processes. Linux only.
+/// A state in a directory, for programs that run the registrar themselves: the functions of this module, with the same
+/// names, for a state that outlives the process and is shared between processes. Linux only.
 ///
-/// Each call reads or replaces the record in the directory; a write has reached the disk when it returns. All
-/// methods may be called from any thread; they wait for the disk. A [`Node`](crate::node::Node) needs none of
-/// this: it has the option `state_dir`, and a directory of its own.
+/// Each call reads or replaces the record in the directory. When a write returns, it has reached the disk. All methods
+/// may be called from any thread, and block until the disk is done. A [`Node`](crate::node::Node) does not need this
+/// type: it has the option `state_dir`, and a directory of its own.
 ///
 /// ```
 /// # fn main() -> posemesh_node_registration::error::Result<()> {
@@ -43,16 +43,16 @@ use crate::status::State;
 /// # }
 /// ```
 ///
-/// After a `fork`, every method answers [`ErrorCode::Forked`] in the child, which may open the directory itself.
+/// After a `fork`, every method fails with [`ErrorCode::Forked`] in the child, which may open the directory itself.
 pub struct StateDir {
     directory: Directory,
     generation: Generation,
-    /// Whether a [`StateDirLock`] is out. Held while the record is read and replaced.
+    /// Whether a [`StateDirLock`] exists. Locked while the record is read and replaced.
     locked: Mutex<bool>,
 }
 
-/// Lets one process at a time be the registrar. Released on drop, and by the kernel when the process ends,
-/// however it ends; there is no time after which it counts as stale.
+/// Allows one process at a time to be the registrar. Released on drop, and by the kernel however the process ends. It
+/// never becomes stale.
 #[must_use]
 pub struct StateDirLock<'a> {
     state_dir: &'a StateDir,
@@ -71,12 +71,11 @@ impl fmt::Debug for StateDirLock<'_> {
 }
 
 impl StateDir {
-    /// Opens a directory, and makes it (mode 700) if only the last part of its path is missing.
+    /// Opens a directory. Creates it (mode 700) if only the last part of its path is missing.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidConfig`] when others could read it, when it is not this user's, or when it is on a
-    /// network file system; [`ErrorCode::AlreadyRunning`] when this process uses it already;
-    /// [`ErrorCode::Io`].
+    /// [`ErrorCode::InvalidConfig`] when other users could read it, when it belongs to another user, or when it is on a
+    /// network file system; [`ErrorCode::AlreadyRunning`] when this process uses it already; [`ErrorCode::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Self {
             directory: Directory::open(path.as_ref())?,
@@ -85,8 +84,7 @@ impl StateDir {
         })
     }
 
-    /// Takes the lock, if no process has it. `None` when another registrar is at work, in this process or
-    /// another one.
+    /// Takes the lock if it is free. Returns `None` if another registrar holds it, in this process or another one.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidConfig`] where locks do not work, [`ErrorCode::Io`].
@@ -103,8 +101,7 @@ impl StateDir {
     /// Reads the state.
     ///
     /// # Errors
-    /// [`ErrorCode::Io`], also when the record is damaged or of a newer version; the next write puts that
-    /// one away under another name.
+    /// [`ErrorCode::Io`], also when the record is damaged or of a newer version. The next write renames such a record.
     pub fn read_state(&self) -> Result<RegistrationState> {
         let record = self.read()?;
         Ok(RegistrationState {
@@ -135,7 +132,7 @@ impl StateDir {
         self.change(|record| record.set_state(state))
     }
 
-    /// Notes that DDS has just probed the node's health.
+    /// Records that DDS has just probed the node's health.
     ///
     /// # Errors
     /// [`ErrorCode::AlreadyRunning`] when another process holds the lock; [`ErrorCode::Io`].
@@ -143,7 +140,7 @@ impl StateDir {
         self.change(|record| record.last_healthcheck = Some(Utc::now()))
     }
 
-    /// Keeps a node secret.
+    /// Stores a node secret.
     ///
     /// # Errors
     /// As [`touch_healthcheck_now`](StateDir::touch_healthcheck_now).
@@ -154,7 +151,7 @@ impl StateDir {
         })
     }
 
-    /// Reads the node secret; `None` when none is kept.
+    /// Reads the node secret. Returns `None` if there is none.
     ///
     /// # Errors
     /// As [`read_state`](StateDir::read_state).
@@ -162,7 +159,7 @@ impl StateDir {
         Ok(self.read()?.secret.map(|secret| secret.expose().to_owned()))
     }
 
-    /// Forgets the node secret.
+    /// Removes the node secret.
     ///
     /// # Errors
     /// As [`touch_healthcheck_now`](StateDir::touch_healthcheck_now).
@@ -195,7 +192,7 @@ impl StateDir {
             return Err(Error::new(
                 ErrorCode::AlreadyRunning,
                 format!(
-                    "another process is the registrar of state_dir {}; only that one writes",
+                    "another process is the registrar of state_dir {}, and only the registrar may write",
                     self.directory.path().display()
                 ),
             ));

@@ -1,172 +1,348 @@
-//! The leader's side: it listens for followers as long as it leads.
+//! Which process leads: this one, or another one that it follows and may replace.
 
-use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tokio::net::UnixStream;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
+use super::acceptor::Acceptor;
 use super::directory::Directory;
-use super::followers::{Followers, Records};
-use super::socket::{self, Bound, Connection, Listener, SocketFile};
-use super::{finished, pause};
-use crate::blocking::{Blocking, blocking};
+use super::frame::{Answer, Frame, FromLeader, Request, VERSION};
+use super::link::Link;
+use super::lock::Lock;
+use super::record_file::Found;
+use super::writer::Writer;
+use crate::blocking::blocking;
+use crate::config::Settings;
+use crate::credentials::decode_credentials;
 use crate::error::{Error, ErrorCode, Result};
+use crate::latch::latch;
 use crate::log::log;
-use crate::state::Store;
-use crate::state::record::Owner;
+use crate::state::record::{self, Owner};
+use crate::state::store::Store;
+use crate::status::{Role, State};
 
-/// How long to leave a failing `accept` alone (the process is out of file descriptors, say).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Pauses between tries to bind the abstract socket, which a process that has just died may hold for a moment.
-/// Each is twice as long as the one before. After the longest the next write is the next occasion.
-const MIN_BIND_PAUSE: Duration = Duration::from_millis(1);
-const MAX_BIND_PAUSE: Duration = Duration::from_secs(1);
+/// How long a start waits for the leader, and for the first write.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The first pause before the next try to reach the leader, which may have taken the lock but not listen yet. Each
+/// further pause is twice as long.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+/// The longest pause. A leader that cannot be reached by then is reported as an error.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) struct Leadership {
+/// The part of one process among those that share a state directory.
+pub(crate) struct Leadership {
     directory: Arc<Directory>,
-    followers: Followers,
-    settlements: watch::Receiver<u64>,
-    in_directory: Option<(Listener, SocketFile)>,
-    /// The socket in the directory, while it is being bound.
-    binding: Option<Blocking<Option<(Bound, SocketFile)>>>,
-    binding_fails: bool,
-    abstract_socket: Option<Listener>,
-    bind_pause: Duration,
-    bind_at: Option<Instant>,
-    accept_at: Option<Instant>,
+    owner: Owner,
+    store: Arc<Store>,
+    part: Part,
+}
+
+enum Part {
+    Leader(Box<Leader>),
+    /// With the connection to the leader, while there is one.
+    Follower(Option<Box<Link>>),
+}
+
+struct Leader {
+    writer: Writer,
+    acceptor: Acceptor,
+}
+
+/// A leader that was reached.
+struct Met {
+    link: Link,
+    /// Its first frame. `None` if it speaks another version of the protocol.
+    first: Option<Frame>,
 }
 
 impl Leadership {
-    /// Listens from now on; followers wait until [`Leadership::run`] accepts them. Only for the holder of the
-    /// lock, within the runtime.
-    pub(super) fn begin(directory: &Arc<Directory>, owner: &Owner, store: &Arc<Store>) -> Self {
-        let records = Records::new(owner.clone(), Arc::clone(store));
+    /// Opens the directory and restores the state in it, as the leader if there is none, otherwise as a follower. Call
+    /// it within the runtime.
+    pub(crate) fn join(
+        path: &Path,
+        wallet: &str,
+        settings: &Settings,
+        store: &Arc<Store>,
+    ) -> Result<(Self, Role)> {
         let mut leadership = Self {
-            directory: Arc::clone(directory),
-            followers: Followers::new(records),
-            settlements: store.settlements(),
-            in_directory: None,
-            binding: None,
-            binding_fails: false,
-            abstract_socket: None,
-            bind_pause: MIN_BIND_PAUSE,
-            bind_at: None,
-            accept_at: None,
-        };
-        leadership.check_sockets();
-        leadership
-    }
-
-    /// Accepts followers.
-    pub(super) async fn run(&mut self) {
-        loop {
-            let full_until = self.followers.full_until();
-            let accepts = full_until.is_none() && self.accept_at.is_none();
-            tokio::select! {
-                stream = accept(self.in_directory.as_ref().map(|(listener, _)| listener)), if accepts => {
-                    self.admit(stream);
-                }
-                stream = accept(self.abstract_socket.as_ref()), if accepts => {
-                    self.admit(stream);
-                    // It could not use the other one.
-                    self.check_sockets();
-                }
-                bound = finished(&mut self.binding) => {
-                    self.binding = None;
-                    self.finish_binding(bound);
-                }
-                // A write shows that the directory can be written, or cannot.
-                _ = self.settlements.changed() => self.check_sockets(),
-                () = pause(self.bind_at) => self.bind_abstract(),
-                () = pause(self.accept_at) => self.accept_at = None,
-                () = pause(full_until) => self.followers.end_oldest_greeting(),
-                () = self.followers.left() => {}
-            }
-        }
-    }
-
-    fn admit(&mut self, stream: io::Result<UnixStream>) {
-        match stream {
-            Ok(stream) => match Connection::new(stream, &self.directory) {
-                Ok(connection) => self.followers.add(connection),
-                Err(error) => log!(Debug, "state", "a connection was refused: {error}"),
+            directory: Arc::new(Directory::open(path)?),
+            owner: Owner {
+                wallet: wallet.to_owned(),
+                dds: settings.dds_base_url.as_str().trim_end_matches('/').to_owned(),
+                node_id: decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id),
             },
-            Err(error) => {
-                log!(Debug, "state", "cannot accept a follower at present: {error}");
-                self.followers.end_oldest_greeting();
-                self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
-                self.check_sockets();
-            }
-        }
+            store: Arc::clone(store),
+            part: Part::Follower(None),
+        };
+        store.begin_writing();
+        let role = leadership.take_part()?;
+        store.set_role(role);
+        Ok((leadership, role))
     }
 
-    /// Binds what is not bound, and what was removed from the directory.
-    fn check_sockets(&mut self) {
-        if self.abstract_socket.is_none() && self.bind_at.is_none() {
-            self.bind_pause = MIN_BIND_PAUSE;
-            self.bind_abstract();
-        }
-        if self.binding.is_none() {
-            let directory = Arc::clone(&self.directory);
-            let present = self.in_directory.as_ref().map(|(_, file)| *file);
-            self.binding = Some(blocking(move || {
-                socket::bind_in_directory(&directory, present).map_err(|error| {
-                    let path = directory.path().display();
-                    Error::new(ErrorCode::Io, format!("state_dir {path}: cannot make its socket: {error}"))
-                })
-            }));
-        }
-    }
-
-    fn finish_binding(&mut self, bound: Result<Option<(Bound, SocketFile)>>) {
-        let bound = bound.and_then(|bound| {
-            let listener = bound.map(|(bound, file)| Listener::new(bound).map(|listener| (listener, file)));
-            listener.transpose().map_err(|error| Error::new(ErrorCode::Io, error.to_string()))
-        });
-        match bound {
-            Ok(None) => self.binding_fails = false,
-            Ok(in_directory) => (self.in_directory, self.binding_fails) = (in_directory, false),
-            // It is tried with every write. If the disk is full or read-only, `persistence_error` says so.
-            Err(error) => {
-                if !self.binding_fails {
-                    log!(Debug, "state", "{error}");
+    fn take_part(&mut self) -> Result<Role> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut wait, mut unreached) = (MIN_PAUSE, None);
+        loop {
+            if self.directory.try_lock()? == Lock::Ours {
+                if let Some(record) = self.directory.load(&self.owner) {
+                    self.store.restore(record);
                 }
-                self.binding_fails = true;
+                self.part = Part::Leader(self.begin_to_lead());
+                return Ok(Role::Leader);
+            }
+            match self.meet(deadline) {
+                Ok(Met { link, first }) => {
+                    match &first {
+                        Some(first) => self.receive_first(first)?,
+                        None => self.follow_record(other_version(&self.directory, link.version))?,
+                    }
+                    self.part = Part::Follower(Some(Box::new(link)));
+                    return Ok(Role::Follower);
+                }
+                // Another process may hold the lock and not listen yet, or be about to end.
+                Err(error) if Instant::now() < deadline => {
+                    unreached = Some(error);
+                    thread::sleep(wait);
+                }
+                Err(error) => {
+                    self.follow_record(unreached.unwrap_or(error))?;
+                    return Ok(Role::Follower);
+                }
+            }
+            wait *= 2;
+        }
+    }
+
+    /// Connects to the leader, and blocks until its state has arrived.
+    fn meet(&self, deadline: Instant) -> Result<Met> {
+        let directory = Arc::clone(&self.directory);
+        let (opener, ended) = latch();
+        let (sender, mut met) = oneshot::channel();
+        Handle::current().spawn(async move {
+            let _ = sender.send(meet(&directory, deadline).await);
+            drop(opener);
+        });
+        // The task ends before this.
+        ended.wait_until(deadline + PATIENCE);
+        met.try_recv().unwrap_or_else(|_| Err(silent(&self.directory)))
+    }
+
+    /// Shows the state of the leader. An error if it is another node.
+    fn receive_first(&self, first: &Frame) -> Result<()> {
+        if let Ok(FromLeader::Record(bytes)) = FromLeader::decode(first)
+            && let Ok((owner, _)) = record::decode(bytes)
+            && !owner.is(&self.owner)
+        {
+            return Err(self.refused(&owner));
+        }
+        self.receive(first);
+        Ok(())
+    }
+
+    /// Shows the record on the disk, while the leader cannot be reached.
+    fn follow_record(&self, error: Error) -> Result<()> {
+        match self.directory.read(&self.owner) {
+            Found::Record(record) => self.store.follow(*record),
+            Found::Foreign(other) => return Err(self.refused(&other)),
+            Found::Nothing | Found::Unusable(_) | Found::Unreadable(_) => {}
+        }
+        self.fail(error);
+        Ok(())
+    }
+
+    fn refused(&self, other: &Owner) -> Error {
+        let node =
+            |owner: &Owner| owner.node_id.as_ref().map_or_else(String::new, |id| format!(", node {id}"));
+        Error::invalid_config(format!(
+            "state_dir {} is in use by a node with wallet {} and DDS {}{}, and this one has wallet {} and DDS \
+             {}{}; give each node a directory of its own",
+            self.directory.path().display(),
+            other.wallet,
+            other.dds,
+            node(other),
+            self.owner.wallet,
+            self.owner.dds,
+            node(&self.owner),
+        ))
+    }
+
+    fn begin_to_lead(&self) -> Box<Leader> {
+        Box::new(Leader {
+            writer: Writer::new(&self.directory, &self.owner, &self.store),
+            acceptor: Acceptor::begin(&self.directory, &self.owner, &self.store),
+        })
+    }
+
+    /// Writes the state once, before the node does anything.
+    pub(crate) fn announce(&mut self) {
+        if let Part::Leader(leader) = &mut self.part {
+            leader.writer.write_within(PATIENCE);
+        }
+    }
+
+    /// Shows the state of the leader. Returns when this process leads.
+    pub(crate) async fn follow(&mut self) {
+        let mut pause = MIN_PAUSE;
+        loop {
+            let Part::Follower(link) = &mut self.part else { return };
+            if let Some(link) = link.take()
+                && self.follow_leader(*link).await
+            {
+                pause = MIN_PAUSE;
+            }
+            let error = match self.directory.try_lock() {
+                Ok(Lock::Ours) => return self.take_over().await,
+                Ok(Lock::Theirs) => match Link::open(&self.directory).await {
+                    Ok(link) => {
+                        self.part = Part::Follower(Some(Box::new(link)));
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if pause == MAX_PAUSE {
+                self.fail(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Shows the state of this leader, and sends it requests. Returns when the connection ends; true if it brought
+    /// anything usable.
+    async fn follow_leader(&self, mut link: Link) -> bool {
+        if link.version != VERSION {
+            self.fail(other_version(&self.directory, link.version));
+            while link.next().await.is_ok() {}
+            return false;
+        }
+        let mut observed = self.store.observe();
+        let (mut requested, mut received) = (None, false);
+        loop {
+            let pending = self.store.pending_rearm();
+            if let Some(registration) = pending
+                && requested != pending
+            {
+                link.request(Request::Rearm { registration }).await;
+                requested = pending;
+            }
+            tokio::select! {
+                frame = link.next() => match frame {
+                    Ok(frame) => received |= self.receive(&frame),
+                    Err(_) => return received,
+                },
+                _ = observed.changed() => {}
             }
         }
     }
 
-    fn bind_abstract(&mut self) {
-        self.bind_at = None;
-        match socket::bind_abstract(&self.directory).and_then(Listener::new) {
-            Ok(listener) => self.abstract_socket = Some(listener),
-            Err(_) if self.bind_pause <= MAX_BIND_PAUSE => {
-                self.bind_at = Some(Instant::now() + self.bind_pause);
-                self.bind_pause *= 2;
+    /// Uses a frame of the leader. Returns false if it is unusable.
+    fn receive(&self, frame: &Frame) -> bool {
+        let path = self.directory.path().display();
+        let error = match FromLeader::decode(frame) {
+            Ok(FromLeader::Record(bytes)) => match record::decode(bytes) {
+                Ok((owner, record)) if owner.is(&self.owner) => {
+                    self.store.follow(record);
+                    if self.store.set_persistence_error(None) {
+                        log!(Info, "state", "following the leader in {path} again");
+                    }
+                    return true;
+                }
+                Ok((owner, _)) => self.refused(&owner),
+                Err(unusable) => Error::new(
+                    ErrorCode::Io,
+                    format!("state_dir {path}: the state that the leader sends cannot be used: {unusable}"),
+                ),
+            },
+            // The next record shows the result.
+            Ok(FromLeader::Answer(_, Answer::Done | Answer::Outdated)) => return true,
+            Ok(FromLeader::Answer(_, Answer::Unknown)) => {
+                Error::new(ErrorCode::Io, format!("state_dir {path}: the leader does not know this request"))
             }
-            Err(error) => log!(Debug, "state", "cannot listen beside the state directory: {error}"),
+            Err(error) => Error::new(
+                ErrorCode::Io,
+                format!("state_dir {path}: the leader sent an unexpected message: {error}"),
+            ),
+        };
+        self.fail(error);
+        false
+    }
+
+    fn fail(&self, error: Error) {
+        let message = error.message().to_owned();
+        if self.store.set_persistence_error(Some(error)) {
+            log!(Warn, "state", "{message}; the node continues with the state in memory, and tries again");
         }
     }
 
-    /// Removes the socket from the directory. To be awaited before the lock is released.
-    pub(super) async fn remove_socket(&mut self) {
-        if let Some((_, file)) = self.in_directory {
-            let directory = Arc::clone(&self.directory);
-            let _ = blocking(move || {
-                socket::remove_from_directory(&directory, file);
-                Ok(())
-            })
-            .await;
+    async fn take_over(&mut self) {
+        self.part = Part::Leader(self.begin_to_lead());
+        let (directory, owner) = (Arc::clone(&self.directory), self.owner.clone());
+        if let Ok(Some(record)) = blocking(move || Ok(directory.load(&owner))).await {
+            self.store.catch_up(record);
+        }
+        self.store.set_role(Role::Leader);
+        let then = match self.store.state() {
+            State::Registered => "stays registered",
+            State::Disconnected | State::Registering => "registers",
+        };
+        log!(Info, "state", "this process has taken over from the former leader, and {then}");
+    }
+
+    /// Writes the state, and serves the followers. Never returns.
+    pub(crate) async fn lead(&mut self) {
+        match &mut self.part {
+            Part::Leader(leader) => {
+                tokio::join!(leader.writer.run(), leader.acceptor.run());
+            }
+            Part::Follower(_) => unreachable!("a node leads when `follow` has returned"),
+        }
+    }
+
+    /// Writes what is not written yet, after a stop, and releases the lock to another process.
+    pub(crate) async fn close(self) {
+        if let Part::Leader(mut leader) = self.part {
+            leader.writer.finish().await;
+            leader.acceptor.remove_socket().await;
+            // Before the connections to the followers end, so that one of them can take the lock.
+            self.directory.unlock();
         }
     }
 }
 
-async fn accept(listener: Option<&Listener>) -> io::Result<UnixStream> {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => std::future::pending().await,
-    }
+/// Connects to the leader, and waits for its state.
+async fn meet(directory: &Directory, deadline: Instant) -> Result<Met> {
+    let met = async {
+        let mut link = Link::open(directory).await?;
+        if link.version != VERSION {
+            return Ok(Met { link, first: None });
+        }
+        match link.next().await {
+            Ok(first) => Ok(Met { link, first: Some(first) }),
+            Err(_) => Err(silent(directory)),
+        }
+    };
+    tokio::time::timeout_at(deadline.into(), met).await.unwrap_or_else(|_| Err(silent(directory)))
+}
+
+fn silent(directory: &Directory) -> Error {
+    let path = directory.path().display();
+    Error::new(ErrorCode::Io, format!("state_dir {path}: the leader does not respond"))
+}
+
+fn other_version(directory: &Directory, version: u8) -> Error {
+    let path = directory.path().display();
+    Error::new(
+        ErrorCode::Io,
+        format!(
+            "state_dir {path}: the leader speaks version {version} of the protocol, and this process version \
+             {VERSION}; run one version of this library, and restart the leader first"
+        ),
+    )
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use super::directory::{Directory, MAX_RECORD};
+use super::directory::Directory;
 use super::frame::{Frame, FrameReader, Hello, Request, VERSION};
+use super::record_file::MAX_RECORD;
 use super::socket::{self, Connection};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork::CloseOnFork;
 
-/// How long a leader may take for its hello. One that is stopped (SIGSTOP) sends none.
+/// How long to wait for the hello of a leader. A stopped one (SIGSTOP) sends none.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
@@ -19,7 +20,8 @@ pub(super) struct Link {
     frames: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     last_request: u64,
-    /// The leader's version of the protocol. One with another version says nothing but its end.
+    /// The leader's version of the protocol. From a leader with another version, only the end of the connection has a
+    /// meaning.
     pub(super) version: u8,
 }
 
@@ -28,7 +30,7 @@ impl Link {
     pub(super) async fn open(directory: &Directory) -> Result<Self> {
         let failed = |error: std::io::Error| {
             let path = directory.path().display();
-            let message = format!("state_dir {path}: cannot reach the process that leads: {error}");
+            let message = format!("state_dir {path}: cannot reach the leader: {error}");
             Error::new(ErrorCode::Io, message).with_os_error(&error)
         };
         let greeted = timeout(PATIENCE, async {
@@ -47,16 +49,16 @@ impl Link {
         });
         match greeted.await {
             Ok(greeted) => greeted.map_err(failed),
-            Err(_) => Err(failed(std::io::Error::other("it does not answer"))),
+            Err(_) => Err(failed(std::io::Error::other("it does not respond"))),
         }
     }
 
-    /// The next frame; an error when the leader has ended. Cancel-safe.
+    /// The next frame. An error when the leader has ended. Cancel-safe.
     pub(super) async fn next(&mut self) -> std::io::Result<Frame> {
         self.frames.next().await
     }
 
-    /// Sends a request. A leader that has ended is noticed by [`Link::next`].
+    /// Sends a request. If the leader has ended, [`Link::next`] fails.
     pub(super) async fn request(&mut self, request: Request) {
         self.last_request += 1;
         if let Some(frame) = request.encode(self.last_request) {

@@ -1,9 +1,8 @@
 //! The lock that decides which process leads: `flock` on the directory itself.
 //!
-//! It needs no file of its own and no permission to write, so it works on a read-only or full disk. The kernel
-//! releases it when the last copy of the open directory is closed, which happens however a process ends. A
-//! forked child has a copy too; it closes that before it runs any code of the host's (see
-//! [`crate::fork`]). No process id is ever compared.
+//! It needs neither a file of its own nor write permission, so it works on a read-only or full disk. The kernel releases
+//! it when the last copy of the open directory is closed, however the process ends. A forked child has a copy too, and
+//! closes it before the host's code runs (see [`crate::fork`]). Process ids are never compared.
 
 use std::io;
 
@@ -11,7 +10,7 @@ use rustix::fd::AsFd;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 
-/// Which process leads.
+/// Which process holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
     /// This one.
@@ -20,7 +19,7 @@ pub(crate) enum Lock {
     Theirs,
 }
 
-/// Takes the lock if it is free. Taking it again changes nothing.
+/// Takes the lock if it is free. A second call of the holder changes nothing.
 pub(super) fn try_lock(directory: impl AsFd) -> io::Result<Lock> {
     match retry_on_intr(|| flock(directory.as_fd(), FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(Lock::Ours),
@@ -29,7 +28,7 @@ pub(super) fn try_lock(directory: impl AsFd) -> io::Result<Lock> {
     }
 }
 
-/// Releases the lock, also if a forked child still has a copy of the open directory.
+/// Releases the lock, even if a forked child still has a copy of the open directory.
 pub(super) fn unlock(directory: impl AsFd) {
     // It fails only if the lock was not held.
     let _ = flock(directory, FlockOperation::NonBlockingUnlock);

@@ -2,10 +2,10 @@
 //!
 //! | socket | reaches |
 //! |---|---|
-//! | `leader` in the directory | every process that can use the directory, also in other containers |
-//! | an abstract one, named after the directory's device and inode (Linux) | every process of the same network namespace, also while no file can be made (the disk is read-only, full or frozen), after a `chroot`, and after the file was removed |
+//! | `leader` in the directory | every process that can use the directory, even in other containers |
+//! | an abstract one, named after the directory's device and inode (Linux) | every process of the same network namespace, even while no file can be created (the disk is read-only, full or frozen), after a `chroot`, and after the file was removed |
 //!
-//! Followers try them in this order. Either end closes the connection if the other one belongs to another user.
+//! Followers try them in this order. Each end closes the connection if the other end runs as another user.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -50,14 +50,13 @@ impl Connection {
 pub(super) async fn connect(directory: &Directory) -> io::Result<Connection> {
     let stream = match UnixStream::connect(path(directory, SOCKET)).await {
         Ok(stream) => stream,
-        // The abstract one exists wherever the leader is in this network namespace, so what is wrong with the
-        // file is the better description.
+        // A leader in this network namespace always has the abstract socket, so the error of the file says more.
         Err(error) => UnixStream::connect(abstract_path(directory)).await.map_err(|_| error)?,
     };
     Connection::new(stream, directory)
 }
 
-/// A socket that listens, not yet part of the runtime.
+/// A listening socket that is not yet part of the runtime.
 pub(super) struct Bound {
     close_on_fork: CloseOnFork,
     listener: std_net::UnixListener,
@@ -77,7 +76,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Only within the runtime.
+    /// Call it within the runtime.
     pub(super) fn new(bound: Bound) -> io::Result<Self> {
         let Bound { close_on_fork, listener } = bound;
         Ok(Self { _close_on_fork: close_on_fork, listener: UnixListener::from_std(listener)? })
@@ -90,7 +89,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Refuses connections even while a child that was forked by a bare system call has a copy.
+        // Refuses connections even while a child that was forked by a bare system call holds a copy.
         let _ = SockRef::from(&self.listener).shutdown(std::net::Shutdown::Both);
     }
 }
@@ -110,8 +109,8 @@ impl SocketFile {
     }
 }
 
-/// Listens in the directory, in place of a former leader, unless `present` still does. Only for the holder of the
-/// lock. May wait for the disk.
+/// Listens in the directory, in place of a former leader. Does nothing if `present` still has its name. Only the holder
+/// of the lock may call it. Blocks on the disk.
 pub(super) fn bind_in_directory(
     directory: &Directory,
     present: Option<SocketFile>,
@@ -125,22 +124,22 @@ pub(super) fn bind_in_directory(
         Err(error) => return Err(error.into()),
     }
     let bound = Bound::new(std_net::UnixListener::bind(path(directory, NEXT_SOCKET))?)?;
-    // Whatever the umask is. To connect takes the permission to write.
+    // Whatever the umask is. Connecting requires write permission.
     rustix::fs::chmodat(directory_file, NEXT_SOCKET, FILE_MODE, AtFlags::empty())?;
     let file = SocketFile::find(directory, NEXT_SOCKET).ok_or(io::ErrorKind::NotFound)?;
-    // Under its name there is a socket that listens, or none.
+    // The name always refers to a socket that listens, or to nothing.
     rustix::fs::renameat(directory_file, NEXT_SOCKET, directory_file, SOCKET)?;
     Ok(Some((bound, file)))
 }
 
-/// Removes the socket from the directory. May wait for the disk.
+/// Removes the socket from the directory. Blocks on the disk.
 pub(super) fn remove_from_directory(directory: &Directory, file: SocketFile) {
     if SocketFile::find(directory, SOCKET) == Some(file) {
         let _ = rustix::fs::unlinkat(directory.file(), SOCKET, AtFlags::empty());
     }
 }
 
-/// Listens beside the directory.
+/// Listens on the abstract socket.
 pub(super) fn bind_abstract(directory: &Directory) -> io::Result<Bound> {
     let address = std_net::SocketAddr::from_abstract_name(abstract_name(directory))?;
     Bound::new(std_net::UnixListener::bind_addr(&address)?)
@@ -151,13 +150,13 @@ fn abstract_name(directory: &Directory) -> String {
     format!("posemesh-node-state/{device:x}/{inode:x}")
 }
 
-/// The abstract name in the form in which tokio takes it.
+/// The abstract name in the form that tokio expects.
 fn abstract_path(directory: &Directory) -> PathBuf {
     format!("\0{}", abstract_name(directory)).into()
 }
 
-/// A short path to a file of the directory, wherever that was moved to. `self` would be the main thread, which
-/// may have ended.
+/// A short path to a file of the directory, even after the directory was renamed. Not `self`, which is the main thread
+/// and may have ended.
 fn path(directory: &Directory, name: &str) -> PathBuf {
     format!("/proc/thread-self/fd/{}/{name}", directory.file().as_raw_fd()).into()
 }

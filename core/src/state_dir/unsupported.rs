@@ -1,20 +1,20 @@
-//! Where this library knows no locks that it could rely on: state stays in memory.
+//! Systems on which this library has no reliable locks: the state stays in memory.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::state::Store;
+use crate::state::store::Store;
 use crate::status::Role;
 
-/// Never made.
-pub(crate) enum Shared {}
+/// Has no values.
+pub(crate) enum Leadership {}
 
-impl Shared {
+impl Leadership {
     pub(crate) fn join(path: &Path, _: &str, _: &Settings, _: &Arc<Store>) -> Result<(Self, Role)> {
         Err(Error::invalid_config(format!(
-            "state_dir {}: state is kept on Linux only; leave the option out here",
+            "state_dir {}: this option works on Linux only; leave it out here",
             path.display()
         )))
     }

@@ -1,8 +1,12 @@
-//! Which answers to a sign-in are taken, and how long a token is good.
+//! Which responses to a sign-in are accepted, and for how long a token is usable.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::token::cached::CachedToken;
+use crate::token::response::{Holder, MAX_TOKEN, TokenResponse};
 
 const WALLET: &str = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
 const NODE_ID: &str = "0b5e4f2a-1111-4222-8333-444455556666";
@@ -27,36 +31,35 @@ fn good() -> Value {
     })
 }
 
-fn check(answer: &Value, node_id: Option<&str>) -> std::result::Result<Held, String> {
-    let grant: Grant = serde_json::from_value(answer.clone()).expect("fields of the right types");
-    grant.check(&Holder { wallet: WALLET, node_id }, now())
+fn check(answer: &Value, node_id: Option<&str>) -> Result<CachedToken, String> {
+    let response: TokenResponse = serde_json::from_value(answer.clone()).expect("fields of the right types");
+    response.check(&Holder { wallet: WALLET, node_id }, now())
 }
 
 fn refusal(field: &str, value: Value) -> String {
     let mut answer = good();
     answer[field] = value;
-    let Err(why) = check(&answer, Some(NODE_ID)) else { panic!("taken: {answer}") };
+    let Err(why) = check(&answer, Some(NODE_ID)) else { panic!("accepted: {answer}") };
     assert!(why.starts_with(field), "{why}");
     assert!(!why.contains("s3cr3t"), "{why}");
     why
 }
 
-fn held(lifetime: Duration) -> Held {
-    let issued = Issued { value: Secret::new(TOKEN), expires_at: SystemTime::now() + lifetime };
-    Held::new(AccessToken(Arc::new(issued)), lifetime)
+fn cached(lifetime: Duration) -> CachedToken {
+    CachedToken::new(AccessToken::new(Secret::new(TOKEN), SystemTime::now() + lifetime), lifetime)
 }
 
 #[test]
-fn a_good_answer_is_taken() {
+fn a_good_response_is_accepted() {
     let mut older = good();
     older["expires_at"] = older["access_expires_at"].take();
     for (answer, node_id) in [(&good(), Some(NODE_ID)), (&older, None)] {
-        let held = check(answer, node_id).expect("a good answer");
-        assert_eq!(held.token.value(), TOKEN);
-        assert_eq!(held.lifetime, Duration::from_millis(3_600_500));
-        assert_eq!(held.token.expires_at(), now() + held.lifetime);
+        let cached = check(answer, node_id).expect("a good response");
+        assert_eq!(cached.token.value(), TOKEN);
+        assert_eq!(cached.lifetime, Duration::from_millis(3_600_500));
+        assert_eq!(cached.token.expires_at(), now() + cached.lifetime);
     }
-    // DDS need not say whom it is for.
+    // DDS may leave out the node that the token is for.
     for absent in ["node_id", "wallet"] {
         let mut answer = good();
         answer[absent] = Value::Null;
@@ -64,14 +67,14 @@ fn a_good_answer_is_taken() {
         answer.as_object_mut().expect("an object").remove(absent);
         assert!(check(&answer, Some(NODE_ID)).is_ok());
     }
-    // Credentials that name no node leave the id to DDS.
+    // With credentials that hold no id, any id is accepted.
     let mut answer = good();
     answer["node_id"] = json!("whatever");
     assert!(check(&answer, None).is_ok());
 }
 
 #[test]
-fn an_answer_for_another_node_is_refused() {
+fn a_response_for_another_node_is_rejected() {
     for wallet in [json!("0x0000000000000000000000000000000000000001"), json!(WALLET[2..]), json!("")] {
         assert!(refusal("wallet", wallet).contains(WALLET));
     }
@@ -106,36 +109,36 @@ fn the_expiry_is_a_time_in_the_future() {
 }
 
 #[test]
-fn a_token_is_good_while_both_clocks_say_so() {
-    let hour = held(secs(3600));
+fn a_token_is_usable_while_both_clocks_say_so() {
+    let hour = cached(secs(3600));
     let (start, clock) = (hour.received, hour.received_at);
-    let good = |monotonic, wall| hour.is_good(start + secs(monotonic), wall);
+    let good = |monotonic, wall| hour.is_usable(start + secs(monotonic), wall);
     assert!(good(0, clock) && good(3589, clock + secs(3589)));
-    assert!(!good(3590, clock + secs(3590)), "it has to get to where it is used");
+    assert!(!good(3590, clock + secs(3590)), "it must still be valid when it reaches the service");
     // The machine slept, or its clock was set forward: it may have expired.
     assert!(!good(1, clock + secs(3590)));
-    // Its clock was set back: that gives a token no longer life.
+    // Its clock was set back, which does not make the life of the token longer.
     assert!(good(3589, clock - secs(7200)));
     assert!(!good(3590, clock - secs(7200)));
 
-    let short = held(secs(2));
+    let short = cached(secs(2));
     let good = |millis| {
         let age = Duration::from_millis(millis);
-        short.is_good(short.received + age, short.received_at + age)
+        short.is_usable(short.received + age, short.received_at + age)
     };
     assert!(good(1799) && !good(1800), "the margin is never more than a tenth");
 }
 
 #[test]
-fn no_lifetime_is_too_long() {
-    let eternal = held(Duration::from_secs(250_000_000_000));
-    assert!(eternal.if_good().is_some());
+fn a_lifetime_of_millennia_is_handled() {
+    let eternal = cached(Duration::from_secs(250_000_000_000));
+    assert!(eternal.if_usable().is_some());
     assert!(eternal.refresh_in() > secs(170_000_000_000));
 }
 
 #[test]
-fn a_refresh_comes_at_three_quarters_give_or_take() {
-    let hour = held(secs(3600));
+fn a_refresh_comes_at_about_three_quarters_of_the_life() {
+    let hour = cached(secs(3600));
     let times: Vec<_> = (0..1000).map(|_| hour.refresh_in()).collect();
     let (min, max) = (times.iter().min().expect("1000"), times.iter().max().expect("1000"));
     assert!((2520..2556).contains(&min.as_secs()), "{min:?}");
@@ -143,8 +146,8 @@ fn a_refresh_comes_at_three_quarters_give_or_take() {
 }
 
 #[test]
-fn a_token_is_in_no_debug_print_and_compares_as_text() {
-    let [one, same] = [held(secs(1)).token, held(secs(2)).token];
+fn debug_hides_the_token_and_equality_compares_the_texts() {
+    let [one, same] = [cached(secs(1)).token, cached(secs(2)).token];
     let shown = format!("{one:?}");
     assert!(shown.contains("[redacted]") && !shown.contains("s3cr3t"), "{shown}");
     assert_eq!(one, same);

@@ -1,44 +1,44 @@
-//! Keeps a leader's state on the disk.
+//! Writes a leader's record to the disk whenever it changes.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::directory::Directory;
-use super::pause;
+use super::or_pending::or_pending;
 use crate::blocking::{Blocking, blocking};
 use crate::error::{Error, Result};
 use crate::latch::latch;
 use crate::log::log;
-use crate::state::Store;
 use crate::state::record::{self, Owner};
+use crate::state::store::Store;
 
-/// The longest pause before the next try to keep what could not be kept.
+/// The longest pause after a failed write.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-pub(super) struct Keeper {
+pub(super) struct Writer {
     directory: Arc<Directory>,
     owner: Owner,
     store: Arc<Store>,
-    /// The revision that the record on the disk has.
-    kept: Option<u64>,
-    /// The last revision that was to be kept.
+    /// The revision of the record on the disk.
+    written: Option<u64>,
+    /// The revision of the last write, also if it failed.
     tried: Option<u64>,
-    /// A write under way, and its revision.
+    /// The write under way, and its revision.
     writing: Option<(u64, Blocking<()>)>,
     /// Failures in a row, and when to try again.
     failures: u32,
     retry_at: Option<Instant>,
 }
 
-impl Keeper {
+impl Writer {
     pub(super) fn new(directory: &Arc<Directory>, owner: &Owner, store: &Arc<Store>) -> Self {
         Self {
             directory: Arc::clone(directory),
             owner: owner.clone(),
             store: Arc::clone(store),
-            kept: None,
+            written: None,
             tried: None,
             writing: None,
             failures: 0,
@@ -46,7 +46,7 @@ impl Keeper {
         }
     }
 
-    /// Keeps what changes. Never returns.
+    /// Writes every change. Never returns.
     pub(super) async fn run(&mut self) {
         let mut revision = self.store.revision();
         loop {
@@ -56,15 +56,14 @@ impl Keeper {
             }
             tokio::select! {
                 _ = revision.changed() => {}
-                () = pause(self.retry_at) => self.retry_at = None,
-                (revision, result) = written(&mut self.writing) => self.finish_write(revision, result),
+                () = or_pending(self.retry_at.map(sleep_until)) => self.retry_at = None,
+                (revision, result) = finished(&mut self.writing) => self.finish_write(revision, result),
             }
         }
     }
 
-    /// Keeps the state, and waits for that on the calling thread, but not for longer than this: the disk may
-    /// be frozen.
-    pub(super) fn keep_within(&mut self, patience: Duration) {
+    /// Writes the record, and blocks until that is done, or until the timeout passes: the disk may be frozen.
+    pub(super) fn write_within(&mut self, timeout: Duration) {
         let (revision, write) = self.next_write();
         let (opener, ended) = latch();
         let result = Arc::new(OnceLock::new());
@@ -76,20 +75,20 @@ impl Keeper {
             result
         });
         self.writing = Some((revision, writing));
-        if ended.wait_until(std::time::Instant::now() + patience)
+        if ended.wait_until(std::time::Instant::now() + timeout)
             && let Some(result) = result.get()
         {
             self.finish_write(revision, result.clone());
         }
     }
 
-    /// Keeps what is not kept yet.
+    /// Writes what is not written yet.
     pub(super) async fn finish(&mut self) {
         if self.writing.is_some() {
-            let (revision, result) = written(&mut self.writing).await;
+            let (revision, result) = finished(&mut self.writing).await;
             self.finish_write(revision, result);
         }
-        if self.kept != Some(*self.store.revision().borrow()) {
+        if self.written != Some(*self.store.revision().borrow()) {
             let (revision, write) = self.next_write();
             let result = blocking(write).await;
             self.finish_write(revision, result);
@@ -99,10 +98,10 @@ impl Keeper {
     fn is_due(&self) -> bool {
         let current = *self.store.revision().borrow();
         let waits = self.retry_at.is_some() && self.tried == Some(current);
-        self.writing.is_none() && self.kept != Some(current) && !waits
+        self.writing.is_none() && self.written != Some(current) && !waits
     }
 
-    /// The revision that is to be kept now, and what writes it.
+    /// The revision to write now, and a job that writes it.
     fn next_write(&self) -> (u64, impl FnOnce() -> Result<()> + Send + 'static) {
         let (directory, owner) = (Arc::clone(&self.directory), self.owner.clone());
         let (revision, record) = self.store.record();
@@ -114,11 +113,11 @@ impl Keeper {
         self.tried = Some(revision);
         match result {
             Ok(()) => {
-                self.kept = Some(revision);
+                self.written = Some(revision);
                 self.failures = 0;
                 self.retry_at = None;
                 if self.store.set_persistence_error(None) {
-                    log!(Info, "state", "state is kept in {} again", self.directory.path().display());
+                    log!(Info, "state", "state is written to {} again", self.directory.path().display());
                 }
             }
             Err(error) => self.fail(error),
@@ -128,20 +127,18 @@ impl Keeper {
 
     fn fail(&mut self, error: Error) {
         let message = error.message().to_owned();
-        // What is on the disk is in doubt until the next write.
-        self.kept = None;
+        // What is on the disk is unknown until the next write.
+        self.written = None;
         self.failures = self.failures.saturating_add(1);
         let backoff = Duration::from_secs(1 << self.failures.min(6)).min(MAX_PAUSE);
         self.retry_at = Some(Instant::now() + backoff);
         if self.store.set_persistence_error(Some(error)) {
-            log!(Warn, "state", "{message}; the node goes on with what it has in memory, and tries again");
+            log!(Warn, "state", "{message}; the node continues with the state in memory, and tries again");
         }
     }
 }
 
-async fn written(writing: &mut Option<(u64, Blocking<()>)>) -> (u64, Result<()>) {
-    match writing {
-        Some((revision, writing)) => (*revision, writing.await),
-        None => std::future::pending().await,
-    }
+/// The outcome of the write under way. Pending while there is none.
+async fn finished(writing: &mut Option<(u64, Blocking<()>)>) -> (u64, Result<()>) {
+    or_pending(writing.as_mut().map(async |(revision, write)| (*revision, write.await))).await
 }

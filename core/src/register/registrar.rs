@@ -1,0 +1,119 @@
+//! The registrar: attempts until the node is registered, parks, and begins again after a re-arm.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use super::attempt::{HandIn, Registration, RegistrationAttempt};
+use super::retry_policy::RetryPolicy;
+use crate::backoff::BurstLimit;
+use crate::config::Settings;
+use crate::http_client::HttpClient;
+use crate::log::{self, log};
+use crate::siwe::Expectation;
+use crate::state::observed::{Observed, until};
+use crate::state::store::Store;
+use crate::status::State;
+
+/// The registrar of a node. Runs until it is dropped.
+pub(crate) async fn run_registrar(
+    store: &Store,
+    settings: &Settings,
+    client: &HttpClient,
+    permits: &Semaphore,
+) {
+    let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
+    let expected = &Expectation::of(settings);
+    keep_registered(store, policy, |number| async move {
+        let _permit = permits.acquire().await;
+        let registration = Registration {
+            dds_base_url: &settings.dds_base_url,
+            node_version: &settings.node_version,
+            reg_secret: settings.reg_secret.expose(),
+            key: &settings.key,
+            client,
+            capabilities: &settings.capabilities,
+            max_concurrency: settings.max_concurrency,
+            timeout: Some(settings.request_timeout),
+            expected,
+            clock: store.clock(),
+            other_secrets: &|| store.current_secrets(),
+        };
+        let attempt = registration.attempt(|event| match event {
+            HandIn::Begins => store.hand_in(number),
+            HandIn::Refused => store.hand_in_refused(number),
+        });
+        Some(attempt.await.into())
+    })
+    .await;
+}
+
+/// Keeps the node of this store registered. Never returns.
+///
+/// `attempt` receives the number of the registration. It returns `None` when another registration loop is making an
+/// attempt.
+pub(super) async fn keep_registered<A, F>(store: &Store, mut policy: RetryPolicy, attempt: A)
+where
+    A: Fn(u64) -> F,
+    F: Future<Output = Option<RegistrationAttempt>>,
+{
+    let mut observed = store.observe();
+    let mut last = observed.borrow().registration;
+    let mut rearms = BurstLimit::default();
+    loop {
+        if observed.borrow().state == State::Registered {
+            // By an attempt, or by a callback of DDS during an attempt or between two.
+            policy.succeeded();
+        }
+        // Parked: nothing runs until the state changes.
+        until(&mut observed, |now| now.state != State::Registered && !now.stopped).await;
+        let registration = observed.borrow().registration;
+        if registration != last {
+            // However often a host re-arms, DDS receives a bounded number of requests. The re-arms during this pause
+            // count as one.
+            if let Err(wait) = rearms.take(Instant::now()) {
+                store.hold_back(wait);
+                let changed = until(&mut observed, |now| now.stopped || now.registration != registration);
+                let _ = tokio::time::timeout(wait, changed).await;
+                continue;
+            }
+        }
+        let Some(registration) = store.begin_attempt() else { continue };
+        last = registration;
+        let began = Instant::now();
+        let finished = tokio::select! {
+            finished = attempt(registration) => finished,
+            // A re-arm overtook this attempt and needs its own.
+            () = until(&mut observed, |now| now.registration != registration) => continue,
+        };
+        let Some(finished) = finished else {
+            log!(Debug, "register", "another registration loop of this process is making an attempt");
+            pause(&mut observed, registration, policy.interval).await;
+            continue;
+        };
+        let Some(failure) = finished.failure else {
+            if store.finish_attempt(registration) {
+                log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
+            }
+            continue;
+        };
+        let next = policy.failed(&failure, Instant::now());
+        let error = failure.to_error();
+        if store.fail_attempt(registration, &error, next.pause) {
+            log::write(
+                next.level,
+                "posemesh_node::register",
+                format_args!("{error}; {}next attempt in {:.1} s", next.remark, next.pause.as_secs_f64()),
+            );
+            pause(&mut observed, registration, next.pause).await;
+        }
+    }
+}
+
+/// Sleeps until the pause is over, a re-arm, or a callback that confirms the registration.
+async fn pause(observed: &mut watch::Receiver<Observed>, registration: u64, pause: Duration) {
+    let woken = until(observed, |now| now.registration != registration || now.state == State::Registered);
+    let _ = tokio::time::timeout(pause, woken).await;
+}

@@ -1,0 +1,87 @@
+//! The registration loop of programs that have a tokio runtime and an HTTP client of their own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+
+use super::attempt::register_once;
+use super::registrar::keep_registered;
+use super::retry_policy::RetryPolicy;
+use crate::crypto::load_secp256k1_privhex;
+use crate::log::log;
+use crate::state::default_store::default_store;
+use crate::state::lock_guard::LockGuard;
+
+/// What [`run_registration_loop`] needs.
+pub struct RegistrationConfig {
+    /// The URL of DDS; a base path is kept.
+    pub dds_base_url: String,
+    /// The version of the node's own software.
+    pub node_version: String,
+    /// The registration credentials from the console.
+    pub reg_secret: String,
+    /// The wallet's private key, 64 hex digits.
+    pub secp256k1_privhex: String,
+    /// The HTTP client to use; give it a timeout.
+    pub client: Client,
+    /// Seconds between attempts after a conflict or a lasting refusal; at least 1.
+    pub register_interval_secs: u64,
+    /// Failures in a row after which to pause for one interval; negative = never.
+    pub max_retry: i32,
+    /// What the node can do; must not be empty.
+    pub capabilities: Vec<String>,
+}
+
+impl fmt::Debug for RegistrationConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrationConfig")
+            .field("dds_base_url", &self.dds_base_url)
+            .field("node_version", &self.node_version)
+            .field("reg_secret", &"[redacted]")
+            .field("secp256k1_privhex", &"[redacted]")
+            .field("register_interval_secs", &self.register_interval_secs)
+            .field("max_retry", &self.max_retry)
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Registers the node and keeps it registered, with the process-wide default store. Spawn it on a tokio runtime. It
+/// returns only when the private key cannot be used.
+///
+/// It is parked while registered: no request, no timer. [`set_status`](crate::state::set_status)`("disconnected")`
+/// re-arms it at once.
+pub async fn run_registration_loop(cfg: RegistrationConfig) {
+    let key = match load_secp256k1_privhex(&cfg.secp256k1_privhex) {
+        Ok(key) => key,
+        Err(error) => {
+            log!(Warn, "register", "the registration loop cannot run: {error}");
+            return;
+        }
+    };
+    let interval = Duration::from_secs(cfg.register_interval_secs.max(1));
+    let policy = RetryPolicy::new(interval, cfg.max_retry);
+    // A loop that has not released the lock after two of its intervals no longer runs.
+    let stale_after = interval.saturating_mul(2).clamp(Duration::from_secs(30), Duration::from_secs(600));
+    let (cfg, key) = (Arc::new(cfg), Arc::new(key));
+    keep_registered(default_store(), policy, |_| {
+        let (cfg, key) = (Arc::clone(&cfg), Arc::clone(&key));
+        async move {
+            let _lock = LockGuard::try_acquire(stale_after).ok().flatten()?;
+            Some(
+                register_once(
+                    &cfg.dds_base_url,
+                    &cfg.node_version,
+                    &cfg.reg_secret,
+                    &key,
+                    &cfg.client,
+                    &cfg.capabilities,
+                )
+                .await,
+            )
+        }
+    })
+    .await;
+}

@@ -1,0 +1,229 @@
+//! The life of a registration: attempts, callbacks and probes of DDS, re-arms.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::store::{HandIn, Inner, Store};
+use crate::config::CallbackPolicy;
+use crate::error::{Error, Result};
+use crate::event::EventKind;
+use crate::log::log;
+use crate::secret::Secret;
+use crate::status::{Role, State};
+
+/// What became of a secret that DDS sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    /// It is new, and this is its version.
+    New(u64),
+    /// The node already has it.
+    Same,
+    /// The callback policy forbids it: this registration has another one.
+    Another,
+    /// There is no registration that a callback could confirm, for this reason.
+    NotWaiting(&'static str),
+}
+
+impl Store {
+    /// Begins an attempt. Returns the registration that it is for. `None` after a stop, or when something else,
+    /// such as a callback, has just confirmed the registration.
+    pub(crate) fn begin_attempt(&self) -> Option<u64> {
+        self.update(|inner| {
+            if inner.stopped || inner.status.state == State::Registered {
+                return None;
+            }
+            inner.status.state = State::Registering;
+            inner.status.attempts += 1;
+            inner.status.set_next_attempt(None);
+            Some(inner.registration)
+        })
+    }
+
+    /// The next attempt begins only after `pause`.
+    pub(crate) fn hold_back(&self, pause: Duration) {
+        self.update(|inner| inner.status.set_next_attempt(Instant::now().checked_add(pause)));
+    }
+
+    /// The signed challenge is about to be sent. From now on DDS may call back to confirm this registration, until
+    /// it rejects the challenge.
+    pub(crate) fn hand_in(&self, registration: u64) {
+        self.update(|inner| inner.hand_in = Some(HandIn::Pending(registration)));
+    }
+
+    /// DDS rejected the signed challenge. A callback that came before still counts.
+    pub(crate) fn hand_in_refused(&self, registration: u64) {
+        self.update(|inner| inner.hand_in = Some(HandIn::Refused(registration)));
+    }
+
+    /// An attempt succeeded. Returns false when it does not count because a re-arm overtook it.
+    pub(crate) fn finish_attempt(&self, registration: u64) -> bool {
+        self.update(|inner| {
+            let counts = inner.registration == registration && !inner.stopped;
+            if counts {
+                inner.mark_registered();
+            }
+            counts
+        })
+    }
+
+    /// An attempt failed, and the next one is due after `retry_in`. Returns false when the failure does not count:
+    /// a re-arm overtook the attempt, or DDS has called back meanwhile, which confirms the registration.
+    pub(crate) fn fail_attempt(&self, registration: u64, error: &Error, retry_in: Duration) -> bool {
+        self.update_with_event(|inner| {
+            if inner.registration != registration || inner.stopped || inner.status.state == State::Registered
+            {
+                return (false, None);
+            }
+            inner.status.consecutive_failures = inner.status.consecutive_failures.saturating_add(1);
+            inner.status.last_error = Some(error.code());
+            inner.status.set_next_attempt(Instant::now().checked_add(retry_in));
+            inner.last_error = Some(error.clone());
+            let (code, message) = (error.code(), error.message().to_owned());
+            (true, Some(EventKind::AttemptFailed { code, message, retry_in }))
+        })
+    }
+
+    /// Begins a new registration. When this returns, the status is `disconnected` and the registrar is awake.
+    pub(crate) fn rearm(&self) -> Result<()> {
+        self.update(|inner| {
+            inner.check_running()?;
+            inner.rearm();
+            Ok(())
+        })
+    }
+
+    /// DDS has lost this registration, so a new one begins. Returns false if one has begun already.
+    pub(crate) fn lose_registration(&self, registration: u64, reason: &str) -> bool {
+        let lost = self.update_with_event(|inner| {
+            let current = inner.registration == registration && inner.status.state == State::Registered;
+            if !current || inner.stopped {
+                return (false, None);
+            }
+            inner.rearm();
+            (true, Some(EventKind::RegistrationLost { reason: reason.to_owned() }))
+        });
+        if lost {
+            log!(Warn, "node", "the registration is lost, registering again: {reason}");
+        }
+        lost
+    }
+
+    /// Accepts a secret that DDS sent, if the policy allows it. The callback confirms the registration. Without a
+    /// policy every secret is accepted, at any time.
+    pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
+        self.update(|inner| {
+            if policy.is_some()
+                && let Some(why) = inner.awaits_no_callback()
+            {
+                return Acceptance::NotWaiting(why);
+            }
+            let same = self.secret.load().as_deref() == Some(&secret);
+            let has_one = inner.secret_registration == Some(inner.registration);
+            if policy == Some(CallbackPolicy::PerRegistration) && has_one && !same {
+                return Acceptance::Another;
+            }
+            inner.secret_registration = Some(inner.registration);
+            inner.status.callback_overdue = false;
+            if inner.status.state != State::Registered {
+                inner.mark_registered();
+            }
+            if same {
+                return Acceptance::Same;
+            }
+            Acceptance::New(self.put_secret(inner, secret))
+        })
+    }
+
+    /// Replaces the secret. Returns the version of the new one.
+    pub(super) fn put_secret(&self, inner: &mut Inner, secret: Secret) -> u64 {
+        self.secret.store(Some(Arc::new(secret)));
+        inner.status.has_secret = true;
+        inner.status.secret_version += 1;
+        inner.status.secret_version
+    }
+
+    /// DDS has just probed the node's health.
+    pub(crate) fn touch_healthcheck(&self) {
+        self.update_with_event(|inner| {
+            inner.set_healthcheck(Some(Utc::now()));
+            inner.last_probe = Some(tokio::time::Instant::now());
+            inner.probed = true;
+            inner.probed_registration = Some(inner.registration);
+            inner.status.callback_overdue = false;
+            ((), Some(EventKind::Healthcheck))
+        });
+    }
+
+    /// When DDS last probed this process, on the monotonic clock.
+    pub(crate) fn last_probe(&self) -> Option<tokio::time::Instant> {
+        self.lock().last_probe
+    }
+
+    /// The probes of DDS have stopped: the next one counts as the first.
+    pub(crate) fn forget_probes(&self) {
+        self.update(|inner| inner.probed = false);
+    }
+
+    /// Marks the callback as overdue. Returns false if DDS has called, or if the registration is over.
+    pub(crate) fn set_callback_overdue(&self) -> bool {
+        self.update(|inner| {
+            let overdue = inner.status.state == State::Registered && !inner.called();
+            inner.status.callback_overdue = overdue;
+            overdue
+        })
+    }
+}
+
+impl Inner {
+    pub(super) fn mark_registered(&mut self) {
+        self.status.state = State::Registered;
+        self.status.registered_at = u64::try_from(Utc::now().timestamp()).ok();
+        self.status.consecutive_failures = 0;
+        self.status.last_error = None;
+        self.status.set_next_attempt(None);
+        self.last_error = None;
+    }
+
+    pub(super) fn rearm(&mut self) {
+        if self.status.role == Role::Follower {
+            if self.pending_rearm.is_some() {
+                return;
+            }
+            self.pending_rearm = Some(self.registration);
+        }
+        self.registration += 1;
+        self.status.state = State::Disconnected;
+        self.status.callback_overdue = false;
+        self.status.set_next_attempt(None);
+    }
+
+    pub(super) fn set_healthcheck(&mut self, at: Option<DateTime<Utc>>) {
+        self.last_healthcheck = at;
+        self.status.last_healthcheck = at.and_then(|at| u64::try_from(at.timestamp()).ok());
+    }
+
+    /// Why a callback would confirm nothing at present. `None` when it would confirm this registration.
+    fn awaits_no_callback(&self) -> Option<&'static str> {
+        if self.stopped {
+            return Some("the node is not waiting for a callback: it was stopped");
+        }
+        match self.status.state {
+            State::Registered => None,
+            State::Disconnected => {
+                Some("the node is not waiting for a callback: it has not begun to register")
+            }
+            State::Registering => match self.hand_in {
+                Some(HandIn::Pending(registration)) if registration == self.registration => None,
+                Some(HandIn::Refused(registration)) if registration == self.registration => {
+                    Some("the node is not waiting for a callback: DDS has refused its registration")
+                }
+                _ => Some("the node is not waiting for a callback: it has not sent DDS its registration yet"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

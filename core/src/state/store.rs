@@ -1,0 +1,364 @@
+//! The state of one node, and the one way to change it.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::observed::Observed;
+use super::waiters::{Delivery, Job, Waiters};
+use crate::clock::DdsClock;
+use crate::error::{Error, Result};
+use crate::event::{EventChannel, EventKind};
+use crate::secret::Secret;
+use crate::status::{Role, State, Status, StatusCell};
+use crate::token::cached::CachedToken;
+
+/// The state of one node. Status, secret and token are read without a lock; writers take turns.
+pub(crate) struct Store {
+    status: StatusCell,
+    pub(super) secret: ArcSwapOption<Secret>,
+    /// The same token as in [`TokenState`].
+    pub(super) token: ArcSwapOption<CachedToken>,
+    clock: DdsClock,
+    inner: Mutex<Inner>,
+    /// Signalled when something may have ended a wait: once for threads, once for tasks.
+    pub(super) changed: Condvar,
+    pub(super) changed_for_tasks: watch::Sender<()>,
+    pub(super) observed: watch::Sender<Observed>,
+    events: EventChannel,
+    /// Counts the changes to what is replicated.
+    pub(super) revision: watch::Sender<u64>,
+    /// The newest revision that was written or whose write failed. The greatest number where nothing is written.
+    pub(super) settled: watch::Sender<u64>,
+}
+
+/// What the lock of a [`Store`] protects.
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) status: Status,
+    /// As [`Status::last_healthcheck`], with nanoseconds.
+    pub(super) last_healthcheck: Option<DateTime<Utc>>,
+    /// When DDS last probed this process, on the monotonic clock.
+    pub(super) last_probe: Option<tokio::time::Instant>,
+    /// As [`Observed::probed`].
+    pub(super) probed: bool,
+    /// The registration during which the last probe came.
+    pub(super) probed_registration: Option<u64>,
+    pub(super) last_error: Option<Error>,
+    /// Counts re-arms.
+    pub(super) registration: u64,
+    /// The registration in which the current secret was accepted.
+    pub(super) secret_registration: Option<u64>,
+    /// The last signed challenge that was sent, if any.
+    pub(super) hand_in: Option<HandIn>,
+    pub(super) token: TokenState,
+    pub(super) stopped: bool,
+    /// The error that ended the node. `None` if a call of `stop` did.
+    pub(super) ended_by: Option<Error>,
+    /// The state before the stop.
+    pub(super) state_at_stop: Option<State>,
+    /// The registration that a follower re-armed, until its leader has begun the next one.
+    pub(super) pending_rearm: Option<u64>,
+    pub(super) callback_address: Option<SocketAddr>,
+    /// No secret can arrive: DDS cannot call this node, and no other process shares the state.
+    pub(super) unreachable: bool,
+    pub(super) persistence_error: Option<Error>,
+    pub(super) waiters: Waiters<Inner>,
+}
+
+/// What a node knows about its token.
+#[derive(Default)]
+pub(super) struct TokenState {
+    pub(super) cached: Option<Arc<CachedToken>>,
+    /// A sign-in is wanted. Never true before the first caller asks for a token.
+    pub(super) due: bool,
+    /// The last token was invalidated by its user.
+    pub(super) refused: bool,
+    /// Counts the sign-ins whose outcome waiters receive.
+    pub(super) outcomes: u64,
+    /// Counts invalidations. A token of a sign-in that began under an older number is not used.
+    pub(super) invalidations: u64,
+    /// The rejection by DDS, until the next sign-in.
+    pub(super) refusal: Option<Error>,
+    pub(super) last_failure: Option<Error>,
+}
+
+/// What became of a signed challenge, and the registration that it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandIn {
+    /// It is being sent, or DDS may have acted on it whatever the response was: DDS may call back.
+    Pending(u64),
+    /// DDS rejected it, so a callback does not belong to this registration.
+    Refused(u64),
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new(EventChannel::default())
+    }
+}
+
+impl Store {
+    pub(crate) fn new(events: EventChannel) -> Self {
+        Self {
+            status: StatusCell::default(),
+            secret: ArcSwapOption::empty(),
+            token: ArcSwapOption::empty(),
+            clock: DdsClock::default(),
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            changed_for_tasks: watch::Sender::default(),
+            observed: watch::Sender::default(),
+            events,
+            revision: watch::Sender::default(),
+            settled: watch::Sender::new(u64::MAX),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn update<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+        self.update_with_event(|inner| (change(inner), None))
+    }
+
+    /// As [`Store::update`]. `change` also returns an event: the cause of the change, if there is one to publish.
+    pub(super) fn update_with_event<R>(
+        &self,
+        change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>),
+    ) -> R {
+        let mut inner = self.lock();
+        let (result, wakes) = self.change(&mut inner, change);
+        drop(inner);
+        if let Some(jobs) = wakes {
+            self.wake_waits();
+            call(jobs);
+        }
+        result
+    }
+
+    /// The one way to change anything. Publishes the change to readers, then as events, then to waiters, so that
+    /// everything that an event or a wait announces is visible to whoever receives it.
+    ///
+    /// Returns `None` when no wait can have ended. Otherwise the caller wakes the waits and calls the returned
+    /// jobs, both without the lock.
+    pub(super) fn change<R>(
+        &self,
+        inner: &mut Inner,
+        change: impl FnOnce(&mut Inner) -> (R, Option<EventKind>),
+    ) -> (R, Option<Vec<Job>>) {
+        let before = inner.status;
+        let (result, event) = change(inner);
+        inner.status.clock_skew_ms = self.clock.skew_ms();
+        let now = inner.status;
+        if now != before {
+            self.status.write(&now);
+        }
+        if let Some(event) = event {
+            self.events.publish(event);
+        }
+        if now.state != before.state {
+            self.events.publish(EventKind::StatusChanged { from: before.state, to: now.state });
+        }
+        if now.secret_version != before.secret_version {
+            self.events.publish(EventKind::SecretChanged { version: now.secret_version });
+        }
+        let observed = inner.observed();
+        let mut wakes = false;
+        let differs = self.observed.send_if_modified(|shown| {
+            let former = std::mem::replace(shown, observed);
+            wakes = observed.ends_waits(former);
+            observed != former
+        });
+        if differs || now.replicated() != before.replicated() {
+            self.count_revision();
+        }
+        (result, wakes.then(|| self.finish_waits(inner)))
+    }
+
+    /// Ends the waits that are over. Returns what the current thread has to call.
+    #[inline(never)]
+    pub(super) fn finish_waits(&self, inner: &mut Inner) -> Vec<Job> {
+        let mut at_once = Vec::new();
+        let mut waiters = std::mem::take(&mut inner.waiters);
+        for (delivery, done) in waiters.take_finished(inner) {
+            if delivery == Delivery::AtOnce && !self.events.are_heard() {
+                at_once.push(done);
+            } else {
+                self.events.call(done);
+            }
+        }
+        inner.waiters = waiters;
+        at_once
+    }
+
+    pub(super) fn wake_waits(&self) {
+        self.changed.notify_all();
+        self.changed_for_tasks.send_replace(());
+    }
+
+    /// Ends the waits of a stopped node again, in case its stop could not.
+    pub(crate) fn end_waits(&self) {
+        let jobs = self.finish_waits(&mut self.lock());
+        self.wake_waits();
+        call(jobs);
+    }
+
+    fn count_revision(&self) {
+        self.revision.send_if_modified(|revision| {
+            *revision += 1;
+            // Waking no receiver costs as much as storing a secret.
+            self.revision.receiver_count() > 0
+        });
+    }
+
+    pub(crate) fn events(&self) -> &EventChannel {
+        &self.events
+    }
+
+    pub(crate) fn clock(&self) -> &DdsClock {
+        &self.clock
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status.read()
+    }
+
+    pub(crate) fn status_changes(&self) -> &Arc<AtomicU32> {
+        self.status.changes()
+    }
+
+    pub(crate) fn secret(&self) -> arc_swap::Guard<Option<Arc<Secret>>> {
+        self.secret.load()
+    }
+
+    pub(crate) fn observe(&self) -> watch::Receiver<Observed> {
+        self.observed.subscribe()
+    }
+
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.lock().last_error.clone()
+    }
+
+    /// Shows an error of this process alone, such as that the callback port is taken.
+    pub(crate) fn report(&self, error: Error) {
+        self.update(|inner| {
+            inner.status.last_error = Some(error.code());
+            inner.last_error = Some(error);
+        });
+    }
+
+    /// Waits until everything that has changed so far was written, or its write failed.
+    pub(crate) async fn settled(&self) {
+        let now = *self.revision.borrow();
+        if *self.settled.borrow() >= now {
+            return;
+        }
+        let mut settled = self.settled.subscribe();
+        // The sender is a field of this store, so it outlives the wait.
+        let _ = settled.wait_for(|settled| *settled >= now).await;
+    }
+
+    pub(crate) fn persistence_error(&self) -> Option<Error> {
+        self.lock().persistence_error.clone()
+    }
+
+    pub(crate) fn callback_address(&self) -> Option<SocketAddr> {
+        self.lock().callback_address
+    }
+
+    pub(crate) fn set_callback_address(&self, address: SocketAddr) {
+        self.update(|inner| inner.callback_address = Some(address));
+        // It is not part of the status, but followers show it.
+        self.count_revision();
+    }
+
+    /// The node is running from now on. `reachable` says whether a secret can arrive.
+    pub(crate) fn set_running(&self, reachable: bool) {
+        self.update(|inner| {
+            inner.status.running = true;
+            inner.unreachable = !reachable;
+        });
+    }
+
+    pub(crate) fn set_role(&self, role: Role) {
+        self.update(|inner| {
+            inner.status.role = role;
+            if role == Role::Leader {
+                // There is no other leader to ask, so this node itself makes the registration that is pending.
+                inner.pending_rearm = None;
+                // While the port changed hands, DDS could not probe any process.
+                inner.last_probe = inner.probed.then(tokio::time::Instant::now);
+            }
+        });
+    }
+
+    /// Wakes every waiter with *stopped*, or with the error that ended the node. Nothing changes the state after
+    /// this.
+    pub(crate) fn stop(&self, error: Option<Error>) {
+        self.update(|inner| {
+            inner.state_at_stop.get_or_insert(inner.status.state);
+            inner.stopped = true;
+            inner.status.running = false;
+            inner.status.state = State::Disconnected;
+            inner.status.callback_overdue = false;
+            inner.status.set_next_attempt(None);
+            self.put_token(inner, None);
+            if let Some(error) = error {
+                inner.status.last_error = Some(error.code());
+                inner.last_error = Some(error.clone());
+                inner.ended_by = Some(error);
+            }
+        });
+    }
+
+    /// Caches another token, or none.
+    pub(super) fn put_token(&self, inner: &mut Inner, token: Option<Arc<CachedToken>>) {
+        inner.status.token_expires_at = token.as_ref().and_then(|token| token.expires_at_unix());
+        inner.token.cached.clone_from(&token);
+        self.token.store(token);
+    }
+}
+
+/// Calls what the host asked for. A panic is reported by the host's panic hook, and must not end the registrar.
+#[inline(never)]
+fn call(jobs: Vec<Job>) {
+    for job in jobs {
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+impl Inner {
+    fn observed(&self) -> Observed {
+        Observed {
+            registration: self.registration,
+            state: self.status.state,
+            has_secret: self.status.has_secret,
+            stopped: self.stopped,
+            token_due: self.token.due,
+            token_outcomes: self.token.outcomes,
+            probed: self.probed,
+            called: self.called(),
+        }
+    }
+
+    /// Whether DDS has called or probed the node in this registration.
+    pub(super) fn called(&self) -> bool {
+        [self.secret_registration, self.probed_registration].contains(&Some(self.registration))
+    }
+
+    /// The error that a call on a stopped node fails with.
+    pub(super) fn stopped_error(&self) -> Error {
+        self.ended_by.clone().unwrap_or_else(Error::stopped)
+    }
+
+    pub(super) fn check_running(&self) -> Result<()> {
+        if self.stopped { Err(self.stopped_error()) } else { Ok(()) }
+    }
+}

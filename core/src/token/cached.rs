@@ -1,0 +1,59 @@
+//! The token that a node has at hand, and for how long it is usable.
+
+use std::time::{Duration, SystemTime};
+
+use rand::Rng as _;
+use tokio::time::Instant;
+
+use super::AccessToken;
+use crate::secret::Secret;
+
+/// A token is not handed out in the last tenth of its life, but that tenth counts as at most this long: the token
+/// must still be valid when it reaches the service, and the whole seconds of `Date` hide that much clock skew.
+const MAX_MARGIN: Duration = Duration::from_secs(10);
+
+/// A token, and for how long it may be handed out.
+pub(crate) struct CachedToken {
+    pub(super) token: AccessToken,
+    /// When it arrived, by both clocks: the monotonic one stands still while a machine sleeps, and the other one
+    /// can be set. The token is usable as long as both say so.
+    pub(super) received: Instant,
+    pub(super) received_at: SystemTime,
+    pub(super) lifetime: Duration,
+}
+
+impl CachedToken {
+    pub(super) fn new(token: AccessToken, lifetime: Duration) -> Self {
+        Self { token, received: Instant::now(), received_at: SystemTime::now(), lifetime }
+    }
+
+    pub(super) fn is_usable(&self, now: Instant, clock: SystemTime) -> bool {
+        let usable = self.lifetime - (self.lifetime / 10).min(MAX_MARGIN);
+        // A clock that was set back says nothing about the age.
+        let age = clock.duration_since(self.received_at).unwrap_or_default();
+        now.saturating_duration_since(self.received) < usable && age < usable
+    }
+
+    pub(crate) fn if_usable(&self) -> Option<AccessToken> {
+        self.is_usable(Instant::now(), SystemTime::now()).then(|| self.token.clone())
+    }
+
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.token.0.value
+    }
+
+    pub(crate) fn expires_at(&self) -> SystemTime {
+        self.token.expires_at()
+    }
+
+    /// In seconds since 1970 (UTC).
+    pub(crate) fn expires_at_unix(&self) -> Option<u64> {
+        let since_1970 = self.expires_at().duration_since(SystemTime::UNIX_EPOCH);
+        since_1970.ok().map(|time| time.as_secs())
+    }
+
+    /// About three quarters of its life. The jitter spreads the refreshes of nodes that started together.
+    pub(crate) fn refresh_in(&self) -> Duration {
+        self.lifetime.mul_f64(rand::thread_rng().gen_range(0.7..=0.8))
+    }
+}

@@ -1,0 +1,70 @@
+//! The response of DDS to a sign-in, and which ones are accepted.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+
+use super::AccessToken;
+use super::cached::CachedToken;
+use crate::secret::Secret;
+
+/// A longer token is rejected.
+pub(super) const MAX_TOKEN: usize = 8192;
+
+/// The response of DDS to a sign-in. Missing fields are found by [`TokenResponse::check`].
+#[derive(Deserialize)]
+pub(crate) struct TokenResponse {
+    node_id: Option<String>,
+    wallet: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
+    access_token: Option<Secret>,
+    access_expires_at: Option<String>,
+    /// The name of `access_expires_at` in older responses.
+    expires_at: Option<String>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+}
+
+/// The node that a token must be for.
+pub(crate) struct Holder<'a> {
+    pub(crate) wallet: &'a str,
+    /// The id in the registration credentials, if they hold one.
+    pub(crate) node_id: Option<&'a str>,
+}
+
+impl TokenResponse {
+    /// Returns the token, or why it is rejected; the reasons never repeat it. `now` is by DDS's clock.
+    pub(crate) fn check(self, holder: &Holder<'_>, now: SystemTime) -> Result<CachedToken, String> {
+        let is_another = |field: &Option<String>, ours: &str| {
+            field.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours))
+        };
+        if is_another(&self.wallet, holder.wallet) {
+            return Err(format!("wallet is not {}", holder.wallet));
+        }
+        if let Some(node_id) = holder.node_id
+            && is_another(&self.node_id, node_id)
+        {
+            return Err(format!("node_id is not {node_id}, which the credentials name"));
+        }
+        let value = self.access_token.ok_or("access_token is missing")?;
+        let length = value.expose().len();
+        if !(1..=MAX_TOKEN).contains(&length) {
+            return Err(format!("access_token has {length} bytes, not 1 to {MAX_TOKEN}"));
+        }
+        if !value.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("access_token has characters other than visible ASCII".into());
+        }
+        let expires_at = self.access_expires_at.or(self.expires_at).ok_or("access_expires_at is missing")?;
+        let expires_at: DateTime<Utc> =
+            expires_at.parse().map_err(|_| "access_expires_at is not an RFC 3339 time")?;
+        let expires_at = SystemTime::from(expires_at);
+        let lifetime = expires_at.duration_since(now).unwrap_or_default();
+        if lifetime.is_zero() {
+            return Err("access_expires_at is not in the future".into());
+        }
+        Ok(CachedToken::new(AccessToken::new(value, expires_at), lifetime))
+    }
+}

@@ -1,0 +1,178 @@
+//! Keeps an access token at hand, from the first time that a caller asks for one.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::backoff::{RateLimit, at_least, backoff};
+use crate::config::Settings;
+use crate::credentials::{self, decode_credentials};
+use crate::dds::{Dds, Failure, FailureClass};
+use crate::http_client::HttpClient;
+use crate::log::{self, log};
+use crate::sign_in::Wallet;
+use crate::siwe::Expectation;
+use crate::state::observed::{Observed, until};
+use crate::state::store::Store;
+use crate::state::token::{AfterFailure, SignInAttempt};
+use crate::status::State;
+use crate::token::cached::CachedToken;
+use crate::token::response::Holder;
+
+/// At most one token in this time, plus one that replaces a refused token at once. This bounds the requests when a
+/// service refuses every token, or when DDS issues tokens that live for milliseconds.
+const MIN_LIFE: Duration = Duration::from_secs(1);
+
+/// Refreshes the token of a node. Runs until it is dropped.
+pub(crate) async fn run_token_refresher(store: &Store, settings: &Settings, client: HttpClient) {
+    let expected = Expectation::of(settings);
+    refresh_token(store, || sign_in(store, settings, &client, &expected)).await;
+}
+
+async fn sign_in(
+    store: &Store,
+    settings: &Settings,
+    client: &HttpClient,
+    expected: &Expectation,
+) -> Result<CachedToken, Failure> {
+    let credentials = decode_credentials(settings.reg_secret.expose());
+    let node_id = credentials.as_ref().map(|(id, _)| id.as_str());
+    let secrets = || {
+        let mut secrets = credentials::secrets(settings.reg_secret.expose(), &settings.key);
+        secrets.extend(store.current_secrets());
+        secrets
+    };
+    let dds = Dds {
+        base_url: &settings.dds_base_url,
+        client,
+        timeout: Some(settings.request_timeout),
+        secrets: &secrets,
+        clock: store.clock(),
+    };
+    let signed = Wallet { key: &settings.key, expected }.sign_challenge(&dds).await?;
+    let response = dds.verify(&signed).await?;
+    response
+        .check(&Holder { wallet: &signed.wallet, node_id }, dds.clock.now())
+        .map_err(|why| Failure::retryable(format!("refused the access token of DDS: {why}")))
+}
+
+/// Signs in when a caller asks for a token, and again before the token becomes too old. Never returns.
+async fn refresh_token<A, F>(store: &Store, sign_in: A)
+where
+    A: Fn() -> F,
+    F: Future<Output = Result<CachedToken, Failure>>,
+{
+    let mut refresher = Refresher {
+        store,
+        observed: store.observe(),
+        last: None,
+        replaces_refused: false,
+        failures: 0,
+        unknown: false,
+        warnings: RateLimit::default(),
+    };
+    let mut refresh_in = None;
+    loop {
+        refresher.until_due(refresh_in).await;
+        refresh_in = Some(refresher.get_token(&sign_in).await);
+    }
+}
+
+struct Refresher<'a> {
+    store: &'a Store,
+    observed: watch::Receiver<Observed>,
+    /// When the last token arrived.
+    last: Option<Instant>,
+    /// The last token replaced, or the next one replaces, a token that was refused.
+    replaces_refused: bool,
+    /// Failures in a row.
+    failures: u32,
+    /// DDS has said since the last token that it does not know the node.
+    unknown: bool,
+    warnings: RateLimit,
+}
+
+impl Refresher<'_> {
+    /// Before the first caller asks, this waits without a timer.
+    async fn until_due(&mut self, refresh_in: Option<Duration>) {
+        let asked = until(&mut self.observed, |now| now.token_due);
+        match refresh_in {
+            None => asked.await,
+            Some(refresh_in) => drop(timeout(refresh_in, asked).await),
+        }
+    }
+
+    /// Signs in until that brings a token. Returns the time until it must be refreshed.
+    async fn get_token<A, F>(&mut self, sign_in: &A) -> Duration
+    where
+        A: Fn() -> F,
+        F: Future<Output = Result<CachedToken, Failure>>,
+    {
+        loop {
+            self.pace().await;
+            until(&mut self.observed, |now| now.state == State::Registered).await;
+            let Some(attempt) = self.store.begin_sign_in() else { continue };
+            match sign_in().await {
+                Ok(token) => {
+                    let refresh_in = token.refresh_in();
+                    (self.last, self.failures, self.unknown) = (Some(Instant::now()), 0, false);
+                    self.warnings = RateLimit::default();
+                    if self.store.finish_sign_in(&attempt, token) {
+                        log!(
+                            Debug,
+                            "token",
+                            "access token received, to be refreshed in {} s",
+                            refresh_in.as_secs()
+                        );
+                        return refresh_in;
+                    }
+                    log!(Debug, "token", "the access token was invalidated before it arrived");
+                }
+                Err(failure) => self.recover(&attempt, &failure).await,
+            }
+        }
+    }
+
+    /// Waits between two sign-ins. A refused token is replaced at once, unless it had itself replaced a refused
+    /// one less than [`MIN_LIFE`] ago.
+    async fn pace(&mut self) {
+        let replaces_refused = self.store.token_was_refused();
+        let at_once = replaces_refused && !std::mem::replace(&mut self.replaces_refused, replaces_refused);
+        if let Some(last) = self.last
+            && !at_once
+        {
+            sleep_until(last + MIN_LIFE).await;
+        }
+    }
+
+    /// Publishes the failure, and waits until the next sign-in is due.
+    async fn recover(&mut self, attempt: &SignInAttempt, failure: &Failure) {
+        self.failures = self.failures.saturating_add(1);
+        let after = match failure.class {
+            FailureClass::Retryable => AfterFailure::Wait,
+            FailureClass::Conflict | FailureClass::Refused => AfterFailure::Fail,
+            FailureClass::UnknownNode => AfterFailure::Register,
+        };
+        let error = failure.to_error();
+        self.store.fail_sign_in(&error, after);
+        // The node registers again at once the first time that DDS does not know it. If DDS still does not know it
+        // after that, the node must not register and sign in in a tight loop.
+        let at_once = after == AfterFailure::Register && !std::mem::replace(&mut self.unknown, true);
+        if !at_once {
+            let pause = at_least(backoff(self.failures), failure.retry_after);
+            log::write(
+                self.warnings.level(Instant::now()),
+                "posemesh_node::token",
+                format_args!("no access token: {error}; next sign-in in {:.1} s", pause.as_secs_f64()),
+            );
+            let rearmed = until(&mut self.observed, |now| now.registration != attempt.registration);
+            let _ = timeout(pause, rearmed).await;
+        }
+        if after == AfterFailure::Register {
+            self.store.lose_registration(attempt.registration, error.message());
+        }
+        self.store.forget_refusal();
+    }
+}
