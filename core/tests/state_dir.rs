@@ -149,7 +149,7 @@ fn what_others_could_read_is_refused_with_the_remedy() {
         }
     };
     let state = place.state();
-    refused(&format!("{state}/below"), ErrorCode::InvalidConfig, &["the directory above it"]);
+    refused(&format!("{state}/below"), ErrorCode::InvalidConfig, &["its parent directory"]);
 
     fs::write(&state, "").expect("a file");
     refused(&state, ErrorCode::InvalidConfig, &["is not a directory"]);
@@ -225,7 +225,7 @@ fn what_cannot_be_used_is_set_aside_and_said_once() {
         ("damaged", "not a state file", b"something else\n".to_vec()),
         ("damaged", "not a state file", vec![0; 2 * 1024 * 1024]),
         ("newer", "format 7", newer),
-        ("foreign", "that of wallet 0x", whole.clone()),
+        ("foreign", "belongs to wallet 0x", whole.clone()),
     ] {
         let (place, key) = (Place::new(), key());
         let state = place.state();
@@ -726,7 +726,7 @@ fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
     assert_eq!(node.persistence_error(), Ok(None));
     assert_eq!(node.status().expect("ours").persistence_error, None);
     node.stop(GUARD).expect("stopped");
-    assert_eq!((warnings(&state, "No space left"), warnings(&state, "kept in")), (1, 1), "once an episode");
+    assert_eq!((warnings(&state, "No space left"), warnings(&state, "is written to")), (1, 1), "once an episode");
     let node = start(&dds, &state, &key).expect("it starts");
     assert_eq!(secret(&node).as_deref(), Some("after"));
 }
@@ -777,7 +777,7 @@ fn a_read_only_directory_is_read_and_used_when_it_can_be_written() {
     node.wait(Wait::Registered, Some(GUARD)).expect("registered");
     assert_eq!(dds.call_back().expect("an answer").status, 200);
     assert_eq!(node.persistence_error(), Ok(None));
-    assert_eq!((warnings(&state, "Read-only"), warnings(&state, "kept in")), (1, 1));
+    assert_eq!((warnings(&state, "Read-only"), warnings(&state, "is written to")), (1, 1));
     node.stop(GUARD).expect("stopped");
     let node = start(&dds, &state, &key).expect("it starts");
     assert_eq!(secret(&node).as_deref(), Some("new"));
