@@ -9,8 +9,8 @@ use crate::exit::CallbackPermit;
 
 static CURRENT_THREAD: Function = Function::new("threading", "current_thread");
 
-/// Calls `callback` with the arguments that `arguments` makes. There is nobody to raise an exception to: it
-/// goes to `sys.unraisablehook`, which shows it.
+/// Calls `callback` with the result of `arguments`. An exception has no caller to propagate to, so it is passed to
+/// `sys.unraisablehook`, which prints it.
 pub(crate) fn call<A>(callback: &Py<PyAny>, arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<A>)
 where
     A: for<'py> pyo3::call::PyCallArgs<'py>,
@@ -26,12 +26,13 @@ where
     });
 }
 
-/// Gives the thread its name in Python, too. To `threading` it is a foreign one, `Dummy-1`, and so it would be in the
-/// records that a listener writes. Each time, because newer versions forget such a thread when it detaches.
+/// Gives the thread its name in Python, too. `threading` does not know the thread and calls it `Dummy-1`, also in the
+/// log records that a listener writes. Done for each call, because newer versions of Python forget such a thread when
+/// it detaches.
 fn name_thread(py: Python<'_>) -> PyResult<()> {
     match thread::current().name() {
         Some(name) if name.starts_with("posemesh-") => CURRENT_THREAD.get(py)?.call0()?.setattr("name", name),
-        // A thread of the host's that ends what it waits for itself.
+        // A thread of the host, which completes its own wait.
         _ => Ok(()),
     }
 }

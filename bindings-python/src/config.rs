@@ -1,4 +1,4 @@
-//! Python keywords into the core's options.
+//! Keyword arguments as core options.
 
 use posemesh_node_registration::config::{Config as CoreConfig, ConfigOption, OPTIONS, OptionKind};
 use posemesh_node_registration::error::ErrorCode;
@@ -8,14 +8,14 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
 use crate::error::{run, run_detached, utf8};
 
-/// The checked options of a node. It shows none of them.
+/// The validated options of a node. Its `repr` shows none of them.
 #[pyclass(frozen, module = "posemesh_node._native")]
 pub(crate) struct Config(pub(crate) CoreConfig);
 
 #[pymethods]
 impl Config {
-    /// Takes the options out of `options`: the dictionary is a local variable of a frame that a traceback
-    /// may show, and two of the options are secrets.
+    /// Empties `options`, because the dictionary is a local variable of a frame that a traceback may show, and some of
+    /// the options are secrets.
     #[new]
     #[pyo3(signature = (options, *, from_env = false))]
     fn new(py: Python<'_>, options: &Bound<'_, PyDict>, from_env: bool) -> PyResult<Self> {
@@ -23,7 +23,7 @@ impl Config {
         options.clear();
         let mut config = CoreConfig::new();
         if from_env {
-            // Attached on purpose: Python code changes the environment only while it is attached, too.
+            // Attached on purpose, because Python code changes the environment only while it is attached.
             run(py, || config.load_env().map(drop))?;
         }
         for (name, value) in &given {
@@ -37,7 +37,7 @@ impl Config {
         Ok(Self(config))
     }
 
-    /// Raises what a start would refuse before it uses the network; returns the wallet address.
+    /// Raises the errors that a start raises before it uses the network. Returns the wallet address.
     fn check(&self, py: Python<'_>) -> PyResult<String> {
         run_detached(py, || self.0.check())
     }
@@ -46,16 +46,16 @@ impl Config {
 fn unknown(name: &str) -> PyErr {
     let known: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
     PyTypeError::new_err(format!(
-        "got an unexpected keyword argument {name:?}; there are {}",
+        "got an unexpected keyword argument {name:?}; the options are {}",
         known.join(", ")
     ))
 }
 
-/// The form in which the core reads a value. Neither error holds the value: it may be a secret.
+/// The text form of a value, as core reads it. No error contains the value, because it may be a secret.
 fn text(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let converted = match option.kind {
         OptionKind::Path => path(value)?,
-        // True is an int to Python, but not to whoever wrote it here.
+        // In Python, a bool is an int, but here it is a mistake.
         OptionKind::Integer if value.is_instance_of::<PyBool>() => None,
         OptionKind::Integer => value.cast::<PyInt>().ok().map(|value| value.str()).transpose()?,
         OptionKind::Boolean => {
@@ -70,7 +70,7 @@ fn text(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
     utf8(&converted.ok_or_else(|| wrong_type(option, value))?, option.name, ErrorCode::InvalidConfig)
 }
 
-/// `os.fspath`, if it is a path of text.
+/// The path as `os.fspath` returns it, if it is a `str`.
 fn path<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
     if !value.is_instance_of::<PyString>() && !value.hasattr("__fspath__")? {
         return Ok(None);
@@ -79,7 +79,7 @@ fn path<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>
     Ok(path.cast_into().ok())
 }
 
-/// One text, as the environment has it: so no entry can hold a comma.
+/// One text, as in the environment. An entry therefore cannot contain a comma.
 fn list(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let entries = value.try_iter().map_err(|_| wrong_type(option, value))?;
     let mut texts: Vec<String> = Vec::new();
@@ -88,7 +88,7 @@ fn list(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyResult<String> {
         let text = entry.cast::<PyString>().map_err(|_| wrong_type(option, value))?;
         let text = utf8(text, option.name, ErrorCode::InvalidConfig)?;
         if text.contains(',') {
-            return Err(PyValueError::new_err(format!("{}: {text:?} has a comma in it", option.name)));
+            return Err(PyValueError::new_err(format!("{}: {text:?} must not contain a comma", option.name)));
         }
         texts.push(text);
     }
@@ -103,13 +103,13 @@ fn wrong_type(option: &ConfigOption, value: &Bound<'_, PyAny>) -> PyErr {
         OptionKind::List => "str or a sequence of str",
         _ => "str",
     };
-    let got = value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    let got = value.get_type().name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
     PyTypeError::new_err(format!("{} must be {wanted}, not {got}", option.name))
 }
 
 /// The option table: name, environment variable, kind, default, whether it is required, help.
 #[pyfunction]
-#[expect(clippy::type_complexity, reason = "a row of a table that only a test reads")]
+#[expect(clippy::type_complexity, reason = "a row of a table that is read in few places")]
 pub(crate) fn options()
 -> Vec<(&'static str, &'static str, &'static str, Option<&'static str>, bool, &'static str)> {
     let kind = |option: &ConfigOption| match option.kind {
@@ -126,7 +126,7 @@ pub(crate) fn options()
     OPTIONS.iter().map(row).collect()
 }
 
-/// The options whose values no one may see.
+/// The options whose values must not be shown.
 #[pyfunction]
 pub(crate) fn secret_options() -> Vec<&'static str> {
     OPTIONS.iter().filter(|option| option.secret).map(|option| option.name).collect()

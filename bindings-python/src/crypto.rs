@@ -1,4 +1,4 @@
-//! Wallet functions that need no node.
+//! Wallet functions that do not need a node.
 
 use posemesh_node_registration::crypto;
 use posemesh_node_registration::error::ErrorCode;
@@ -17,7 +17,7 @@ pub(crate) fn eth_address(py: Python<'_>, privhex: &Bound<'_, PyString>) -> PyRe
     run(py, || Ok(crypto::derive_eth_address(&crypto::load_secp256k1_privhex(&privhex)?)))
 }
 
-/// Sign bytes with a private key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits.
+/// Sign bytes with a private key as a wallet does (EIP-191 `personal_sign`). Returns `0x` and 130 hex digits.
 ///
 /// The key is 64 hex digits, with or without `0x`. Raises InvalidArgumentError, which never shows the key.
 #[pyfunction]

@@ -1,14 +1,14 @@
-//! Frozen dataclasses of the package, made without running Python code.
+//! Instances of the package's frozen dataclasses, created without running Python code.
 //!
-//! Python code gives the GIL away every now and then. A daemon thread that wants it back while the interpreter
-//! ends is unwound by CPython before 3.14, and where it is unwound through Rust, the process aborts. So whatever
-//! a thread of the host calls here is C all the way. An `__init__` is not, and neither is an import.
+//! Python code releases the GIL from time to time. If a daemon thread asks for it again while the interpreter exits,
+//! CPython before 3.14 unwinds the thread, and the process aborts when that unwinds Rust frames. Therefore everything
+//! that a thread of the host calls here is implemented in C, which an `__init__` and an import are not.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-/// A function of the standard library. Where a thread of the host can get here, it is written in C.
+/// A function of the standard library. If a thread of the host may call it, it is implemented in C.
 pub(crate) struct Function {
     module: &'static str,
     name: &'static str,
@@ -28,8 +28,8 @@ impl Function {
     }
 }
 
-/// A class of the package, or of the standard library. Where a thread of the host can get here, its module has been
-/// imported by then.
+/// A class of the package or of the standard library. If a thread of the host may use it, its module has been imported
+/// before.
 pub(crate) struct Class {
     module: &'static str,
     name: &'static str,
@@ -45,7 +45,7 @@ impl Class {
         self.found.import(py, self.module, self.name)
     }
 
-    /// An instance with these attributes. As `pickle` makes one.
+    /// An instance with these attributes, created as `pickle` creates one.
     pub(crate) fn make<'py>(
         &self,
         py: Python<'py>,

@@ -1,5 +1,5 @@
-//! The end of the interpreter, in the two steps of CPython: it waits for the threads that are not daemons, and then
-//! no other thread may run Python code any more.
+//! The exit of the interpreter, in the two steps of CPython: it joins the threads that are not daemons, and from then
+//! on no other thread may run Python code.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,32 +13,32 @@ use crate::dataclass::Function;
 
 static GET_IDENT: Function = Function::new("_thread", "get_ident");
 
-/// The daemon threads, once the main thread has ended.
+/// The daemon threads. Set once the main thread has ended.
 static DAEMONS: OnceLock<Vec<u64>> = OnceLock::new();
-/// The only thread that still runs Python code, once all that are waited for have ended.
+/// The only thread that still runs Python code. Set once all other threads except daemons have ended.
 static LAST: OnceLock<u64> = OnceLock::new();
-/// How many threads of ours are in a call into Python. No lock: a fork would copy one that is held.
+/// How many threads of ours are in a call into Python. Not a lock, because a fork would copy it while it is held.
 static CALLBACKS: AtomicUsize = AtomicUsize::new(0);
-/// Set when none may begin any more: CPython ends a thread that asks for the GIL during finalization, and an abi3
-/// build cannot ask older versions whether that has begun.
+/// Set when no new call may begin. CPython ends a thread that asks for the GIL during finalization, and an abi3 build
+/// cannot ask older versions whether finalization has begun.
 static NO_CALLBACKS: AtomicBool = AtomicBool::new(false);
 
-/// How often, and how long, the end of the interpreter looks for the end of the last callbacks. Only one that is stuck
-/// takes a second.
-const LOOKS: u32 = 1000;
+/// How often the exit checks whether the last callbacks have returned, and how long it pauses in between. Together a
+/// second, which only a stuck callback takes.
+const CHECKS: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(1);
 
 thread_local! {
     static THIS_THREAD: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// The main thread has ended. These threads are not waited for.
+/// The main thread has ended. The interpreter does not join these threads.
 #[pyfunction]
 pub(crate) fn begin_exit(daemons: Vec<u64>) {
     DAEMONS.get_or_init(|| daemons);
 }
 
-/// All threads that are waited for have ended.
+/// All threads that the interpreter joins have ended.
 #[pyfunction]
 pub(crate) fn leave_threads_behind(py: Python<'_>) -> PyResult<()> {
     let this = this_thread(py)?;
@@ -46,13 +46,13 @@ pub(crate) fn leave_threads_behind(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Lets no callback into Python from here on, and waits for those that are there: CPython would end their threads in
-/// the middle of it, and the process with them.
+/// Allows no new callback into Python, and waits for those that are running. Otherwise CPython would end their threads
+/// during the call, and the process with them.
 #[pyfunction]
 pub(crate) fn end_callbacks(py: Python<'_>) {
     NO_CALLBACKS.store(true, Ordering::SeqCst);
     py.detach(|| {
-        for _ in 0..LOOKS {
+        for _ in 0..CHECKS {
             if CALLBACKS.load(Ordering::SeqCst) == 0 {
                 break;
             }
@@ -61,13 +61,13 @@ pub(crate) fn end_callbacks(py: Python<'_>) {
     });
 }
 
-/// What a thread of ours holds while it calls into Python.
+/// Held by a thread of ours while it calls into Python.
 pub(crate) struct CallbackPermit(());
 
 impl CallbackPermit {
-    /// None when the interpreter ends.
+    /// None when the interpreter is exiting.
     pub(crate) fn get() -> Option<Self> {
-        // Counted before it looks: so either this sees the end, or the end sees this.
+        // Counted before the check, so that either this sees the exit, or the exit sees this.
         CALLBACKS.fetch_add(1, Ordering::SeqCst);
         let permit = Self(());
         (!NO_CALLBACKS.load(Ordering::SeqCst)).then_some(permit)
@@ -80,7 +80,7 @@ impl Drop for CallbackPermit {
     }
 }
 
-/// What `threading.get_ident` returns in this thread. Noted for [`is_left_behind`].
+/// The `threading.get_ident` of this thread. Stored for [`is_left_behind`].
 pub(crate) fn this_thread(py: Python<'_>) -> PyResult<u64> {
     if let Some(this) = THIS_THREAD.get() {
         return Ok(this);
@@ -90,7 +90,7 @@ pub(crate) fn this_thread(py: Python<'_>) -> PyResult<u64> {
     Ok(this)
 }
 
-/// Whether the interpreter ends without this thread, which has called [`this_thread`] before.
+/// Whether the interpreter exits without joining this thread, which has called [`this_thread`] before.
 pub(crate) fn is_left_behind() -> bool {
     let Some(this) = THIS_THREAD.get() else { return false };
     LAST.get().is_some_and(|last| *last != this)

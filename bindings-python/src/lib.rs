@@ -1,11 +1,9 @@
 //! The native half of the Python package `posemesh_node`.
 //!
-//! It only converts: every decision is the core crate's, and what a Python author sees (classes, docstrings,
-//! types) is the hand-written package in `python/posemesh_node`, but for what only reads a node. The two agree on
-//! `_native.pyi`.
+//! It only converts: the core crate makes every decision. The classes, docstrings and types that a Python program sees
+//! are in `python/posemesh_node`, except for the methods that only read a node. `_native.pyi` declares what this half
+//! provides to the other.
 
-mod aside;
-mod bell;
 mod callback;
 mod config;
 mod crypto;
@@ -15,15 +13,19 @@ mod error;
 mod event;
 mod exit;
 mod interpreter;
+mod listeners;
 mod log;
 mod node;
+mod parker;
+mod queue;
 mod status;
 mod stream;
+mod thread;
 mod timeout;
 mod token;
 mod wait;
 
-// No class here needs the GIL for its safety: all are frozen, and what changes is behind locks and atomics.
+// No class here relies on the GIL: all are frozen, and mutable state is behind locks and atomics.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
     use pyo3::prelude::*;

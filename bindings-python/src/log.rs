@@ -1,4 +1,4 @@
-//! The library's log records, on their way to `logging`.
+//! The library's log records, sent to `logging`.
 
 use std::time::UNIX_EPOCH;
 
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::callback;
 use crate::error::run_detached;
 
-/// Sends every record to `callback(level, logger, created, dropped, message)`. Levels are `logging`'s numbers.
+/// Sends every record to `callback(level, logger, created, dropped, message)`. The levels are those of `logging`.
 #[pyfunction]
 pub(crate) fn set_log_callback(py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
     let forward = move |record: &Record| {

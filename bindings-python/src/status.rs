@@ -1,5 +1,6 @@
 //! A core status as `posemesh_node.Status`.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use posemesh_node_registration::error::Error;
@@ -15,8 +16,48 @@ static STATE: Class = Class::new("posemesh_node._status", "State");
 static ROLE: Class = Class::new("posemesh_node._status", "Role");
 static TIMEDELTA: Class = Class::new("datetime", "timedelta");
 
-/// `last_error` and `persistence_error` are what the status names only the codes of.
-pub(crate) fn to_python<'py>(
+/// The Python object of the last status, with the number of changes before it was read.
+#[derive(Default)]
+pub(crate) struct StatusCache(Mutex<Option<(u32, Py<PyAny>)>>);
+
+impl StatusCache {
+    /// The object, if nothing has changed since it was stored.
+    pub(crate) fn get<'py>(&self, py: Python<'py>, changes: u32) -> Option<Bound<'py, PyAny>> {
+        let cached = self.lock();
+        cached.as_ref().filter(|(before, _)| *before == changes).map(|(_, object)| object.bind(py).clone())
+    }
+
+    /// Converts a status that was read after that many changes, and stores it if it stays valid until the next one.
+    pub(crate) fn put<'py>(
+        &self,
+        py: Python<'py>,
+        changes: u32,
+        status: &Status,
+        last_error: Option<&Error>,
+        persistence_error: Option<&Error>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // The errors are read after the status, which decides whether there is one.
+        let last_error = status.last_error.and(last_error);
+        let persistence_error = status.persistence_error.and(persistence_error);
+        let object = to_python(py, status, last_error, persistence_error)?;
+        // An exception collects tracebacks, and a remaining time runs down.
+        let stays_valid = status.last_error.is_none()
+            && status.persistence_error.is_none()
+            && status.next_attempt_in().is_none();
+        let cached = stays_valid.then(|| (changes, object.clone().unbind()));
+        let former = std::mem::replace(&mut *self.lock(), cached);
+        // Dropping it may run code of the host, which must not happen under the lock.
+        drop(former);
+        Ok(object)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(u32, Py<PyAny>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `last_error` and `persistence_error` are the errors whose codes the status contains.
+fn to_python<'py>(
     py: Python<'py>,
     status: &Status,
     last_error: Option<&Error>,
@@ -47,12 +88,12 @@ pub(crate) fn state<'py>(py: Python<'py>, state: State) -> PyResult<Bound<'py, P
     member(py, &STATE, state.name())
 }
 
-/// The member of an `Enum`, from the dictionary that calling the class would look into.
+/// The member of an `Enum`, from the dictionary that calling the class would look it up in.
 fn member<'py>(py: Python<'py>, class: &Class, value: &str) -> PyResult<Bound<'py, PyAny>> {
     class.get(py)?.getattr("_value2member_map_")?.get_item(value)
 }
 
-/// PyO3 makes an aware `datetime` in UTC of it.
+/// PyO3 converts it to an aware `datetime` in UTC.
 fn since_epoch(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }

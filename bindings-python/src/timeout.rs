@@ -1,4 +1,4 @@
-//! The one rule for timeouts, of threads and of asyncio.
+//! The rule for timeouts, the same for threads and asyncio.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
-/// A limit beyond this is none. Clocks and event loops overflow long after it.
+/// A longer timeout is no timeout. Clocks and event loops overflow only far beyond it.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Seconds as Python gives them: a number that is not negative. `None` is no limit, as is infinity.
+/// A timeout in seconds: a number that is not negative. `None` and infinity mean no timeout.
 pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if value.is_none() {
         return Ok(None);
@@ -27,16 +27,16 @@ fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     let py = value.py();
     let wrong_type = || {
         let name =
-            value.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+            value.get_type().name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
         PyTypeError::new_err(format!("timeout must be a number of seconds, or None, not {name}"))
     };
-    // True is an int to Python, but not to the author of the call.
+    // In Python, a bool is an int, but here it is a mistake.
     if value.is_instance_of::<PyBool>() {
         return Err(wrong_type());
     }
     match value.extract::<f64>() {
         Err(error) if error.is_instance_of::<PyTypeError>(py) => Err(wrong_type()),
-        // An int that no float can hold.
+        // An int that is out of range for a float.
         Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
             Ok(if value.lt(0)? { f64::NEG_INFINITY } else { f64::INFINITY })
         }
@@ -44,7 +44,7 @@ fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     }
 }
 
-/// The timeout as a number of seconds that every clock can hold, or None for no limit.
+/// The timeout as a number of seconds that every clock can represent, or None for no timeout.
 #[pyfunction]
 pub(crate) fn timeout_seconds(timeout: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     Ok(self::timeout(timeout)?.map(|timeout| timeout.as_secs_f64()))

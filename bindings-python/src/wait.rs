@@ -1,4 +1,4 @@
-//! Waiting: in a thread that Ctrl-C must be able to wake, or by callback for asyncio.
+//! Waits: in a thread that Ctrl-C can interrupt, or with a callback for asyncio.
 
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
@@ -10,21 +10,13 @@ use posemesh_node_registration::error::Result;
 use posemesh_node_registration::node::{self, Wait};
 use pyo3::prelude::*;
 
-use crate::bell::{Bell, Slept};
 use crate::callback;
 use crate::error::{exception_object, run_detached};
 use crate::exit::{is_left_behind, this_thread};
+use crate::parker::{Parker, Woken};
 
 pub(crate) fn what(secret: bool) -> Wait {
     if secret { Wait::Secret } else { Wait::Registered }
-}
-
-/// What there is without waiting.
-pub(crate) fn at_once<T: Send>(
-    py: Python<'_>,
-    wait: impl Future<Output = Result<T>> + Send,
-) -> PyResult<Option<T>> {
-    run_detached(py, || poll(pin!(wait), Waker::noop()))
 }
 
 fn poll<T>(wait: Pin<&mut impl Future<Output = Result<T>>>, waker: &Waker) -> Result<Option<T>> {
@@ -34,16 +26,15 @@ fn poll<T>(wait: Pin<&mut impl Future<Output = Result<T>>>, waker: &Waker) -> Re
     }
 }
 
-/// Waits for what `wait` brings, and ends with the exception of a signal handler: `KeyboardInterrupt`. When
-/// the time is over, `at_last` tells how it ends.
+/// Waits for the result of `wait`. If a signal handler raises an exception, such as `KeyboardInterrupt`, the wait ends
+/// with it. When the timeout has passed, `on_timeout` supplies the result.
 ///
-/// Nothing is polled, and neither the GIL nor the dispatcher is needed to wake the thread, whatever a callback is
-/// doing.
+/// Nothing is polled, and waking the thread needs neither the GIL nor the dispatcher, whatever a callback is doing.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     wait: impl Future<Output = Result<T>> + Send,
     timeout: Option<Duration>,
-    at_last: impl Fn() -> Result<T> + Sync,
+    on_timeout: impl Fn() -> Result<T> + Sync,
 ) -> PyResult<T> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     this_thread(py)?;
@@ -51,16 +42,16 @@ pub(crate) fn interruptible<T: Send>(
     let mut poll = |waker: &Waker| {
         let result = poll(wait.as_mut(), waker);
         if result.is_err() && is_left_behind() {
-            park_for_ever();
+            park_forever();
         }
         result
     };
-    // Most often it has come true already: that takes no bell.
+    // Most waits are over already, and need no parker.
     if let Some(value) = run_detached(py, || poll(Waker::noop()))? {
         return Ok(value);
     }
-    let bell = run_detached(py, Bell::new)?;
-    let waker = Waker::from(Arc::clone(&bell));
+    let parker = run_detached(py, Parker::new)?;
+    let waker = Waker::from(Arc::clone(&parker));
     let mut until_a_signal = || -> Result<ControlFlow<T>> {
         loop {
             if let Some(value) = poll(&waker)? {
@@ -68,9 +59,9 @@ pub(crate) fn interruptible<T: Send>(
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                return at_last().map(ControlFlow::Break);
+                return on_timeout().map(ControlFlow::Break);
             }
-            if bell.sleep(left)? == Slept::Interrupted {
+            if parker.park(left)? == Woken::Interrupted {
                 return Ok(ControlFlow::Continue(()));
             }
         }
@@ -83,15 +74,15 @@ pub(crate) fn interruptible<T: Send>(
     }
 }
 
-/// What a daemon thread gets for a wait that the end of the interpreter ends. An exception would be printed
-/// for nothing, and asking for the GIL may crash by now. CPython itself does the same to such threads.
-fn park_for_ever() -> ! {
+/// Parks a daemon thread whose wait ends because the interpreter exits. Nobody would handle an exception, and asking
+/// for the GIL may crash at this point. CPython does the same with such threads.
+fn park_forever() -> ! {
     loop {
         std::thread::park();
     }
 }
 
-/// A wait that calls back. It ends when this is cancelled or freed.
+/// A wait with a callback. It ends when this is cancelled or freed.
 #[pyclass(frozen, module = "posemesh_node._native")]
 pub(crate) struct PendingWait(Mutex<Option<node::PendingWait>>);
 
@@ -107,15 +98,15 @@ impl PendingWait {
 
 #[pymethods]
 impl PendingWait {
-    /// Ends the wait. Its callback is not called any more, unless that has begun.
+    /// Ends the wait. Its callback is not called afterwards, unless it is already running.
     fn cancel(&self) {
         let pending = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(pending);
     }
 }
 
-/// What calls `done` with the value that a wait brings, or with the exception, on the dispatcher thread.
-pub(crate) fn tell<T: 'static>(
+/// A function that calls `done` with the value of a wait, or with its exception.
+pub(crate) fn deliver<T: 'static>(
     done: Py<PyAny>,
     to_python: for<'py> fn(Python<'py>, T) -> PyResult<Bound<'py, PyAny>>,
 ) -> impl FnOnce(Result<T>) + Send + 'static {

@@ -108,7 +108,7 @@ async def test_a_thousand_waits_need_no_thread(hanging: AsyncNode) -> None:
 
 async def test_a_start_that_was_not_awaited_says_so(dds: LocalDds) -> None:
     start: Any = AsyncNode.start(**dds.options())
-    with pytest.raises(AttributeError, match="not started yet, so it has no 'wait_registered'.*await AsyncNode.start"):
+    with pytest.raises(AttributeError, match="has not started yet, so it has no attribute 'wait_registered'.*await AsyncNode.start"):
         start.wait_registered()
     start.close()
 

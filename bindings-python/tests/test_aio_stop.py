@@ -167,7 +167,7 @@ async def test_a_stop_that_is_cancelled_goes_on(dds: LocalDds) -> None:
 async def test_what_a_body_raises_is_the_context_of_what_the_end_raises(
     stuck: logging.Handler, dds: LocalDds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posemesh_node._aio._STOP_TIMEOUT", 0.05)
+    monkeypatch.setattr("posemesh_node._async_node._STOP_TIMEOUT", 0.05)
     with pytest.raises(NodeTimeoutError) as caught:
         async with AsyncNode.start(**dds.options()):
             raise Failed

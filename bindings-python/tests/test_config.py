@@ -126,17 +126,17 @@ def test_a_lone_surrogate_names_the_option_and_shows_no_secret(name: str) -> Non
     if name == "capabilities":
         values.append(["/a", f"/{SECRET}\udcff"])
     for value in values:
-        with pytest.raises(ConfigError, match=f"^{name} has a lone surrogate") as caught:
+        with pytest.raises(ConfigError, match=f"^{name} contains a lone surrogate") as caught:
             start(**{name: value})
         assert SECRET not in repr(caught.value)
 
 
 def test_a_lone_surrogate_in_a_key() -> None:
     key = f"{SECRET}\ud800"
-    with pytest.raises(InvalidArgumentError, match="^privhex has a lone surrogate") as caught:
+    with pytest.raises(InvalidArgumentError, match="^privhex contains a lone surrogate") as caught:
         eth_address(key)
     assert SECRET not in repr(caught.value)
-    with pytest.raises(InvalidArgumentError, match="^privhex has a lone surrogate"):
+    with pytest.raises(InvalidArgumentError, match="^privhex contains a lone surrogate"):
         sign_eip191(key, b"")
 
 

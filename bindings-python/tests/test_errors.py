@@ -14,7 +14,7 @@ from posemesh_node import (
     InvalidArgumentError,
     PanicError,
     PosemeshError,
-    _errors,
+    _error,
     _native,
 )
 
@@ -31,7 +31,7 @@ def test_each_code_has_its_class_and_name() -> None:
     table = {cls.code: cls.name for cls in CLASSES if cls is not PosemeshError}
     # A buffer that is too small is C's alone.
     assert table == {code: name for code, name in CODES.items() if name != "ERR_BUFFER_TOO_SMALL"}
-    assert {code: cls.code for code, cls in _errors.CLASSES.items()} == {code: code for code in table}
+    assert {code: cls.code for code, cls in _error.CLASSES.items()} == {code: code for code in table}
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -44,7 +44,7 @@ def test_a_panic_is_an_ordinary_exception(capfd: pytest.CaptureFixture[str]) -> 
     with pytest.raises(PanicError, match="please report it") as caught:
         _native.panic()
     assert isinstance(caught.value, InternalError)
-    assert "asked for" in capfd.readouterr().err
+    assert "requested by a test" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["", "0x12", "0" * 64, "do-not-show-me"])

@@ -4,20 +4,23 @@
 
     with Node.from_env() as node:
         node.wait_registered(timeout=30)
+        token = node.access_token(timeout=30)
 
-``Node`` is for programs with threads, ``AsyncNode`` for asyncio. What goes wrong is a PosemeshError. The
-library logs to ``logging.getLogger("posemesh_node")``. ``posemesh_node.httpx`` and ``posemesh_node.requests``
-send the node's access token along; ``posemesh_node.testing`` has a local DDS.
+``Node`` is for programs with threads, ``AsyncNode`` for asyncio. All errors are PosemeshErrors. The library logs to
+``logging.getLogger("posemesh_node")``. ``posemesh_node.httpx`` and ``posemesh_node.requests`` add the node's access
+token to requests. ``posemesh_node.testing`` has a local DDS for tests.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# First: a subinterpreter is refused before it imports anything else. `datetime` in one breaks some versions of CPython.
+# First, so that a subinterpreter is refused before it imports anything else: `datetime` in a subinterpreter breaks
+# some versions of CPython.
 from . import _native  # isort: skip
 
-from ._errors import (
+from ._config import Options, Overrides
+from ._error import (
     AlreadyRunningError,
     BindError,
     ConfigError,
@@ -34,10 +37,9 @@ from ._errors import (
     UnavailableError,
     WouldDeadlockError,
 )
-from ._events import (
+from ._event import (
     AttemptFailed,
     Event,
-    EventStream,
     HealthChecked,
     RegistrationLost,
     SecretChanged,
@@ -46,14 +48,14 @@ from ._events import (
 )
 from ._native import eth_address, sign_eip191
 from ._node import Node
-from ._options import Options, Overrides
 from ._status import Role, State, Status
+from ._stream import EventStream
 from ._token import AccessToken
 
 __version__ = _native.VERSION
 
 if TYPE_CHECKING:
-    from ._aio import AsyncEventStream, AsyncNode
+    from ._async_node import AsyncEventStream, AsyncNode
 
 __all__ = [
     "AccessToken",
@@ -94,13 +96,12 @@ __all__ = [
 ]
 
 
-
 def __getattr__(name: str) -> object:
-    # A program with threads does not need asyncio, which takes longer to import than all the rest.
+    # A program with threads does not need asyncio, which takes longer to import than everything else here.
     if name in ("AsyncEventStream", "AsyncNode"):
-        from . import _aio
+        from . import _async_node
 
-        value = globals()[name] = getattr(_aio, name)
+        value = globals()[name] = getattr(_async_node, name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

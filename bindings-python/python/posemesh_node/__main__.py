@@ -1,4 +1,4 @@
-"""``python -m posemesh_node``: checks the configuration in the environment, and registers once if asked to."""
+"""``python -m posemesh_node``: checks the configuration in the environment and, on request, registers once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import sys
 import time
 
 from . import _native
-from ._errors import ConfigError, NodeTimeoutError, PosemeshError, RejectedError
+from ._error import ConfigError, NodeTimeoutError, PosemeshError, RejectedError
 from ._node import Node
 
 _REFUSED, _MISCONFIGURED = 1, 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m posemesh_node",
-        description="Check the configuration that Node.from_env() would take from the environment, and show it. "
-        "No secret is shown, and nothing is sent.",
-        epilog="Exit code: 0 success, 1 not registered, 2 the configuration or the command line is wrong.",
+        description="Check the configuration that Node.from_env() reads from the environment, and print it. "
+        "Secrets are not printed, and nothing is sent.",
+        epilog="Exit code: 0 success, 1 not registered, 2 invalid configuration or command line.",
     )
-    parser.add_argument("--register", action="store_true", help="also register once with DDS, and stop")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for --register (default: %(default)s)")
+    parser.add_argument("--register", action="store_true", help="also register once with DDS, then stop")
+    parser.add_argument("--timeout", type=float, default=30.0, help="timeout of --register in seconds (default: %(default)s)")
     parser.add_argument("--version", action="version", version=_native.VERSION)
     options = parser.parse_args(arguments)
     try:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.register:
             _register(limit)
         else:
-            print("\nNothing was sent. --register registers once.")
+            print("\nNothing was sent. Use --register to register once.")
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return _MISCONFIGURED
@@ -60,7 +60,7 @@ def _show(wallet: str) -> None:
 
 
 def _source(variable: str) -> str | None:
-    """The environment variable that an option is taken from."""
+    """The environment variable that sets an option."""
     names = (f"POSEMESH_{variable}", f"POSEMESH_{variable}_FILE", variable, f"{variable}_FILE")
     return next((name for name in names if os.environ.get(name, "").strip()), None)
 
@@ -75,7 +75,7 @@ def _register(limit: float | None) -> None:
                 break
             except NodeTimeoutError:
                 last = node.status().last_error
-                # DDS has said no, and will say it again.
+                # DDS would reject the next attempt, too.
                 if isinstance(last, RejectedError):
                     raise last from None
                 if left == 0.0:

@@ -1,7 +1,7 @@
-"""Stops what still runs when the interpreter ends.
+"""Stops the nodes that are still running when the interpreter exits.
 
-CPython ends in two steps. When the main thread has ended, it waits for the threads that are not daemons; one of them
-may wait for a node, so the nodes stop before that. Then it runs the handlers of ``atexit``.
+CPython exits in two steps. Once the main thread has ended, it joins the threads that are not daemons; one of them may
+be waiting for a node, so the nodes are stopped before that. Then it runs the ``atexit`` handlers.
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _native
-from ._errors import PosemeshError
-
-if TYPE_CHECKING:
-    from ._node import NodeBase
+from ._error import PosemeshError
 
 _TIMEOUT = 2.0
-"""Seconds for one node. Only a callback that does not return takes that long."""
+"""Seconds to wait for each node. Only a callback that does not return takes that long."""
 
-_nodes: weakref.WeakSet[NodeBase] = weakref.WeakSet()
+_nodes: weakref.WeakSet[_native.Node] = weakref.WeakSet()
 _registered = False
 
 
-def stop_at_exit(node: NodeBase) -> None:
-    """Stop this node when the interpreter ends, if it is still there."""
+def stop_at_exit(node: _native.Node) -> None:
+    """Stop this node when the interpreter exits, if it still exists."""
     global _registered
     if not _registered:
         _registered = True
@@ -35,14 +32,14 @@ def stop_at_exit(node: NodeBase) -> None:
 
 
 def _when_the_main_thread_ends(handler: Any) -> None:
-    # As `concurrent.futures` does. It is no public function, so the package works without it: the waits of threads
-    # that are not daemons then keep the process alive.
+    # As `concurrent.futures` does. The function is not public, so the package works without it; waits in threads that
+    # are not daemons then keep the process alive.
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
         try:
             register(handler)
         except RuntimeError:
-            # It has ended already.
+            # The main thread has already ended.
             pass
 
 
@@ -60,8 +57,8 @@ def _all_threads_ended() -> None:
 def _stop_all() -> None:
     while _nodes:
         try:
-            # Out of the set: one whose callback is stuck is not waited for twice.
+            # Removed from the set, so that a node with a stuck callback is waited for only once.
             _nodes.pop()._stop(_TIMEOUT)
         except PosemeshError:
-            # A stuck callback, or a node of the process before a fork. Nobody is left to be told.
+            # A stuck callback, or a node that was started before a fork. There is no caller to report it to.
             pass

@@ -1,4 +1,4 @@
-"""The native half. Private: everything of use is in ``posemesh_node``."""
+"""The native half of the package. It is private; use ``posemesh_node``."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -6,9 +6,9 @@ from typing import Final, final
 
 from typing_extensions import Self
 
-from ._errors import PosemeshError
-from ._events import Event
-from ._options import Options, Overrides
+from ._error import PosemeshError
+from ._event import Event
+from ._config import Options, Overrides
 from ._status import Status
 from ._token import AccessToken
 
@@ -45,7 +45,7 @@ def eth_address(privhex: str) -> str:
     """
 
 def sign_eip191(privhex: str, message: bytes) -> str:
-    """Sign bytes with a private key as a wallet does (EIP-191 ``personal_sign``): ``0x`` and 130 hex digits.
+    """Sign bytes with a private key as a wallet does (EIP-191 ``personal_sign``). Returns ``0x`` and 130 hex digits.
 
     The key is 64 hex digits, with or without ``0x``. Raises InvalidArgumentError, which never shows the key.
     """
@@ -73,21 +73,21 @@ class Started: ...
 class Node:
     def __new__(cls, started: Started) -> Self: ...
     def status(self) -> Status:
-        """What the node is doing. Reads memory and never blocks; also after a stop.
+        """What the node is doing. Reads memory and never blocks. Also works after a stop.
 
-        As long as nothing changes, each call returns the same object; but not while there is an error in it, or a
-        time that runs.
+        As long as nothing changes, each call returns the same object, unless it contains an error or a time that
+        runs down.
         """
 
     def read_secret(self) -> str | None:
-        """The secret that DDS has sent, or None so far. Also after a stop."""
+        """The secret that DDS has sent, or None if it has not sent one. Also works after a stop."""
 
     def rearm(self) -> None:
         """Register again.
 
-        When this returns, the state is ``disconnected`` and the node is on its way: ``wait_registered`` then
-        waits for the new registration. After ten calls in a row the node registers at most once a second:
-        calls in between count as one, and the last one is never lost.
+        When this returns, the state is ``disconnected`` and the node has begun to register, so ``wait_registered``
+        waits for the new registration. After ten calls in a row, the node registers at most once a second: calls in
+        between count as one, and the last one is never lost.
         """
 
     def sign(self, message: bytes) -> str:
@@ -96,24 +96,33 @@ class Node:
         Returns ``0x`` and 130 hex digits.
         """
 
+    def access_token(self, timeout: float | None = None) -> AccessToken:
+        """Return an access token for the services behind DDS. Without a timeout, wait as long as it takes.
+
+        The first call signs in, once the node is registered. From then on the node holds a token and refreshes it in
+        the background, so later calls do not wait. Concurrent calls share one sign-in.
+
+        Raises NodeTimeoutError, RejectedError if DDS refuses the sign-in, or StoppedError if the node stops meanwhile.
+        Ctrl-C ends the wait.
+        """
+
     @property
     def callback_address(self) -> str | None:
-        """Where the callback server listens, as ``host:port``; None without one."""
+        """The address of the callback server, as ``host:port``. None if there is no callback server."""
 
     @property
     def wallet_address(self) -> str:
-        """The node's Ethereum address, ``0x`` and 40 lowercase hex digits."""
+        """The node's Ethereum address: ``0x`` and 40 lowercase hex digits."""
 
     def _is_running(self) -> bool: ...
     def _wait(self, secret: bool, timeout: float | None) -> None: ...
     def _wait_then(self, secret: bool, done: Callable[[PosemeshError | None], object]) -> PendingWait: ...
-    def _access_token(self, timeout: float | None) -> AccessToken: ...
-    def _access_token_at_hand(self) -> AccessToken | None: ...
+    def _held_access_token(self, timeout: float | None) -> AccessToken | None: ...
     def _access_token_then(self, done: Callable[[AccessToken | PosemeshError], object]) -> PendingWait: ...
     def _invalidate_token(self, value: str | None) -> None: ...
     def _add_listener(self, listener: Callable[[Event], object], call: Callable[[Event], object]) -> None: ...
     def _remove_listener(self, listener: Callable[[Event], object]) -> bool: ...
-    def _follow(self, timeout: float | None, ring: Callable[[], object] | None) -> EventQueue: ...
+    def _follow(self, timeout: float | None, on_change: Callable[[], object] | None) -> EventQueue: ...
     def _stop(self, timeout: float | None) -> None: ...
     def _stop_then(self, timeout: float | None, done: Callable[[PosemeshError | None], object]) -> None: ...
 

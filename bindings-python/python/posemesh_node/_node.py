@@ -7,12 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from . import _logging, _native
-from ._errors import ForkedError
-from ._events import Event, EventStream, Listener
+from . import _log, _native
+from ._config import Options, Overrides, takes
+from ._error import ForkedError
+from ._event import Event, Listener, check_listener
 from ._exit import stop_at_exit
-from ._listener import check_listener
-from ._options import Options, Overrides, takes
+from ._stream import EventStream
 from ._token import AccessToken
 from ._typing import Self, Unpack
 
@@ -20,26 +20,26 @@ __all__ = ["Node"]
 
 
 class NodeBase(_native.Node):
-    """What ``Node`` and ``AsyncNode`` have in common: everything that does not wait."""
+    """The methods that ``Node`` and ``AsyncNode`` share: those that do not wait."""
 
     def __new__(cls, *_: object, **__: object) -> Self:
         name = cls.__name__
-        raise TypeError(f"{name}(...) starts no node: use {name}.start(...), or {name}.from_env()")
+        raise TypeError(f"{name}(...) does not start a node: use {name}.start(...) or {name}.from_env()")
 
     @classmethod
     def _adopt(cls, started: _native.Started) -> Self:
-        """Make a started node the program's own: at the latest it is stopped when the program ends."""
+        """Turn a started node into an instance of this class, which is stopped at the latest when the program exits."""
         node = super().__new__(cls, started)
         stop_at_exit(node)
         return node
 
     def invalidate_token(self, token: AccessToken | str | None = None) -> None:
-        """Drop the access token that is held; the next one is on its way.
+        """Discard the access token that the node holds, and sign in for a new one.
 
-        Tell it which ``token`` a service has refused: it is dropped only if it is still the one that is held, so
-        that many callers who were refused with the same one cause one sign-in. Without a ``token``, whichever is
-        held is dropped. The new token comes at once; only when the refused one itself replaced another less than a
-        second ago, it comes when that second is over.
+        Pass the ``token`` that a service has refused. It is discarded only if the node still holds it, so that
+        many callers that were refused with the same token cause one sign-in. Without a ``token``, any token is
+        discarded. The node signs in at once, unless the token itself replaced a refused one less than a second ago;
+        then it waits for the rest of that second.
         """
         value: Any = token.value if isinstance(token, AccessToken) else token
         if value is not None and not isinstance(value, str):
@@ -47,7 +47,7 @@ class NodeBase(_native.Node):
         self._invalidate_token(value)
 
     def off_event(self, listener: Callable[[Event], object]) -> bool:
-        """Remove what ``on_event`` has added. Returns False when it is not there, such as after a stop."""
+        """Remove a listener that ``on_event`` added. Returns False if there is none, such as after a stop."""
         return self._remove_listener(listener)
 
     def __repr__(self) -> str:
@@ -59,29 +59,29 @@ class NodeBase(_native.Node):
         return f"<{name} {self.wallet_address} {status.state if status.running else 'stopped'}>"
 
     def __del__(self) -> None:
-        # What follows this method stops the node.
+        # Freeing the object, right after this method, stops the node.
         if self._is_running():
             warnings.warn(f"unclosed {self!r}: call stop(), or use it in a with statement", ResourceWarning, 2, self)
 
 
 class Node(NodeBase):
-    """A node that registers with DDS and stays registered, until it is stopped.
+    """A node that registers with DDS and stays registered until it is stopped.
 
-    Every method may be called from any thread, and waits let other threads run. Use it in a ``with``
-    statement, or call ``stop``; whatever still runs when the interpreter ends is stopped then.
+    Every method may be called from any thread, and waits let other threads run. Use it in a ``with`` statement, or
+    call ``stop``. A node that is still running when the interpreter exits is stopped then.
 
-    After a fork, a node belongs to the parent: in the child its methods raise ForkedError, and the child may
-    start its own.
+    After a fork, a node belongs to the parent process: in the child its methods raise ForkedError, and the child may
+    start a node of its own.
 
         with Node.from_env() as node:
             node.wait_registered(timeout=30)
-            print(node.status())
+            token = node.access_token(timeout=30)
     """
 
     @classmethod
     @takes(Options)
     def start(cls, **options: Unpack[Options]) -> Self:
-        """Check the options, bind the callback address and start to register. Does not wait for DDS.
+        """Check the options, bind the callback address, and start to register. Does not wait for DDS.
 
         Required:
 
@@ -135,73 +135,62 @@ class Node(NodeBase):
     @classmethod
     @takes(Overrides)
     def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
-        """Start a node with the options that the environment holds, such as DDS_BASE_URL or REG_SECRET.
+        """Start a node with options from the environment, such as DDS_BASE_URL or REG_SECRET.
 
-        Each option has the environment variable of its name in capitals, but max_retry has
-        REGISTER_MAX_RETRY. With POSEMESH_ before its name, a variable wins over the plain one. A secret can be in
-        a file instead: REG_SECRET_FILE holds the path. A blank variable counts as unset. Keywords win over the
-        environment; they are those of ``start``.
+        The environment variable of an option is its name in capitals, except that max_retry is REGISTER_MAX_RETRY.
+        A variable with the prefix POSEMESH_ takes precedence over the one without it. A secret can be in a file
+        instead: REG_SECRET_FILE is its path. A blank variable counts as unset. Keyword arguments are those of
+        ``start`` and take precedence over the environment.
         """
         return cls._start(_native.Config(overrides, from_env=True))
 
     @classmethod
     def _start(cls, config: _native.Config) -> Self:
-        _logging.install()
+        _log.install()
         return cls._adopt(_native.start(config))
 
     def wait_registered(self, timeout: float | None = None) -> None:
-        """Wait until the node is registered; without a timeout for as long as it takes.
+        """Wait until the node is registered. Without a timeout, wait as long as it takes.
 
-        Raises NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends it.
+        Raises NodeTimeoutError, or StoppedError if the node stops meanwhile. Ctrl-C ends the wait.
         """
         self._wait(False, timeout)
 
     def wait_secret(self, timeout: float | None = None) -> str:
-        """Wait until DDS has sent a secret, and return it; without a timeout for as long as it takes.
+        """Wait until DDS has sent a secret, and return it. Without a timeout, wait as long as it takes.
 
-        Raises NotFoundError at once when no secret can arrive: the node has none, and neither ``callback_bind`` nor
-        ``state_dir`` is set. Otherwise NodeTimeoutError, or StoppedError when the node stops meanwhile. Ctrl-C ends
-        it.
+        Raises NotFoundError at once if no secret can arrive: the node has none, and neither ``callback_bind`` nor
+        ``state_dir`` is set. Otherwise raises NodeTimeoutError, or StoppedError if the node stops meanwhile. Ctrl-C
+        ends the wait.
         """
         self._wait(True, timeout)
         return held_secret(self)
 
-    def access_token(self, timeout: float | None = None) -> AccessToken:
-        """An access token, for the services behind DDS; without a timeout waits for as long as it takes.
-
-        The first call signs in, once the node is registered. From then on a token is kept at hand and renewed in
-        the background, so later calls do not wait, and however many wait, there is one sign-in.
-
-        Raises NodeTimeoutError, RejectedError when DDS refuses to sign the node in, or StoppedError when the node
-        stops meanwhile. Ctrl-C ends it.
-        """
-        return self._access_token(timeout)
-
     def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until ``off_event`` or the node stops. Works as a decorator.
 
-        It runs on a thread of the library, one event at a time, and may call anything but ``stop``. What it
-        raises goes to ``sys.unraisablehook``.
+        It is called on a thread of the library, with one event at a time, and may call any method except ``stop``.
+        An exception that it raises is passed to ``sys.unraisablehook``.
         """
         check_listener(listener)
         self._add_listener(listener, listener)
         return listener
 
     def events(self, timeout: float | None = None) -> EventStream:
-        """Iterate over the events from now on, until the node stops or ``timeout`` seconds are over.
+        """Iterate over the events from now on, until the node stops or ``timeout`` seconds have passed.
 
             for event in node.events(timeout=60):
                 match event:
-                    case SecretChanged():
-                        use(node.read_secret())
+                    case TokenRefreshed():
+                        use(node.access_token())
         """
         return EventStream(self, timeout)
 
     def stop(self, timeout: float | None = 5.0) -> None:
-        """End the node: wake every wait with StoppedError, deliver the last events, free the port.
+        """Stop the node: end every wait with StoppedError, deliver the last events, free the port.
 
-        May be called twice. Raises NodeTimeoutError when an event listener or a logging handler does not
-        return in time, and WouldDeadlockError inside one. Ctrl-C ends the wait; the node stops all the same.
+        May be called more than once. Raises NodeTimeoutError if an event listener or a logging handler does not
+        return in time, and WouldDeadlockError if it is called in one. Ctrl-C ends the wait, and the node still stops.
         """
         self._stop(timeout)
 
@@ -218,7 +207,7 @@ class Node(NodeBase):
 
 
 def held_secret(node: NodeBase) -> str:
-    """The secret that a wait has just seen: it may be replaced, but never goes away."""
+    """The secret, after a wait for it. It may have been replaced since then, but never removed."""
     secret = node.read_secret()
     assert secret is not None
     return secret

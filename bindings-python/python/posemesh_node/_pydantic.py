@@ -1,22 +1,22 @@
-"""How pydantic, and so FastAPI, reads and writes errors. Imported by pydantic's first look at one."""
+"""How pydantic, and thus FastAPI, reads and writes errors. Imported only when pydantic meets one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import CoreSchema, core_schema
 
-from ._errors import CLASSES, PosemeshError
 
+def error_schema(cls: type[Any], classes: Iterable[type[Any]]) -> CoreSchema:
+    """An error is an object with a ``name`` and a ``message``; the name selects one of ``classes``, or ``cls``."""
 
-def error_schema(cls: type[PosemeshError]) -> CoreSchema:
-    """An error is an object with its ``name`` and ``message``."""
+    by_name = {known.name: known for known in classes}
 
-    def read(fields: dict[str, Any]) -> PosemeshError:
-        found = next((known for known in CLASSES.values() if known.name == fields["name"]), cls)
-        return found(fields["message"])
+    def read(fields: dict[str, Any]) -> Any:
+        return by_name.get(fields["name"], cls)(fields["message"])
 
-    def write(error: PosemeshError) -> dict[str, str]:
+    def write(error: Any) -> dict[str, str]:
         return {"name": error.name, "message": str(error)}
 
     text = core_schema.typed_dict_field(core_schema.str_schema())

@@ -6,35 +6,35 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from ._errors import PosemeshError
+from ._error import PosemeshError
 
 __all__ = ["Role", "State", "Status"]
 
 
 class State(str, Enum):
-    """Where a node stands with DDS."""
+    """The registration state of a node."""
 
     DISCONNECTED = "disconnected"
-    """Not registered, and no attempt made yet since the start or the last re-arm."""
+    """Not registered, and no attempt has been made since the start or the last re-arm."""
 
     REGISTERING = "registering"
     """Trying to register."""
 
     REGISTERED = "registered"
-    """Registered: there is nothing to do until the node is re-armed."""
+    """Registered. There is nothing to do until the node is re-armed."""
 
     def __str__(self) -> str:
         return self.value
 
 
 class Role(str, Enum):
-    """Which part a node has among the processes that share its ``state_dir``."""
+    """The role of a node among the processes that share its ``state_dir``."""
 
     LEADER = "leader"
-    """It registers and has the callback server. Without a ``state_dir`` every node does."""
+    """It registers and runs the callback server. Without a ``state_dir``, every node is a leader."""
 
     FOLLOWER = "follower"
-    """Another process does, and this node shows what that one has. It takes over when that one ends."""
+    """Another process is the leader, and this node shows that one's state. It takes over when the leader ends."""
 
     def __str__(self) -> str:
         return self.value
@@ -42,16 +42,16 @@ class Role(str, Enum):
 
 @dataclass(frozen=True)
 class Status:
-    """A picture of a node at one moment."""
+    """A snapshot of a node."""
 
     state: State
-    """Where the node stands with DDS."""
+    """The registration state."""
 
     running: bool
-    """False once the node was stopped."""
+    """False once the node has been stopped."""
 
     has_secret: bool
-    """Whether DDS has sent a secret; ``read_secret`` gives it out."""
+    """Whether DDS has sent a secret. ``read_secret`` returns it."""
 
     secret_version: int
     """How many different secrets DDS has sent so far."""
@@ -66,34 +66,34 @@ class Status:
     """Registration attempts since the start."""
 
     consecutive_failures: int
-    """Attempts that failed since the last success."""
+    """Failed attempts since the last success."""
 
     last_error: PosemeshError | None = field(compare=False)
-    """What the last attempt failed with, in DDS's own words; None after a success."""
+    """The error of the last attempt, with the text that DDS sent. None after a success."""
 
     next_attempt_in: float | None
     """Seconds until the next attempt, while the node waits for one."""
 
     role: Role
-    """Which part the node has among the processes that share its ``state_dir``."""
+    """The role of the node among the processes that share its ``state_dir``."""
 
     persistence_error: PosemeshError | None = field(compare=False)
-    """Why the state cannot be kept in ``state_dir`` at present; the node goes on in memory meanwhile."""
+    """Why the state cannot be written to ``state_dir`` at present. The node continues in memory."""
 
     token_expires_at: datetime | None
-    """When the access token that is held expires (UTC, to the second, by DDS's clock)."""
+    """When the access token that the node holds expires (UTC, to the second, by DDS's clock)."""
 
     sign_in_failures: int
-    """Sign-ins for an access token that failed since the last success."""
+    """Sign-ins for an access token that have failed since the last success."""
 
     clock_skew: timedelta
-    """How far DDS's clock is ahead of this machine's; negative when it is behind.
+    """How far DDS's clock is ahead of this machine's. Negative if it is behind.
 
-    DDS tells its time in whole seconds: this is zero as long as nothing contradicts that.
+    DDS sends its time in whole seconds, so this is zero as long as that explains the difference.
     """
 
     callback_overdue: bool = False
     """Whether DDS has not called the callback server within a minute of the registration.
 
-    DDS calls only a node whose URL it knows and can reach.
+    DDS calls a node only if it knows the node's URL and can reach it.
     """

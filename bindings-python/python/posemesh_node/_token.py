@@ -1,4 +1,4 @@
-"""What DDS gives a node that signs in, for the services behind DDS."""
+"""Access tokens, for the services behind DDS."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["AccessToken"]
 class AccessToken:
     """An access token, for an ``Authorization: Bearer`` header.
 
-    It shows in no ``repr`` and no ``str``: only ``value`` gives it out. Two are equal when token and expiry are.
-    It can be pickled, for processes that have no node; the pickle holds the token.
+    ``repr`` and ``str`` do not show the token; only ``value`` does. Two tokens are equal if the text and the expiry
+    are. It can be pickled, for processes without a node of their own; the pickle contains the token.
     """
 
     value: str = field(repr=False)
-    """The token itself. Take care where it goes."""
+    """The token itself. It is a secret."""
 
     expires_at: datetime
-    """When it expires (UTC), by DDS's clock."""
+    """When it expires (UTC, by DDS's clock)."""
 
     @property
     def claims(self) -> dict[str, Any] | None:
-        """What the token says about the node, such as ``node_id`` or ``capabilities``; None if it is no JWT.
+        """What the token says about the node, such as ``node_id`` or ``capabilities``. None if it is not a JWT.
 
-        Read without verifying the signature. Use them as hints and never as proof.
+        The claims are read without verifying the signature. Use them as hints, never as proof.
         """
         text = _native.token_claims(self.value)
         return None if text is None else json.loads(text)

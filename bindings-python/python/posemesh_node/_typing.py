@@ -1,6 +1,6 @@
-"""What newer versions of ``typing`` have, for Python 3.10 without a dependency.
+"""Names from newer versions of ``typing``, for Python 3.10 without a dependency.
 
-Type checkers bring their own ``typing_extensions``. At run time the names only have to exist, so that
+Type checkers bring their own ``typing_extensions``. At run time, the names only have to exist, so that
 ``typing.get_type_hints`` can resolve every annotation of the package.
 """
 

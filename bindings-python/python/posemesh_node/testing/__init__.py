@@ -18,8 +18,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from . import _native
-from ._token import AccessToken
+from .. import _native
+from .._token import AccessToken
 
 if TYPE_CHECKING:
     import sys
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     else:
         from typing_extensions import Self, Unpack
 
-    from ._options import Options, Overrides
+    from .._config import Options, Overrides
 
 __all__ = [
     "PRIVATE_KEY",
@@ -412,9 +412,3 @@ class LocalDds:
 
     def __repr__(self) -> str:
         return "<LocalDds closed>" if self._native is None else f"<LocalDds {self.url}>"
-
-
-if __name__ == "__main__":
-    from ._dev_dds_cli import main
-
-    raise SystemExit(main())

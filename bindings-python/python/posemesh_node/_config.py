@@ -30,7 +30,7 @@ class _Optional(TypedDict, total=False):
 
 
 class Options(_Optional):
-    """What ``Node.start`` takes. None is the same as leaving an option out."""
+    """The options of ``Node.start``. None is the same as leaving an option out."""
 
     reg_secret: str
     capabilities: Sequence[str] | str
@@ -38,7 +38,7 @@ class Options(_Optional):
 
 
 class Overrides(_Optional, total=False):
-    """What ``Node.from_env`` takes in place of environment variables."""
+    """The options of ``Node.from_env``, which take precedence over environment variables."""
 
     reg_secret: str | None
     capabilities: Sequence[str] | str | None
@@ -49,10 +49,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def takes(options: Any) -> Callable[[_F], _F]:
-    """Show the options as the keywords of a class method, to ``help`` and to editors that look at live objects.
+    """Show the options as keyword arguments of a class method in ``help`` and in editors that inspect live objects.
 
-    Type checkers read ``Unpack``. The method itself takes them in one dictionary, which it can empty: in variables of
-    its own, a traceback could show the secrets.
+    Type checkers read ``Unpack``. The method itself receives one dictionary, which it can empty. With a variable for
+    each option, a traceback could show the secrets.
     """
     required: frozenset[str] = options.__required_keys__
     keywords = [

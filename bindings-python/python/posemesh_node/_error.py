@@ -1,4 +1,4 @@
-"""The exceptions: one base, and one class for each code that a program would catch."""
+"""The exceptions: one base class, and a subclass for each error code."""
 
 from __future__ import annotations
 
@@ -24,112 +24,112 @@ __all__ = [
 
 
 class PosemeshError(Exception):
-    """The base of all errors of this package.
+    """The base class of all errors of this package.
 
-    The text is for people and says what to do next. It never holds a key or another secret.
+    The message is meant for people and says what to do next. It never contains a key or another secret.
     """
 
     code: int = 0
-    """What went wrong, as a number that never changes. The same in every language."""
+    """The error code: a number that never changes and is the same in every language."""
 
     name: str = ""
-    """What went wrong, as a name that never changes, such as ``ERR_TIMEOUT``."""
+    """The name of the error code, such as ``ERR_TIMEOUT``. It never changes."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        # For pydantic, which calls it with a field that holds an error, such as `Status.last_error`.
+        # Called by pydantic for a field that holds an error, such as `Status.last_error`.
         from ._pydantic import error_schema
 
-        return error_schema(cls)
+        return error_schema(cls, CLASSES.values())
 
 
 class InvalidArgumentError(PosemeshError, ValueError):
-    """An argument of a call is not usable."""
+    """An argument is invalid."""
 
     code = 1
     name = "ERR_INVALID_ARGUMENT"
 
 
 class ConfigError(PosemeshError, ValueError):
-    """An option is missing or has a value that it cannot have; the message names it."""
+    """An option is missing or has an invalid value. The message names it."""
 
     code = 2
     name = "ERR_INVALID_CONFIG"
 
 
 class NotFoundError(PosemeshError, LookupError):
-    """What was asked for is not there."""
+    """What was asked for does not exist."""
 
     code = 3
     name = "ERR_NOT_FOUND"
 
 
 class NodeTimeoutError(PosemeshError, TimeoutError):
-    """The time given for the call is over. What was waited for may still happen."""
+    """The timeout of the call has passed. What the call waited for may still happen."""
 
     code = 5
     name = "ERR_TIMEOUT"
 
 
 class StoppedError(PosemeshError):
-    """The node was stopped, perhaps while the call waited."""
+    """The node has been stopped, possibly while the call waited."""
 
     code = 6
     name = "ERR_STOPPED"
 
 
 class AlreadyRunningError(PosemeshError):
-    """A node with this wallet and DDS, or with this `state_dir`, already runs in this process."""
+    """A node with this identity and DDS, or with this ``state_dir``, is already running in this process."""
 
     code = 7
     name = "ERR_ALREADY_RUNNING"
 
 
 class _SystemError(PosemeshError, OSError):
-    """The base of what the operating system refused: ``errno`` has its number, if it gave one."""
+    """The base class of errors of the operating system. ``errno`` has its error number, if there is one."""
 
     def __str__(self) -> str:
-        # `OSError` would put the number before the text, which has it already.
+        # `OSError` would put the number before the message, which already contains it.
         return self.strerror or super().__str__()
 
 
 class BindError(_SystemError):
-    """The callback server could not bind its address."""
+    """The callback server could not bind to its address."""
 
     code = 8
     name = "ERR_BIND"
 
 
 class NodeIOError(_SystemError):
-    """A file or socket of this machine failed."""
+    """An operation on a local file or socket failed."""
 
     code = 9
     name = "ERR_IO"
 
 
 class ForkedError(PosemeshError):
-    """The node was started by another process, before a fork. Start one in this process."""
+    """The node was started before a fork, by the parent process. Start another one in this process."""
 
     code = 10
     name = "ERR_FORKED"
 
 
 class WouldDeadlockError(PosemeshError):
-    """The call would wait for the thread that makes it, such as ``stop`` in an event listener."""
+    """The call would wait for the thread that it runs on, such as ``stop`` in an event listener."""
 
     code = 11
     name = "ERR_WOULD_DEADLOCK"
 
 
 class RejectedError(PosemeshError):
-    """DDS said no; the message has its own words."""
+    """DDS rejected the request. The message contains the text that it sent."""
 
     code = 12
     name = "ERR_REJECTED"
 
 
 class UnavailableError(PosemeshError):
-    """DDS is out of reach, or gave no usable answer."""
+    """DDS could not be reached, or its response was not usable."""
 
     code = 13
     name = "ERR_UNAVAILABLE"
@@ -143,7 +143,7 @@ class InternalError(PosemeshError):
 
 
 class PanicError(InternalError):
-    """A bug in this library's native code. Please report it with what stands on stderr."""
+    """A bug in this library's native code. Please report it, with the output on stderr."""
 
     code = 14
     name = "ERR_PANIC"
@@ -168,4 +168,4 @@ CLASSES: dict[int, type[PosemeshError]] = {
         InternalError,
     )
 }
-"""The class for each code, for the native half. A code that is not here is an InternalError."""
+"""The class for each code, for the native half. An unknown code becomes an InternalError."""

@@ -1,27 +1,23 @@
-"""``python -m posemesh_node.testing``: a local DDS to try a node with."""
+"""``python -m posemesh_node.testing``: a local DDS to try out a node with."""
 
 from __future__ import annotations
 
 import argparse
 import signal
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .testing import LocalDds
+from . import PRIVATE_KEY, LocalDds
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command, until Ctrl-C or SIGTERM; returns its exit code."""
-    from .testing import LocalDds
-
+    """Run the command until Ctrl-C or SIGTERM, and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m posemesh_node.testing",
         description="Run a DDS on loopback until Ctrl-C, and print the environment for a node that registers there.",
     )
     parser.add_argument("--node-url", help="where to call the node back, such as http://127.0.0.1:8080")
-    parser.add_argument("--secret", help="the secret to send; otherwise a new one each time")
-    parser.add_argument("--health-interval", type=float, help="seconds between health probes; otherwise none")
+    parser.add_argument("--secret", help="the secret to send; by default a new one for each registration")
+    parser.add_argument("--health-interval", type=float, help="seconds between health probes; by default none are sent")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with LocalDds(
@@ -36,8 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _show_environment(dds: LocalDds) -> None:
-    from .testing import PRIVATE_KEY
-
     reg_secret = dds.options()["reg_secret"]
     print(f"export DDS_BASE_URL={dds.url} REG_SECRET={reg_secret} CAPABILITIES=/test/v1 NODE_VERSION=1.0.0")
     print(f"export SECP256K1_PRIVHEX={PRIVATE_KEY}", flush=True)
@@ -46,10 +40,14 @@ def _show_environment(dds: LocalDds) -> None:
 def _show_requests(dds: LocalDds) -> None:
     shown = 0
     while True:
-        # Not yet answered: shown once it is.
+        # A request without a response yet is shown once it has one.
         for request in dds.requests()[shown:]:
             if request.status is None:
                 break
             print(f"# {request.method} {request.path}: {request.status}", flush=True)
             shown += 1
         time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,15 +1,15 @@
 //! Work on a thread of its own.
 //!
-//! Starting and stopping a node block. A thread that runs an event loop must not, and one that Ctrl-C has to reach
-//! must sleep where a signal wakes it.
+//! Starting and stopping a node block. A thread that runs an event loop must not block, and a thread that Ctrl-C must
+//! be able to interrupt has to sleep where a signal wakes it.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 
-/// Runs `work` on a new thread of this name. When the system has no thread left, this one does it: that blocks, but
-/// a node still starts and stops.
+/// Runs `work` on a new thread with this name. If the system cannot create a thread, runs it here: that blocks, but
+/// the node still starts or stops.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let work = Arc::new(Mutex::new(Some(work)));
     let for_thread = Arc::clone(&work);
@@ -31,13 +31,13 @@ struct Slot<T> {
     waker: Option<Waker>,
 }
 
-/// Where the result of such work is put, and what waits for it.
-pub(crate) fn outcome<T: Send>() -> (impl FnOnce(T) + Send, impl Future<Output = T> + Send) {
+/// A function that delivers the result of such work, and a future that waits for it.
+pub(crate) fn oneshot<T: Send>() -> (impl FnOnce(T) + Send, impl Future<Output = T> + Send) {
     let slot = Arc::new(Mutex::new(Slot { value: None, waker: None }));
-    let filled = Arc::clone(&slot);
-    let put = move |value| {
+    let for_sender = Arc::clone(&slot);
+    let send = move |value| {
         let waker = {
-            let mut slot = filled.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = for_sender.lock().unwrap_or_else(PoisonError::into_inner);
             slot.value = Some(value);
             slot.waker.take()
         };
@@ -45,10 +45,10 @@ pub(crate) fn outcome<T: Send>() -> (impl FnOnce(T) + Send, impl Future<Output =
             waker.wake();
         }
     };
-    let wait = poll_fn(move |context| {
+    let receive = poll_fn(move |context| {
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         slot.waker = Some(context.waker().clone());
         slot.value.take().map_or(Poll::Pending, Poll::Ready)
     });
-    (put, wait)
+    (send, receive)
 }
