@@ -106,8 +106,8 @@ export interface DdsRequest {
 
 /** A node that is registered. */
 export interface RegisteredNode {
-  /** With its EIP-55 checksum. */
-  readonly wallet: string
+  /** Its wallet, with the EIP-55 checksum; `null` for a robot. */
+  readonly wallet: string | null
   readonly nodeId: string
   readonly version: string
   readonly capabilities: readonly string[]
@@ -115,6 +115,8 @@ export interface RegisteredNode {
   /** How often it has registered. */
   readonly registrations: number
   readonly online: boolean
+  /** The URL of its callback server, if it registered with one (the legacy registration); otherwise `null`. */
+  readonly url: string | null
 }
 
 /** What a node answered to a callback. */

@@ -37,8 +37,8 @@ type RequestRow<'py> = (
 );
 
 /// A registered node: wallet, node id, version, capabilities, jobs at once, how often it has registered, whether it
-/// is online.
-type NodeRow = (String, String, String, Vec<String>, Option<u64>, u64, bool);
+/// is online, URL.
+type NodeRow = (Option<String>, String, String, Vec<String>, Option<u64>, u64, bool, Option<String>);
 
 impl DevDds {
     fn dds(&self) -> PyResult<&LocalDds> {
@@ -165,8 +165,9 @@ impl DevDds {
 
     fn nodes(&self) -> PyResult<Vec<NodeRow>> {
         let row = |node: RegisteredNode| {
-            let RegisteredNode { wallet, node_id, version, capabilities, .. } = node;
-            (wallet, node_id, version, capabilities, node.max_concurrency, node.registrations, node.online)
+            let RegisteredNode { wallet, node_id, version, capabilities, url, .. } = node;
+            let RegisteredNode { max_concurrency, registrations, online, .. } = node;
+            (wallet, node_id, version, capabilities, max_concurrency, registrations, online, url)
         };
         Ok(self.dds()?.nodes().into_iter().map(row).collect())
     }
@@ -225,18 +226,10 @@ fn parse_wallet(wallet: &str) -> PyResult<String> {
     is_address.then_some(lowercase).ok_or_else(|| invalid("wallet must be 0x and 40 hex digits"))
 }
 
-fn endpoint_name(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Challenge => "challenge",
-        Endpoint::Register => "register",
-        Endpoint::Verify => "verify",
-    }
-}
-
 fn row(py: Python<'_>, request: Request) -> RequestRow<'_> {
     (
         request.number,
-        request.endpoint.map(endpoint_name),
+        request.endpoint.map(Endpoint::name),
         request.method,
         request.path,
         request.headers,

@@ -94,7 +94,8 @@ def test_a_node_is_called_back_when_its_url_becomes_known(dds: LocalDds) -> None
 
 
 def test_nodes_can_be_forgotten(node: Node, dds: LocalDds) -> None:
-    assert dds.nodes()[0].wallet.lower() == node.wallet_address
+    wallet = dds.nodes()[0].wallet
+    assert wallet is not None and wallet.lower() == node.wallet_address
     token = node.access_token(timeout=GUARD)
     assert dds.accepts_token(token) and dds.accepts_token(token.value)
     dds.forget("0x" + "00" * 20)

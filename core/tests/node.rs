@@ -83,7 +83,8 @@ fn a_node_registers_receives_its_secret_and_stops() {
 
     let nodes = dds.nodes();
     assert_eq!(nodes.len(), 1);
-    assert!(nodes[0].wallet.eq_ignore_ascii_case(node.wallet_address().unwrap()));
+    let wallet = nodes[0].wallet.as_deref().expect("a wallet");
+    assert!(wallet.eq_ignore_ascii_case(node.wallet_address().unwrap()));
     assert_eq!((nodes[0].version.as_str(), nodes[0].max_concurrency), ("v1.2.3", None));
 
     let address = node.callback_address().unwrap().unwrap();

@@ -159,7 +159,7 @@ fn the_loop_registers_parks_and_is_re_armed() {
         let running = spawn_loop(registration(&dds));
         until_status(STATUS_REGISTERED);
         let node = &dds.nodes()[0];
-        assert_eq!(node.wallet.to_lowercase(), WALLET);
+        assert_eq!(node.wallet.as_deref().map(str::to_lowercase).as_deref(), Some(WALLET));
         assert_eq!(
             (node.version.as_str(), node.capabilities.as_slice()),
             ("1.2.3", &["/example/v1".to_owned()][..])

@@ -1,4 +1,4 @@
-//! What DDS asks of a node: to take a secret, and to say that it is well.
+//! The requests that DDS sends to a node: the callback with the secret, and health probes.
 
 use std::fmt;
 use std::io;
@@ -19,17 +19,21 @@ use tokio::time::MissedTickBehavior;
 
 use crate::builder::Callback;
 use crate::event::Event;
-use crate::shared::{Shared, State, random_text};
-use crate::wallet::Wallet;
+use crate::identity::Identity;
+use crate::shared::{Shared, random_text};
 
 const DDS_USER_AGENT: &str = "DDS v1.0.0";
 const MAX_ANSWER: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The node's id in a callback before any node has registered.
-const NOBODY: &str = "00000000-0000-8000-8000-000000000000";
+/// The pauses between attempts to call a node that cannot be reached.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a node answered to a callback.
+/// The node's id in a callback before any node has registered.
+const NO_NODE: &str = "00000000-0000-8000-8000-000000000000";
+
+/// The answer of a node to a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallbackOutcome {
@@ -52,7 +56,7 @@ impl FromStr for NodeUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("node URL {text:?}: {error}"))?;
         let host = match uri.host().unwrap_or_default() {
-            // Not looked up: it is to be loopback, whatever a resolver says.
+            // Not resolved, because it must be loopback.
             "localhost" => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
             host => host.trim_start_matches('[').trim_end_matches(']').parse().ok(),
         };
@@ -61,7 +65,9 @@ impl FromStr for NodeUrl {
                 address: SocketAddr::new(ip, uri.port_u16().unwrap_or(80)),
                 base_path: uri.path().trim_end_matches('/').to_owned(),
             }),
-            _ => Err(format!("node URL {text:?}: expected http:// and a loopback address")),
+            _ => Err(format!(
+                "node URL {text:?}: expected http:// and a loopback address, which is all that this server calls"
+            )),
         }
     }
 }
@@ -72,107 +78,140 @@ impl fmt::Display for NodeUrl {
     }
 }
 
-/// Calls back a node that has just registered, if its callback server is known. A callback before the answer
-/// has ended when this returns.
-pub(crate) async fn after_registration(shared: &Arc<Shared>, wallet: Wallet) {
-    if shared.node_url(Some(wallet)).is_none()
-        || !shared.change(|state| state.registry.claim_callback(wallet))
-    {
+/// Calls back a node that has registered or signed in, unless that was done before or its URL is not known. With
+/// [`Callback::BeforeAnswer`], the first attempt has ended when this returns.
+pub(crate) async fn after_request(shared: &Arc<Shared>, node: Identity) {
+    if shared.settings.callback == Callback::Never || !claim(shared, node) {
         return;
     }
     match shared.settings.callback {
-        // That it failed is an event, and no reason to fail the registration.
-        Callback::BeforeAnswer => drop(call_back_node(shared, wallet).await),
-        Callback::AfterAnswer => {
-            // With one thread, this task begins when the connection's task has nothing left to write.
+        // A failure is reported as an event. It does not fail the registration.
+        Callback::BeforeAnswer if call_back_and_probe(shared, node).await.is_ok() => {}
+        Callback::BeforeAnswer => drop(tokio::spawn(retry(Arc::clone(shared), node))),
+        _ => {
             let shared = Arc::clone(shared);
-            tokio::spawn(async move { call_back_node(&shared, wallet).await });
+            // This thread runs the task after the connection's task has written the answer.
+            tokio::spawn(async move {
+                if call_back_and_probe(&shared, node).await.is_err() {
+                    retry(shared, node).await;
+                }
+            });
         }
-        Callback::Never => {}
     }
 }
 
-/// The node's URL has been set: calls back the node that registered last, unless that was done before.
-pub(crate) async fn after_node_url(shared: &Shared) {
-    let claim =
-        |state: &mut State| state.registry.latest_wallet().filter(|&it| state.registry.claim_callback(it));
-    if shared.settings.callback != Callback::Never
-        && let Some(wallet) = shared.change(claim)
+/// The node URL has been set: calls back the node that registered last, unless that was done before.
+pub(crate) async fn after_node_url(shared: &Arc<Shared>) {
+    if let Some(node) = shared.read(|state| state.registry.latest())
+        && shared.settings.callback != Callback::Never
+        && claim(shared, node)
+        && call_back_and_probe(shared, node).await.is_err()
     {
-        // That it failed is an event.
-        let _ = call_back_node(shared, wallet).await;
+        retry(Arc::clone(shared), node).await;
     }
+}
+
+/// Whether the node's URL is known and its callback has not been made. The caller makes it.
+fn claim(shared: &Shared, node: Identity) -> bool {
+    shared.node_url(Some(node)).is_some() && shared.change(|state| state.registry.claim_callback(node))
+}
+
+/// Calls a node that could not be reached until it can be, has been called otherwise, or is forgotten.
+async fn retry(shared: Arc<Shared>, node: Identity) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        if !claim(&shared, node) || call_back_and_probe(&shared, node).await.is_ok() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Calls the node back and, if it registered with a URL, probes its health.
+async fn call_back_and_probe(shared: &Shared, node: Identity) -> io::Result<()> {
+    call_back_node(shared, node).await?;
+    if shared.read(|state| state.registry.url(node).is_some()) {
+        // A failure is reported as an event and in the registry.
+        let _ = probe(shared, Some(node)).await;
+    }
+    Ok(())
 }
 
 /// Sends a secret to the node that registered last.
 pub(crate) async fn call_back(shared: &Shared) -> io::Result<CallbackOutcome> {
-    match shared.read(|state| state.registry.latest_wallet()) {
-        Some(wallet) => {
-            shared.change(|state| state.registry.claim_callback(wallet));
-            call_back_node(shared, wallet).await
+    match shared.read(|state| state.registry.latest()) {
+        Some(node) => {
+            shared.change(|state| state.registry.claim_callback(node));
+            call_back_node(shared, node).await
         }
-        None => send_secret(shared, None, NOBODY).await,
+        None => send_secret(shared, None, NO_NODE).await,
     }
 }
 
-/// Sends a secret to the node with this wallet.
-async fn call_back_node(shared: &Shared, wallet: Wallet) -> io::Result<CallbackOutcome> {
-    let id = shared.read(|state| state.registry.get(wallet).map(|node| node.node_id.clone()));
-    let outcome = send_secret(shared, Some(wallet), id.as_deref().unwrap_or(NOBODY)).await;
+async fn call_back_node(shared: &Shared, node: Identity) -> io::Result<CallbackOutcome> {
+    let id = shared.read(|state| state.registry.get(node).map(|node| node.node_id.clone()));
+    let outcome = send_secret(shared, Some(node), id.as_deref().unwrap_or(NO_NODE)).await;
     if outcome.is_err() {
-        shared.change(|state| state.registry.callback_failed(wallet));
+        shared.change(|state| state.registry.callback_failed(node));
     }
     outcome
 }
 
-async fn send_secret(shared: &Shared, wallet: Option<Wallet>, id: &str) -> io::Result<CallbackOutcome> {
+async fn send_secret(shared: &Shared, node: Option<Identity>, id: &str) -> io::Result<CallbackOutcome> {
     let secret = shared.change(|state| {
-        let made_up = || random_text(43);
-        let own = || wallet.and_then(|wallet| state.registry.secret(wallet, made_up));
-        let secret = state.secret.clone().or_else(own).unwrap_or_else(made_up);
+        let generate = || random_text(43);
+        let own = || node.and_then(|node| state.registry.secret(node, generate));
+        let secret = state.secret.clone().or_else(own).unwrap_or_else(generate);
         state.last_secret = Some(secret.clone());
         secret
     });
-    let body = json!({ "id": id, "secret": secret, "organization_id": NOBODY, "domains": [] });
-    post_callback(shared, wallet, body.to_string().into(), "application/json").await
+    let body = json!({ "id": id, "secret": secret, "organization_id": NO_NODE, "domains": [] });
+    post_callback(shared, node, body.to_string().into(), "application/json").await
 }
 
-/// Posts any body to where the node that registered last expects a callback.
+/// Posts any body to the callback endpoint of the node that registered last.
 pub(crate) async fn call_back_with(
     shared: &Shared,
     body: Vec<u8>,
     content_type: &str,
 ) -> io::Result<CallbackOutcome> {
-    let wallet = shared.read(|state| state.registry.latest_wallet());
-    post_callback(shared, wallet, body, content_type).await
+    let node = shared.read(|state| state.registry.latest());
+    post_callback(shared, node, body, content_type).await
 }
 
 async fn post_callback(
     shared: &Shared,
-    wallet: Option<Wallet>,
+    node: Option<Identity>,
     body: Vec<u8>,
     content_type: &str,
 ) -> io::Result<CallbackOutcome> {
     let json: Option<Value> = serde_json::from_slice(&body).ok();
     let secret_len = json.as_ref().and_then(|json| json["secret"].as_str()).map_or(0, str::len);
     let path = "/internal/v1/registrations";
-    let outcome = send(shared, wallet, Method::POST, path, content_type, body).await?;
+    let outcome = send(shared, node, Method::POST, path, content_type, body).await?;
     shared.emit(Event::CalledBack { status: outcome.status, secret_len });
     Ok(outcome)
 }
 
-/// Asks the node that registered last for its health.
+/// Probes the health of the node that registered last.
 pub(crate) async fn probe_health(shared: &Shared) -> io::Result<u16> {
-    let wallet = shared.read(|state| state.registry.latest_wallet());
-    let probed = send(shared, wallet, Method::GET, "/health", "", Vec::new()).await;
+    let node = shared.read(|state| state.registry.latest());
+    probe(shared, node).await
+}
+
+async fn probe(shared: &Shared, node: Option<Identity>) -> io::Result<u16> {
+    let probed = send(shared, node, Method::GET, "/health", "", Vec::new()).await;
     let online = probed.as_ref().is_ok_and(|outcome| outcome.status == 200);
-    shared.change(|state| state.registry.probed(online));
+    if let Some(node) = node {
+        shared.change(|state| state.registry.probed(node, online));
+    }
     let status = probed?.status;
     shared.emit(Event::HealthProbed { status });
     Ok(status)
 }
 
-/// Probes the node's health at the interval that was asked for, if one was.
+/// Probes the health of every node whose URL is known, at the interval of the settings, if there is one.
 pub(crate) async fn probe_regularly(shared: Arc<Shared>) {
     let Some(period) = shared.settings.health_interval else {
         return;
@@ -181,42 +220,47 @@ pub(crate) async fn probe_regularly(shared: Arc<Shared>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let wallet = shared.read(|state| state.registry.latest_wallet());
-        if shared.node_url(wallet).is_some() {
-            // What came of it is an event, and in the registry.
-            let _ = probe_health(&shared).await;
+        // Before the first registration, the node URL can be known already.
+        let nodes = match shared.read(|state| state.registry.identities()) {
+            nodes if nodes.is_empty() => vec![None],
+            nodes => nodes.into_iter().map(Some).collect(),
+        };
+        for node in nodes {
+            if shared.node_url(node).is_some() {
+                // A failure is reported as an event and in the registry.
+                let _ = probe(&shared, node).await;
+            }
         }
     }
 }
 
 async fn send(
     shared: &Shared,
-    wallet: Option<Wallet>,
+    node: Option<Identity>,
     method: Method,
     path: &str,
     content_type: &str,
     body: Vec<u8>,
 ) -> io::Result<CallbackOutcome> {
-    let node = shared.node_url(wallet);
-    let node = node.ok_or_else(|| {
+    let url = shared.node_url(node).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::NotConnected,
-            "the node's callback server is not known; set the node URL",
+            "the URL of the node's callback server is not known; set the node URL",
         )
     })?;
     let request = Request::builder()
         .method(method)
-        .uri(format!("{}{path}", node.base_path))
-        .header(HOST, node.address.to_string())
+        .uri(format!("{}{path}", url.base_path))
+        .header(HOST, url.address.to_string())
         .header(USER_AGENT, DDS_USER_AGENT)
         .header(CONTENT_TYPE, content_type)
         .body(Full::new(Bytes::from(body)))
         .map_err(io::Error::other)?;
     let timed_out = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 10 seconds"));
     let outcome =
-        tokio::time::timeout(TIMEOUT, exchange(node.address, request)).await.unwrap_or_else(timed_out);
+        tokio::time::timeout(TIMEOUT, exchange(url.address, request)).await.unwrap_or_else(timed_out);
     if let Err(error) = &outcome {
-        shared.emit(Event::NodeUnreachable { why: format!("{node}: {error}") });
+        shared.emit(Event::NodeUnreachable { why: format!("{url}: {error}") });
     }
     outcome
 }

@@ -1,21 +1,22 @@
-//! Challenges: handed out to one wallet, good for one sign-in, for a while.
+//! Challenges: each is issued to one wallet, and can be used for one sign-in until it expires.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::patch;
 use crate::verify::SignIn;
 use crate::wallet::Wallet;
 
-/// More than any test needs; keeps a server that runs for days from growing.
+/// More than any test needs. The limit keeps a server that runs for days from growing.
 const REMEMBERED: usize = 10_000;
 
-/// The challenges handed out so far, newest last.
+/// The challenges issued so far, newest last.
 #[derive(Default)]
 pub(crate) struct Challenges {
     issued: VecDeque<Issued>,
-    /// Merged over every new challenge; `null` removes a field.
+    /// A [`patch`] for every new challenge.
     pub(crate) overrides: Option<Map<String, Value>>,
 }
 
@@ -27,19 +28,15 @@ struct Issued {
 }
 
 impl Challenges {
-    /// Puts the overrides over `fields` and remembers the result as what `wallet` has to sign.
+    /// Applies the overrides to `fields`, and remembers the result, which `wallet` must sign.
     pub(crate) fn issue(
         &mut self,
         wallet: Wallet,
         mut fields: Map<String, Value>,
         used: bool,
     ) -> Map<String, Value> {
-        for (name, value) in self.overrides.iter().flatten() {
-            if value.is_null() {
-                fields.remove(name);
-            } else {
-                fields.insert(name.clone(), value.clone());
-            }
+        if let Some(overrides) = &self.overrides {
+            patch::apply(overrides, &mut fields);
         }
         if self.issued.len() == REMEMBERED {
             self.issued.pop_front();
@@ -48,16 +45,16 @@ impl Challenges {
         fields
     }
 
-    /// Uses up the challenge that `sign_in` answers. Its nonce is spent even when the rest turns out wrong.
+    /// Spends the challenge that `sign_in` repeats, even if the rest of the sign-in is wrong.
     pub(crate) fn redeem(
         &mut self,
         wallet: Wallet,
         sign_in: &SignIn,
         lifetime: Duration,
     ) -> Result<(), String> {
-        // From the end: with a fixed nonce in the overrides the newest challenge counts.
+        // From the end, because the newest challenge counts if the overrides set the nonce.
         let issued = self.issued.iter_mut().rev().find(|issued| issued.text("nonce") == sign_in.nonce);
-        let issued = issued.ok_or("the nonce was never handed out")?;
+        let issued = issued.ok_or("the nonce was never issued")?;
         if std::mem::replace(&mut issued.used, true) {
             return Err("the nonce was used before".into());
         }
@@ -65,7 +62,7 @@ impl Challenges {
             return Err("the nonce has expired".into());
         }
         if issued.wallet != wallet {
-            return Err(format!("the nonce was handed out to {}, not to {wallet}", issued.wallet));
+            return Err(format!("the nonce was issued to {}, not to {wallet}", issued.wallet));
         }
         let signed = [
             ("domain", &sign_in.domain),
@@ -85,7 +82,7 @@ impl Challenges {
 }
 
 impl Issued {
-    /// A field as it has to stand in the message.
+    /// A field as the message must repeat it.
     fn text(&self, name: &str) -> String {
         match self.fields.get(name) {
             Some(Value::String(text)) => text.clone(),

@@ -1,4 +1,4 @@
-//! The remote control, for tests in other languages and for people with `curl`.
+//! The control API, for tests in other languages and for `curl`.
 
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use crate::answer::{self, Answer};
 use crate::callback::{self, CallbackOutcome};
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
+use crate::identity::Identity;
 use crate::record::Request;
 use crate::shared::{Shared, State};
 use crate::wallet::Wallet;
 
 const HELP: &str = include_str!("control.txt");
 
-/// Why a command was not carried out: 400 and the mistake, or 502 and what the node did not do.
+/// Why a command failed: 400 and the mistake in it, or 502 and the I/O error of a request to the node.
 type Refusal = (StatusCode, String);
 
 pub(crate) async fn answer(shared: &Arc<Shared>, method: &Method, path: &str, body: &[u8]) -> Answer {
@@ -40,15 +41,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, method: &Method, path: &str, bo
         ("POST", "/_dev/forget") => forget(shared, body),
         ("POST", "/_dev/token") => token(shared, body),
         ("POST", "/_dev/online-elsewhere") => set_online_elsewhere(shared, body),
-        _ => Err((StatusCode::NOT_FOUND, format!("no such command; there are:\n\n{HELP}"))),
+        _ => Err((StatusCode::NOT_FOUND, format!("unknown command; the commands are:\n\n{HELP}"))),
     };
     answer.unwrap_or_else(|(status, why)| answer::text(status, why))
 }
 
 fn requests(shared: &Shared) -> Value {
     let request = |request: &Request| {
-        let at =
-            OffsetDateTime::from(request.at).format(&Rfc3339).expect("now is within the years of RFC 3339");
+        let at = OffsetDateTime::from(request.at).format(&Rfc3339).expect("a year that RFC 3339 can express");
         json!({
             "number": request.number,
             "endpoint": request.endpoint,
@@ -134,13 +134,14 @@ async fn probe(shared: &Shared) -> Result<Answer, Refusal> {
 fn forget(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     #[derive(Deserialize)]
     struct Body {
+        #[serde(alias = "robot_id")]
         wallet: String,
     }
     if body.is_empty() {
         return change(shared, State::forget_all);
     }
-    let wallet: Wallet = parse::<Body>(body)?.wallet.parse().map_err(bad_request)?;
-    change(shared, |state| state.forget(wallet))
+    let node: Identity = parse::<Body>(body)?.wallet.parse().map_err(bad_request)?;
+    change(shared, |state| state.forget(node))
 }
 
 fn token(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
@@ -149,7 +150,7 @@ fn token(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
         token: String,
     }
     let token = parse::<Body>(body)?.token;
-    Ok(answer::json(&json!({ "good": shared.read(|state| state.tokens.is_good(&token)) })))
+    Ok(answer::json(&json!({ "good": shared.read(|state| state.tokens.is_valid(&token)) })))
 }
 
 fn set_online_elsewhere(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {

@@ -1,4 +1,4 @@
-//! A running server, as its owner sees it.
+//! A running server.
 
 use std::fmt;
 use std::io;
@@ -19,13 +19,12 @@ use crate::record::Request;
 use crate::registry::RegisteredNode;
 use crate::server;
 use crate::shared::{Shared, State};
-use crate::wallet::Wallet;
 
-/// A running DDS on loopback. Dropping it stops it: connections are cut, its thread ends, its port is free.
+/// A running DDS on loopback. Dropping it stops it: connections are closed, its thread ends, and its port is free.
 pub struct DevDds {
     shared: Arc<Shared>,
     runtime: Handle,
-    /// Dropping it tells the thread to end.
+    /// Dropping it ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -36,7 +35,7 @@ impl DevDds {
         Self::builder().start()
     }
 
-    /// Sets up a server.
+    /// Returns the settings of a server, to change them and start it.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -52,7 +51,7 @@ impl DevDds {
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
-        // Here and not on the thread: what fails is the caller's to know.
+        // Not on the thread, because the caller needs to know when this fails.
         let listener = {
             let _entered = handle.enter();
             TcpListener::from_std(listener)?
@@ -66,7 +65,7 @@ impl DevDds {
                     _ = stopped => {}
                 }
             });
-            // The runtime goes here, and every connection with it.
+            // Dropping the runtime closes every connection.
         })?;
         Ok(Self { shared, runtime: handle, stop: Some(stop), thread: Some(thread) })
     }
@@ -81,8 +80,8 @@ impl DevDds {
         self.shared.authority.clone()
     }
 
-    /// Lets the next `times` requests to `endpoint` meet with `fault`, after the faults injected before;
-    /// `u32::MAX`: every one, until [`clear_faults`](Self::clear_faults).
+    /// Applies `fault` to the next `times` requests to `endpoint`, after the faults that were injected before.
+    /// `u32::MAX`: to every request until [`clear_faults`](Self::clear_faults).
     ///
     /// # Panics
     /// If HTTP does not allow the fault's status or one of its headers.
@@ -90,12 +89,12 @@ impl DevDds {
         self.shared.inject(endpoint, fault, times).expect("a fault that HTTP allows");
     }
 
-    /// No more faults. One that is under way (a hanging request, say) goes on.
+    /// Removes all faults. One that is being applied, such as a request that hangs, goes on.
     pub fn clear_faults(&self) {
         self.shared.change(|state| state.faults.clear());
     }
 
-    /// Every request so far, in the order of their arrival (the latest 10 000).
+    /// Every request so far, in order of arrival. Only the latest 10 000 are kept.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.read(|state| state.record.all())
     }
@@ -112,32 +111,33 @@ impl DevDds {
         self.shared.change(|state| state.record.clear());
     }
 
-    /// Waits until `condition` holds and returns true, or false after `timeout`. The condition is asked
-    /// again whenever something changes here: a request, an answer, a registration, a callback.
+    /// Waits until `condition` holds, and returns true, or false after `timeout`. The condition is checked whenever
+    /// something changes: a request, an answer, a registration, a callback.
     pub fn wait_for(&self, timeout: Duration, condition: impl Fn(&Self) -> bool) -> bool {
         self.shared.wait_for(timeout, || condition(self))
     }
 
-    /// Waits until at least `count` requests to `endpoint` have arrived; false after `timeout`.
+    /// Waits until at least `count` requests to `endpoint` have arrived. Returns false after `timeout`.
     pub fn wait_for_requests(&self, endpoint: Endpoint, count: usize, timeout: Duration) -> bool {
         self.wait_for(timeout, |dds| dds.requests_to(endpoint).len() >= count)
     }
 
-    /// A JSON object that is put over every new challenge: it replaces fields, adds them, and removes
-    /// those that are `null`. What comes out is what the signed message is checked against. A nonce that
-    /// is fixed here is fresh again with every challenge.
+    /// Changes every new challenge: the fields of this JSON object are added or replaced, and those that are `null`
+    /// are removed. The signed message is checked against the result. A nonce that is set here is unused again in
+    /// every challenge.
     ///
     /// # Panics
-    /// If it is no object.
+    /// If it is not an object.
     pub fn set_challenge(&self, overrides: Option<Value>) {
         self.shared.set_challenge(overrides).expect("a JSON object");
     }
 
-    /// Where the node's callback server is: `http://127.0.0.1:PORT`, perhaps with a base path. Anything
-    /// but plain HTTP to loopback is refused. `None`: no node is called.
+    /// Sets the URL of the node's callback server: `http://127.0.0.1:PORT`, with a base path if there is one. Only
+    /// plain HTTP to loopback is accepted. A node that registered with a URL is called there instead. `None`: no node
+    /// is called.
     ///
-    /// A node that is registered and was not called back is called now, in the background, unless the server
-    /// was set up with [`Callback::Never`](crate::Callback::Never).
+    /// The node that registered last is called now, in the background, if it has not been called since, unless the
+    /// server was set up with [`Callback::Never`](crate::Callback::Never).
     pub fn set_node_url(&self, url: Option<String>) -> io::Result<()> {
         self.shared.set_node_url(url).map_err(invalid)?;
         let shared = Arc::clone(&self.shared);
@@ -145,25 +145,24 @@ impl DevDds {
         Ok(())
     }
 
-    /// The secret of every callback from now on; `None`: a new random one, and another one with each
-    /// registration.
+    /// Sets the secret of every future callback. `None`: a new random one for each registration.
     pub fn set_secret(&self, secret: Option<String>) {
         self.shared.change(|state| state.set_secret(secret));
     }
 
-    /// The secret of the latest callback. It is here before the node has it.
+    /// The secret of the latest callback. It is set before the node has received it.
     pub fn last_secret(&self) -> Option<String> {
         self.shared.read(|state| state.last_secret.clone())
     }
 
-    /// Calls the node back now that registered last, with the secret of its registration: the same one again
-    /// if it was called back before.
+    /// Calls back the node that registered last, with the secret of its registration, which is the same in every
+    /// callback.
     pub fn call_back(&self) -> io::Result<CallbackOutcome> {
         let shared = Arc::clone(&self.shared);
         self.run(async move { callback::call_back(&shared).await })
     }
 
-    /// Posts any body to where the node expects a callback.
+    /// Posts any body to the node's callback endpoint.
     pub fn call_back_with(
         &self,
         body: impl Into<Vec<u8>>,
@@ -173,47 +172,53 @@ impl DevDds {
         self.run(async move { callback::call_back_with(&shared, body, &content_type).await })
     }
 
-    /// Asks the node for its health as DDS does, and returns the status of the answer.
+    /// Probes the health of the node that registered last, as DDS does, and returns the status of the answer.
     pub fn probe_health(&self) -> io::Result<u16> {
         let shared = Arc::clone(&self.shared);
         self.run(async move { callback::probe_health(&shared).await })
     }
 
-    /// The nodes that are registered, ordered by wallet.
+    /// The nodes that are registered, ordered by wallet, then robots by id.
     pub fn nodes(&self) -> Vec<RegisteredNode> {
         self.shared.read(|state| state.registry.all())
     }
 
-    /// Loses a node: from now on it gets no access token until it has registered again.
+    /// Forgets a node and revokes its tokens: it gets no access token until it has registered again.
     ///
     /// # Panics
-    /// If `wallet` is no Ethereum address.
-    pub fn forget(&self, wallet: &str) {
-        let wallet = address(wallet);
-        self.shared.change(|state| state.forget(wallet));
+    /// If `node` is neither an Ethereum address nor the id of a robot.
+    pub fn forget(&self, node: &str) {
+        let node = node.parse().expect("an Ethereum address or a robot's id");
+        self.shared.change(|state| state.forget(node));
     }
 
-    /// Loses every node.
+    /// Forgets every node.
     pub fn forget_all(&self) {
         self.shared.change(State::forget_all);
     }
 
-    /// Whether an access token is good, as a service behind DDS would find out: issued by this server, not
-    /// expired, for a node that has not been lost since.
-    pub fn token_is_good(&self, token: &str) -> bool {
-        self.shared.read(|state| state.tokens.is_good(token))
+    /// Whether a token is valid, as a service behind DDS would check it: issued by this server, not expired, and its
+    /// node has not been forgotten since.
+    pub fn accepts_token(&self, token: &str) -> bool {
+        self.shared.read(|state| state.tokens.is_valid(token))
     }
 
-    /// Whether another node with this wallet is online, so that a registration is answered with 409.
+    /// The name of [`accepts_token`](Self::accepts_token) up to version 0.3.
+    #[doc(hidden)]
+    pub fn token_is_good(&self, token: &str) -> bool {
+        self.accepts_token(token)
+    }
+
+    /// Sets whether another node with this wallet is online, so a registration is answered with 409.
     ///
     /// # Panics
-    /// If `wallet` is no Ethereum address.
+    /// If `wallet` is not an Ethereum address.
     pub fn set_online_elsewhere(&self, wallet: &str, elsewhere: bool) {
-        let wallet = address(wallet);
+        let wallet = wallet.parse().expect("an Ethereum address, in lowercase or with its EIP-55 checksum");
         self.shared.change(|state| state.registry.set_online_elsewhere(wallet, elsewhere));
     }
 
-    /// Runs `work` on the server's thread and waits for it.
+    /// Runs `work` on the server's thread and waits for its result.
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = io::Result<T>> + Send + 'static,
@@ -228,7 +233,7 @@ impl Drop for DevDds {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported there.
+            // The panic hook has reported a panic of that thread.
             let _ = thread.join();
         }
     }
@@ -238,10 +243,6 @@ impl fmt::Debug for DevDds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DevDds").field("url", &self.url()).finish_non_exhaustive()
     }
-}
-
-fn address(wallet: &str) -> Wallet {
-    wallet.parse().expect("an Ethereum address, in lowercase or with its EIP-55 checksum")
 }
 
 fn invalid(why: String) -> io::Error {

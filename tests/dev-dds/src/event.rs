@@ -1,56 +1,61 @@
-//! What a server tells as it goes along.
+//! What happens on a server.
 
 use std::fmt;
 
 use crate::endpoint::Endpoint;
 
-/// Something that happened. Shown as one line; never holds a secret.
+/// Something that happened. Displayed as one line. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A wallet asked for a challenge and got one.
+    /// A challenge was issued.
     ChallengeIssued {
         /// The wallet, with its EIP-55 checksum.
         wallet: String,
     },
-    /// A node registered.
+    /// A node with a wallet registered.
     Registered {
         /// The wallet, with its EIP-55 checksum.
         wallet: String,
         /// The node's id.
         node_id: String,
     },
-    /// A node got an access token.
+    /// A robot registered.
+    RobotRegistered {
+        /// The robot's id.
+        robot_id: String,
+    },
+    /// A token was issued.
     TokenIssued {
-        /// The wallet, with its EIP-55 checksum.
-        wallet: String,
+        /// The wallet, with its EIP-55 checksum, or the robot's id.
+        node: String,
     },
     /// A request was refused.
     Refused {
-        /// What was asked for.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// The status answered.
+        /// The status of the answer.
         status: u16,
-        /// The reason answered.
+        /// The body of the answer.
         why: String,
     },
-    /// A request met with a fault that a test had asked for.
+    /// An injected fault was applied to a request.
     FaultPlayed {
-        /// What was asked for.
+        /// The endpoint.
         endpoint: Endpoint,
         /// The fault's name.
         fault: &'static str,
     },
-    /// The node's callback server got a secret.
+    /// The secret was sent to the node's callback server.
     CalledBack {
-        /// What the node answered.
+        /// The status of the node's answer.
         status: u16,
-        /// How long the secret was, in bytes.
+        /// The length of the secret in bytes.
         secret_len: usize,
     },
     /// The node's health was probed.
     HealthProbed {
-        /// What the node answered.
+        /// The status of the node's answer.
         status: u16,
     },
     /// A callback or a health probe got no answer.
@@ -67,7 +72,8 @@ impl fmt::Display for Event {
             Self::Registered { wallet, node_id } => {
                 write!(f, "registered {wallet} as node {node_id}")
             }
-            Self::TokenIssued { wallet } => write!(f, "access token for {wallet}"),
+            Self::RobotRegistered { robot_id } => write!(f, "registered robot {robot_id}"),
+            Self::TokenIssued { node } => write!(f, "access token for {node}"),
             Self::Refused { endpoint, status, why } => {
                 write!(f, "refused {} with {status}: {why}", endpoint.path())
             }
@@ -80,7 +86,7 @@ impl fmt::Display for Event {
             Self::HealthProbed { status } => {
                 write!(f, "probed the node's health: it answered {status}")
             }
-            Self::NodeUnreachable { why } => write!(f, "the node is out of reach: {why}"),
+            Self::NodeUnreachable { why } => write!(f, "cannot reach the node: {why}"),
         }
     }
 }

@@ -1,16 +1,17 @@
-//! What can go wrong on the way to a DDS, on demand.
+//! Faults on demand.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::endpoint::Endpoint;
 
-/// Something that goes wrong with a request. Except for [`Delay`](Fault::Delay) and
-/// [`StaleNonce`](Fault::StaleNonce) the request has no effect: nothing is registered, no nonce is spent.
+/// What goes wrong with a request. The request has no effect: nothing is registered, no nonce is spent. The exceptions
+/// are [`Delay`](Fault::Delay), [`Patch`](Fault::Patch) and [`StaleNonce`](Fault::StaleNonce).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
@@ -18,7 +19,7 @@ pub enum Fault {
     Status {
         /// 200 to 999.
         code: u16,
-        /// The `Retry-After` header: seconds, a date, or nonsense.
+        /// The `Retry-After` header: seconds, a date, or anything else.
         #[serde(default)]
         retry_after: Option<String>,
         /// The body.
@@ -36,32 +37,38 @@ pub enum Fault {
         #[serde(default, deserialize_with = "text")]
         body: Vec<u8>,
     },
-    /// The normal answer, but this much later.
+    /// The normal answer, with other fields: these are added or replaced, and those that are `null` are removed. A
+    /// refusal is not changed.
+    Patch {
+        /// The fields.
+        fields: Map<String, Value>,
+    },
+    /// The normal answer, after this delay.
     #[serde(deserialize_with = "millis")]
     Delay(Duration),
-    /// The connection is reset (TCP RST); nothing is answered.
+    /// The connection is reset (TCP RST) without an answer.
     Reset,
-    /// The connection ends in the middle of a body whose length was announced.
+    /// The connection ends before the body is as long as `Content-Length` says.
     HalfBody,
-    /// 200, and a body that is no JSON.
+    /// 200, and a body that is not JSON.
     Garbage,
-    /// Bytes that are no HTTP, then the end of the connection.
+    /// Bytes that are not HTTP, then the end of the connection.
     NotHttp,
-    /// 200, and JSON with a string that is not UTF-8.
+    /// 200, and JSON with a string that is not valid UTF-8.
     InvalidUtf8,
-    /// 200, and a body that goes on until the client leaves (or 64 MiB or 30 seconds are over).
+    /// 200, and a body that goes on until the client disconnects, at most 64 MiB or 30 seconds.
     EndlessBody,
     /// A redirect.
     Redirect {
         /// 301, 302, 303, 307 or 308.
         code: u16,
-        /// Where to.
+        /// The `Location` header.
         location: String,
     },
-    /// At [`Endpoint::Challenge`]: a nonce that is spent already, so that the registration is refused.
-    /// The other endpoints answer normally.
+    /// At [`Endpoint::Challenge`]: a nonce that has already been used, so the registration is refused. Other endpoints
+    /// answer normally.
     StaleNonce,
-    /// No answer, until the client leaves or the server stops.
+    /// No answer until the client disconnects or the server stops.
     Hang,
 }
 
@@ -71,8 +78,7 @@ impl Fault {
         Self::Status { code, retry_after: None, body: Vec::new() }
     }
 
-    /// The answer of a fault that is one; the others happen to the connection or to the timing.
-    /// An error says what HTTP does not allow in it.
+    /// The answer that replaces the normal one, if this fault has one. An error says what HTTP does not allow in it.
     pub(crate) fn answer(&self) -> Result<Option<Answer>, String> {
         let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         let (code, headers, body) = match self {
@@ -92,8 +98,8 @@ impl Fault {
             _ => return Ok(None),
         };
         let status = StatusCode::from_u16(code).ok().filter(|status| !status.is_informational());
-        let mut answer =
-            Response::builder().status(status.ok_or_else(|| format!("{code} is no status of an answer"))?);
+        let mut answer = Response::builder()
+            .status(status.ok_or_else(|| format!("{code} is not the status of an answer"))?);
         for (name, value) in headers {
             answer = answer.header(name, value);
         }
@@ -104,6 +110,7 @@ impl Fault {
         match self {
             Self::Status { .. } => "status",
             Self::Answer { .. } => "answer",
+            Self::Patch { .. } => "patch",
             Self::Delay(_) => "delay",
             Self::Reset => "reset",
             Self::HalfBody => "half body",
@@ -130,7 +137,7 @@ fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Err
     Delay::deserialize(deserializer).map(|delay| Duration::from_millis(delay.millis))
 }
 
-/// The faults to come, in the order they were asked for.
+/// The injected faults, in the order of injection.
 #[derive(Default)]
 pub(crate) struct Faults {
     queue: VecDeque<Injected>,
@@ -139,7 +146,7 @@ pub(crate) struct Faults {
 struct Injected {
     endpoint: Endpoint,
     fault: Fault,
-    /// `u32::MAX` never runs out.
+    /// `u32::MAX`: until cleared.
     times: u32,
 }
 
@@ -150,7 +157,7 @@ impl Faults {
         }
     }
 
-    /// The fault for a request to `endpoint` that has just come.
+    /// The fault for a request to `endpoint` that has just arrived.
     pub(crate) fn next(&mut self, endpoint: Endpoint) -> Option<Fault> {
         let at = self.queue.iter().position(|injected| injected.endpoint == endpoint)?;
         let injected = &mut self.queue[at];

@@ -1,11 +1,11 @@
-//! Every request of the nodes, for assertions.
+//! The requests that nodes have sent, for assertions.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use crate::endpoint::Endpoint;
 
-/// The oldest ones go when there are more.
+/// The oldest requests are dropped when there are more.
 const KEPT: usize = 10_000;
 
 /// A request that arrived. Requests to `/_dev/` are not recorded.
@@ -14,26 +14,26 @@ const KEPT: usize = 10_000;
 pub struct Request {
     /// 1 for the first request of this server, 2 for the second…
     pub number: u64,
-    /// Which of the three it is, if any.
+    /// Its endpoint, if it is a request of the protocol.
     pub endpoint: Option<Endpoint>,
-    /// `POST`, `GET`…
+    /// `POST`, `GET` or another.
     pub method: String,
-    /// The path, with the query if there is one.
+    /// The path, and the query if there is one.
     pub path: String,
-    /// Names are in lowercase.
+    /// Names and values. Names are in lowercase.
     pub headers: Vec<(String, String)>,
-    /// The body, as it came.
+    /// The body.
     pub body: Vec<u8>,
-    /// When it had arrived.
+    /// When it had arrived completely.
     pub at: SystemTime,
-    /// The same on the monotonic clock, since the server started: for the gap between two requests.
+    /// The same on the monotonic clock, since the server started, to measure the time between requests.
     pub since_start: Duration,
-    /// What was answered. `None`: nothing yet, or no HTTP (a reset, say).
+    /// The status of the answer. `None`: no answer yet, or none in HTTP (a reset, for example).
     pub status: Option<u16>,
 }
 
 impl Request {
-    /// A header's value; `name` in lowercase.
+    /// The value of a header. `name` must be in lowercase.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
@@ -51,7 +51,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Numbers the request and keeps it.
+    /// Adds a request and returns its number.
     pub(crate) fn add(&mut self, request: Request) -> u64 {
         self.last_number += 1;
         if self.requests.len() == KEPT {
@@ -62,7 +62,7 @@ impl Record {
     }
 
     pub(crate) fn answered(&mut self, number: u64, status: u16) {
-        // It may be gone: cleared in the meantime.
+        // It may have been cleared in the meantime.
         if let Some(request) = self.requests.iter_mut().rev().find(|request| request.number == number) {
             request.status = Some(status);
         }

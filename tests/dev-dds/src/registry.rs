@@ -2,27 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use sha3::{Digest, Keccak256};
 
+use crate::callback::NodeUrl;
+use crate::credentials;
+use crate::identity::Identity;
+use crate::uuid::Uuid;
 use crate::wallet::Wallet;
 
 /// A node that has registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RegisteredNode {
-    /// Its wallet, with the EIP-55 checksum.
-    pub wallet: String,
-    /// The UUID in its credentials, or one made up from the wallet when they hold none.
+    /// Its wallet, with the EIP-55 checksum. `None` for a robot.
+    pub wallet: Option<String>,
+    /// The UUID in its credentials, or, if they have none, one derived from its wallet or its credentials. For a robot,
+    /// this is the `robot_id`.
     pub node_id: String,
-    /// The version it sent, as it sent it.
+    /// The version it sent, unchanged.
     pub version: String,
-    /// What it can do.
+    /// The capabilities it sent.
     pub capabilities: Vec<String>,
-    /// How many jobs it takes at once, when it said so.
+    /// How many jobs it takes at once, if it sent that.
     pub max_concurrency: Option<u64>,
+    /// The URL of its callback server, if it registered with one (the legacy registration).
+    pub url: Option<String>,
     /// How often it has registered since it was last forgotten.
     pub registrations: u64,
     /// Whether it answered the last health probe. A node that has just registered counts as online.
@@ -31,92 +35,129 @@ pub struct RegisteredNode {
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    nodes: BTreeMap<Wallet, Entry>,
+    nodes: BTreeMap<Identity, Entry>,
     online_elsewhere: BTreeSet<Wallet>,
-    /// The node that a callback is for.
-    latest: Option<Wallet>,
+    latest: Option<Identity>,
 }
 
 struct Entry {
     node: RegisteredNode,
-    /// The callback that follows the registration is still to be made.
-    uncalled: bool,
-    /// The secret that belongs to the registration, once one was made up.
+    /// From [`RegisteredNode::url`], if it is on loopback.
+    url: Option<NodeUrl>,
+    credentials: String,
+    /// The callback that follows the registration has not been made.
+    needs_callback: bool,
+    /// The secret of this registration, once it has been generated.
     secret: Option<String>,
 }
 
-/// What a node says about itself.
+/// What a node sends to register.
 pub(crate) struct Registration {
     pub(crate) credentials: String,
     pub(crate) version: String,
     pub(crate) capabilities: Vec<String>,
     pub(crate) max_concurrency: Option<u64>,
+    pub(crate) url: Option<(String, Option<NodeUrl>)>,
 }
 
 impl Registry {
-    pub(crate) fn register(&mut self, wallet: Wallet, registration: Registration) -> RegisteredNode {
-        let before = self.nodes.get(&wallet).map_or(0, |entry| entry.node.registrations);
+    pub(crate) fn register(&mut self, identity: Identity, registration: Registration) -> RegisteredNode {
+        let before = self.nodes.remove(&identity);
+        let registrations = before.as_ref().map_or(0, |entry| entry.node.registrations) + 1;
+        // A registration without a URL does not make DDS forget the URL.
+        let known_url = || before.and_then(|entry| Some((entry.node.url?, entry.url)));
+        let (url, parsed_url) = registration.url.or_else(known_url).unzip();
+        let node_id = match identity {
+            Identity::Wallet(wallet) => credentials::node_id(&registration.credentials)
+                .unwrap_or_else(|| Uuid::derived_from(&wallet.0)),
+            Identity::Robot(id) => id,
+        };
         let node = RegisteredNode {
-            wallet: wallet.to_string(),
-            node_id: node_id(&registration.credentials).unwrap_or_else(|| made_up_id(wallet)),
+            wallet: identity.wallet().map(|wallet| wallet.to_string()),
+            node_id: node_id.to_string(),
             version: registration.version,
             capabilities: registration.capabilities,
             max_concurrency: registration.max_concurrency,
-            registrations: before + 1,
+            url,
+            registrations,
             online: true,
         };
-        self.nodes.insert(wallet, Entry { node: node.clone(), uncalled: true, secret: None });
-        self.latest = Some(wallet);
+        let entry = Entry {
+            node: node.clone(),
+            url: parsed_url.flatten(),
+            credentials: registration.credentials,
+            needs_callback: true,
+            secret: None,
+        };
+        self.nodes.insert(identity, entry);
+        self.latest = Some(identity);
         node
     }
 
-    /// Whether the callback that belongs to the node's registration is still to be made. True once: the caller
-    /// makes it.
-    pub(crate) fn claim_callback(&mut self, wallet: Wallet) -> bool {
-        self.nodes.get_mut(&wallet).is_some_and(|entry| std::mem::take(&mut entry.uncalled))
+    /// Returns true once for each registration: the caller then makes its callback.
+    pub(crate) fn claim_callback(&mut self, identity: Identity) -> bool {
+        self.nodes.get_mut(&identity).is_some_and(|entry| std::mem::take(&mut entry.needs_callback))
     }
 
-    /// The callback did not reach the node.
-    pub(crate) fn callback_failed(&mut self, wallet: Wallet) {
-        if let Some(entry) = self.nodes.get_mut(&wallet) {
-            entry.uncalled = true;
+    /// The callback did not reach the node, so it can be claimed again.
+    pub(crate) fn callback_failed(&mut self, identity: Identity) {
+        if let Some(entry) = self.nodes.get_mut(&identity) {
+            entry.needs_callback = true;
         }
     }
 
-    /// The secret that belongs to the node's registration: `make` makes one up, once.
-    pub(crate) fn secret(&mut self, wallet: Wallet, make: impl FnOnce() -> String) -> Option<String> {
-        Some(self.nodes.get_mut(&wallet)?.secret.get_or_insert_with(make).clone())
+    /// The secret of the node's registration, generated on first use.
+    pub(crate) fn secret(&mut self, identity: Identity, generate: impl FnOnce() -> String) -> Option<String> {
+        Some(self.nodes.get_mut(&identity)?.secret.get_or_insert_with(generate).clone())
     }
 
-    /// Secrets are made up anew.
     pub(crate) fn forget_secrets(&mut self) {
         self.nodes.values_mut().for_each(|entry| entry.secret = None);
     }
 
-    pub(crate) fn get(&self, wallet: Wallet) -> Option<&RegisteredNode> {
-        self.nodes.get(&wallet).map(|entry| &entry.node)
+    pub(crate) fn get(&self, identity: Identity) -> Option<&RegisteredNode> {
+        self.nodes.get(&identity).map(|entry| &entry.node)
     }
 
-    /// The node that registered last, if it has not been forgotten.
-    pub(crate) fn latest_wallet(&self) -> Option<Wallet> {
-        self.latest.filter(|wallet| self.nodes.contains_key(wallet))
+    /// The node, if it registered with these credentials.
+    pub(crate) fn get_with_credentials(
+        &self,
+        identity: Identity,
+        credentials: &str,
+    ) -> Option<RegisteredNode> {
+        let entry = self.nodes.get(&identity).filter(|entry| entry.credentials == credentials);
+        entry.map(|entry| entry.node.clone())
     }
 
+    /// The URL that the node registered with.
+    pub(crate) fn url(&self, identity: Identity) -> Option<&NodeUrl> {
+        self.nodes.get(&identity)?.url.as_ref()
+    }
+
+    /// The node that registered last, unless it has been forgotten.
+    pub(crate) fn latest(&self) -> Option<Identity> {
+        self.latest.filter(|identity| self.nodes.contains_key(identity))
+    }
+
+    pub(crate) fn identities(&self) -> Vec<Identity> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// Ordered by wallet, then robots by id.
     pub(crate) fn all(&self) -> Vec<RegisteredNode> {
         self.nodes.values().map(|entry| entry.node.clone()).collect()
     }
 
-    pub(crate) fn forget(&mut self, wallet: Wallet) {
-        self.nodes.remove(&wallet);
+    pub(crate) fn forget(&mut self, identity: Identity) {
+        self.nodes.remove(&identity);
     }
 
     pub(crate) fn forget_all(&mut self) {
         self.nodes.clear();
     }
 
-    /// There is one node URL, so a health probe speaks for the node that registered last.
-    pub(crate) fn probed(&mut self, online: bool) {
-        if let Some(entry) = self.latest.and_then(|wallet| self.nodes.get_mut(&wallet)) {
+    pub(crate) fn probed(&mut self, identity: Identity, online: bool) {
+        if let Some(entry) = self.nodes.get_mut(&identity) {
             entry.node.online = online;
         }
     }
@@ -132,22 +173,4 @@ impl Registry {
     pub(crate) fn is_online_elsewhere(&self, wallet: Wallet) -> bool {
         self.online_elsewhere.contains(&wallet)
     }
-}
-
-/// Credentials from the console are base64 of `<node UUID>:<secret>`.
-fn node_id(credentials: &str) -> Option<String> {
-    let decoded = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
-    let (id, _secret) = decoded.split_once(':')?;
-    let is_uuid = id.len() == 36
-        && id.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        });
-    is_uuid.then(|| id.to_owned())
-}
-
-/// Always the same for a wallet; the 8 marks a UUID of a custom kind (RFC 9562).
-fn made_up_id(wallet: Wallet) -> String {
-    let hash = hex::encode(Keccak256::digest(wallet.0));
-    format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[12..15], &hash[15..18], &hash[18..30])
 }

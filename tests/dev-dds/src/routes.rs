@@ -1,53 +1,70 @@
-//! The three endpoints, as production answers them.
+//! The endpoints, as production answers them.
 
-use std::num::NonZeroU64;
+mod peer;
+mod robot;
+mod token;
+mod url;
+mod wallet;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::StatusCode;
+use hyper::header::AUTHORIZATION;
+use hyper::{HeaderMap, StatusCode};
 use semver::Version;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::callback;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
-use crate::registry::Registration;
-use crate::shared::{Shared, random_text};
-use crate::tokens::token_for;
-use crate::verify;
-use crate::wallet::Wallet;
+use crate::identity::Identity;
+use crate::shared::Shared;
 
-/// The chain of production's challenges (Base).
-const CHAIN_ID: u64 = 8453;
-
-/// Why a request is turned down.
+/// Why a request is refused.
 struct Refusal {
     status: StatusCode,
     why: String,
 }
 
-/// Answers a request. `stale_nonce`: a challenge comes with a nonce that is spent already.
+/// A successful answer, and the node that has registered or signed in with the request.
+struct Success {
+    answer: Answer,
+    node: Option<Identity>,
+}
+
+impl From<Answer> for Success {
+    fn from(answer: Answer) -> Self {
+        Self { answer, node: None }
+    }
+}
+
+/// Answers a request. `stale_nonce`: the nonce of a challenge has already been used.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     endpoint: Endpoint,
+    headers: &HeaderMap,
     body: &[u8],
     stale_nonce: bool,
 ) -> Answer {
     let answered = match endpoint {
-        Endpoint::Challenge => challenge(shared, body, stale_nonce),
-        Endpoint::Register => match register(shared, body) {
-            Ok(wallet) => {
-                callback::after_registration(shared, wallet).await;
-                Ok(answer::empty())
-            }
-            Err(refusal) => Err(refusal),
-        },
-        Endpoint::Verify => verify(shared, body),
+        Endpoint::Challenge => wallet::challenge(shared, body, stale_nonce),
+        Endpoint::Register => wallet::register(shared, body),
+        Endpoint::Verify => wallet::verify(shared, body),
+        Endpoint::RegisterUrl => url::register(shared, body),
+        Endpoint::RegisterRobot => robot::register(shared, body),
+        Endpoint::VerifyRobot => robot::verify(shared, body),
+        Endpoint::DomainToken => robot::domain_token(shared, headers, body),
+        Endpoint::P2pToken => robot::p2p_token(shared, headers, body),
+        Endpoint::P2pChallenge => peer::challenge(shared, headers, body),
+        Endpoint::P2pVerify => peer::verify(shared, headers, body),
     };
     match answered {
-        Ok(answer) => answer,
+        Ok(Success { answer, node }) => {
+            if let Some(node) = node {
+                callback::after_request(shared, node).await;
+            }
+            answer
+        }
         Err(Refusal { status, why }) => {
             shared.emit(Event::Refused { endpoint, status: status.as_u16(), why: why.clone() });
             answer::text(status, why)
@@ -55,99 +72,38 @@ pub(crate) async fn answer(
     }
 }
 
-fn challenge(shared: &Shared, body: &[u8], stale_nonce: bool) -> Result<Answer, Refusal> {
-    #[derive(Deserialize)]
-    struct Body {
-        wallet: String,
-    }
-    let wallet: Wallet = parse::<Body>(body)?.wallet.parse().map_err(bad_request)?;
-    let fields = Map::from_iter([
-        ("nonce".to_owned(), Value::from(random_text(24))),
-        ("domain".to_owned(), Value::from(shared.authority.as_str())),
-        ("uri".to_owned(), Value::from(shared.url())),
-        ("version".to_owned(), Value::from("1")),
-        ("chainId".to_owned(), Value::from(CHAIN_ID)),
-        ("issuedAt".to_owned(), Value::from(shared.timestamp(Duration::ZERO))),
-    ]);
-    let fields = shared.change(|state| state.challenges.issue(wallet, fields, stale_nonce));
-    shared.emit(Event::ChallengeIssued { wallet: wallet.to_string() });
-    Ok(answer::json(&fields))
+/// The node whose access token the request carries.
+fn bearer(shared: &Shared, headers: &HeaderMap) -> Result<Identity, Refusal> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| value.strip_prefix("Bearer "));
+    let token =
+        token.ok_or_else(|| unauthorized("expected an Authorization header with a Bearer token".into()))?;
+    shared
+        .read(|state| state.tokens.owner(token))
+        .ok_or_else(|| unauthorized("the access token is not valid".into()))
 }
 
-fn register(shared: &Shared, body: &[u8]) -> Result<Wallet, Refusal> {
-    #[derive(Deserialize)]
-    struct Body {
-        message: String,
-        signature: String,
-        registration_credentials: String,
-        capabilities: Vec<String>,
-        version: String,
-        max_concurrency: Option<NonZeroU64>,
-    }
-    let body: Body = parse(body)?;
-    if body.capabilities.is_empty() {
+/// What a registration with a wallet or a URL must contain.
+fn check_capabilities(capabilities: &[String]) -> Result<(), Refusal> {
+    if capabilities.is_empty() {
         return Err(bad_request("capabilities must not be empty".into()));
     }
-    if let Err(error) = Version::parse(body.version.strip_prefix('v').unwrap_or(&body.version)) {
-        return Err(bad_request(format!("version {:?} is no semantic version: {error}", body.version)));
-    }
-    let wallet = sign_in(shared, &body.message, &body.signature)?;
-    if shared.settings.credentials.as_ref().is_some_and(|only| *only != body.registration_credentials) {
-        return Err(forbidden("these registration credentials are not accepted".into()));
-    }
-    let registration = Registration {
-        credentials: body.registration_credentials,
-        version: body.version,
-        capabilities: body.capabilities,
-        max_concurrency: body.max_concurrency.map(NonZeroU64::get),
-    };
-    let node = shared.change(|state| {
-        let free = !state.registry.is_online_elsewhere(wallet);
-        free.then(|| state.registry.register(wallet, registration))
-    });
-    let why = || format!("another node with wallet {wallet} is online");
-    let node = node.ok_or_else(|| Refusal { status: StatusCode::CONFLICT, why: why() })?;
-    shared.emit(Event::Registered { wallet: node.wallet, node_id: node.node_id });
-    Ok(wallet)
+    Ok(())
 }
 
-fn verify(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
-    #[derive(Deserialize)]
-    struct Body {
-        address: Option<String>,
-        message: String,
-        signature: String,
+fn check_version(version: &str) -> Result<(), Refusal> {
+    match Version::parse(version.strip_prefix('v').unwrap_or(version)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(bad_request(format!("version {version:?} is not a semantic version: {error}"))),
     }
-    let body: Body = parse(body)?;
-    let address: Option<Wallet> =
-        body.address.map(|address| address.parse()).transpose().map_err(bad_request)?;
-    let wallet = sign_in(shared, &body.message, &body.signature)?;
-    if address.is_some_and(|address| address != wallet) {
-        return Err(unauthorized(format!("the address is not {wallet}, which signed the message")));
-    }
-    let node = shared.read(|state| state.registry.get(wallet).cloned());
-    // Word for word what production says: nodes take it as the sign to register again.
-    let node = node.ok_or_else(|| forbidden("node not found".into()))?;
-    let (token, lifetime) = (token_for(&node), shared.settings.token_lifetime);
-    shared.change(|state| state.tokens.issue(token.clone(), wallet, lifetime));
-    shared.emit(Event::TokenIssued { wallet: node.wallet.clone() });
-    Ok(answer::json(&json!({
-        "node_id": node.node_id,
-        "wallet": node.wallet,
-        "access_token": token,
-        "access_expires_at": shared.timestamp(lifetime),
-    })))
 }
 
-/// Who signed in: a good signature on a challenge of ours, which is spent with it.
-fn sign_in(shared: &Shared, message: &str, signature: &str) -> Result<Wallet, Refusal> {
-    let (wallet, sign_in) = verify::verify(message, signature).map_err(unauthorized)?;
-    let lifetime = shared.settings.nonce_lifetime;
-    shared.change(|state| state.challenges.redeem(wallet, &sign_in, lifetime)).map_err(unauthorized)?;
-    Ok(wallet)
+/// Whether these are the credentials that this server was set up with; without any, all are accepted.
+fn accepts_credentials(shared: &Shared, credentials: &str) -> bool {
+    shared.settings.credentials.as_ref().is_none_or(|only| only == credentials)
 }
 
-/// Unknown fields are ignored, as in production.
+/// Ignores unknown fields, as production does.
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))
 }
@@ -162,4 +118,13 @@ fn unauthorized(why: String) -> Refusal {
 
 fn forbidden(why: String) -> Refusal {
     Refusal { status: StatusCode::FORBIDDEN, why }
+}
+
+/// Production's words: a node that reads them registers again.
+fn node_not_found() -> Refusal {
+    forbidden("node not found".into())
+}
+
+fn conflict(why: String) -> Refusal {
+    Refusal { status: StatusCode::CONFLICT, why }
 }

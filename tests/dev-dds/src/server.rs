@@ -1,4 +1,4 @@
-//! Accepts connections, records requests, and answers them, with a fault if one is due.
+//! Accepts connections, records requests, and answers them or applies a fault.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Limited};
-use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::DATE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{HeaderMap, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -33,7 +33,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Binds a port of the loopback interface.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     if !address.ip().is_loopback() {
-        let why = format!("{address} is not on loopback, and a test server has no business elsewhere");
+        let why = format!("{address} is not a loopback address; this server listens on loopback only");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let listener = std::net::TcpListener::bind(address)?;
@@ -41,13 +41,13 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Infallible {
     tokio::spawn(callback::probe_regularly(Arc::clone(&shared)));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&shared)))),
-            // Most likely too many open files: some will be closed.
+            // Probably too many open files. Some will be closed.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -56,8 +56,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Infalli
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(move |request| Box::pin(answer(Arc::clone(&shared), request)));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // An error of the service makes hyper stop before it writes anything. The socket is ours again, and
-    // what no HTTP server would do can be done to it.
+    // If the service returns an error, hyper stops before it writes anything. The socket is ours again, and a fault can
+    // be applied to it.
     if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await
         && let Some(fault) = error.source().and_then(|source| source.downcast_ref::<SocketFault>())
     {
@@ -81,11 +81,11 @@ async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Resul
         (state.record.add(request), endpoint.and_then(|endpoint| state.faults.next(endpoint)))
     });
     let mut answer = match endpoint {
-        Some(endpoint) => answer_or_fault(&shared, endpoint, &body, fault).await,
+        Some(endpoint) => answer_or_fault(&shared, endpoint, &head.headers, &body, fault).await,
         None => Ok(answer::text(StatusCode::NOT_FOUND, "no such endpoint")),
     };
     if let Ok(answer) = &mut answer {
-        // In place of the one that hyper would take from the machine's clock.
+        // Otherwise hyper adds one from this machine's clock.
         answer.headers_mut().entry(DATE).or_insert_with(|| shared.date());
     }
     let status = match &answer {
@@ -101,20 +101,23 @@ async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Resul
 async fn answer_or_fault(
     shared: &Arc<Shared>,
     endpoint: Endpoint,
+    headers: &HeaderMap,
     body: &[u8],
     fault: Option<Fault>,
 ) -> Result<Answer, SocketFault> {
     if let Some(fault) = &fault {
         shared.emit(Event::FaultPlayed { endpoint, fault: fault.name() });
     }
+    let normal = |stale_nonce| routes::answer(shared, endpoint, headers, body, stale_nonce);
     match fault {
-        None => Ok(routes::answer(shared, endpoint, body, false).await),
-        Some(Fault::StaleNonce) => Ok(routes::answer(shared, endpoint, body, true).await),
+        None => Ok(normal(false).await),
+        Some(Fault::StaleNonce) => Ok(normal(true).await),
         Some(Fault::Delay(delay)) => {
             tokio::time::sleep(delay).await;
-            Ok(routes::answer(shared, endpoint, body, false).await)
+            Ok(normal(false).await)
         }
-        Some(fault) => fault.answer().expect("checked when it was injected").ok_or(SocketFault(fault)),
+        Some(Fault::Patch { fields }) => Ok(answer::patched(normal(false).await, &fields).await),
+        Some(fault) => fault.answer().expect("inject() checked it").ok_or(SocketFault(fault)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the server's thread and the owner of a [`DevDds`](crate::DevDds) share.
+//! The state that the server's thread shares with the owner of a [`DevDds`](crate::DevDds).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,10 +16,11 @@ use crate::challenge::Challenges;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{Fault, Faults};
+use crate::identity::Identity;
+use crate::peer_challenge::PeerChallenges;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::tokens::Tokens;
-use crate::wallet::Wallet;
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -32,38 +33,39 @@ pub(crate) struct Shared {
 
 pub(crate) struct State {
     pub(crate) challenges: Challenges,
+    pub(crate) peer_challenges: PeerChallenges,
     pub(crate) registry: Registry,
     pub(crate) tokens: Tokens,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
     node: NodePlace,
-    /// The secret of every callback; `None`: one for each registration.
+    /// The secret of every callback. `None`: another one for each registration.
     pub(crate) secret: Option<String>,
     pub(crate) last_secret: Option<String>,
     changes: u64,
 }
 
-/// Where the callback servers of nodes are.
+/// The URL of the callback servers of nodes that did not register with one.
 #[derive(Clone)]
 enum NodePlace {
-    /// Where [`Settings::find_node`] finds them.
+    /// [`Settings::find_node`] returns it.
     Found,
     At(NodeUrl),
-    /// No node is called.
+    /// No node is called, even if it registered with a URL.
     Nowhere,
 }
 
 impl State {
-    /// The secret of the callbacks to come; `None`: a new one, and another one with each registration.
+    /// The secret of future callbacks. `None`: a new one for each registration.
     pub(crate) fn set_secret(&mut self, secret: Option<String>) {
         self.secret = secret;
         self.registry.forget_secrets();
     }
 
-    /// Loses a node, and with it what it was given.
-    pub(crate) fn forget(&mut self, wallet: Wallet) {
-        self.registry.forget(wallet);
-        self.tokens.revoke(wallet);
+    /// Removes a node, and revokes its tokens.
+    pub(crate) fn forget(&mut self, node: Identity) {
+        self.registry.forget(node);
+        self.tokens.revoke(node);
     }
 
     pub(crate) fn forget_all(&mut self) {
@@ -76,6 +78,7 @@ impl Shared {
     pub(crate) fn new(settings: Settings, authority: String, node_url: Option<NodeUrl>) -> Self {
         let state = State {
             challenges: Challenges::default(),
+            peer_challenges: PeerChallenges::default(),
             registry: Registry::default(),
             tokens: Tokens::default(),
             faults: Faults::default(),
@@ -97,7 +100,7 @@ impl Shared {
         read(&self.lock())
     }
 
-    /// Changes the state and wakes those who wait for a change.
+    /// Changes the state and wakes every waiter.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         state.changes += 1;
@@ -106,8 +109,8 @@ impl Shared {
         result
     }
 
-    /// Waits until `condition` holds. It is asked again after every change, without the lock, so that it
-    /// may read whatever it likes.
+    /// Waits until `condition` holds. It is called again after every change, without the lock, so it may read the
+    /// state.
     pub(crate) fn wait_for(&self, timeout: Duration, condition: impl Fn() -> bool) -> bool {
         let started = Instant::now();
         loop {
@@ -140,7 +143,7 @@ impl Shared {
         let overrides: Option<Map<String, Value>> = match overrides {
             None | Some(Value::Null) => None,
             Some(Value::Object(fields)) => Some(fields),
-            Some(other) => return Err(format!("{other} is no JSON object")),
+            Some(other) => return Err(format!("{other} is not a JSON object")),
         };
         self.change(|state| state.challenges.overrides = overrides);
         Ok(())
@@ -152,30 +155,35 @@ impl Shared {
         Ok(())
     }
 
-    /// Where the callback server of the node with this wallet is.
-    pub(crate) fn node_url(&self, wallet: Option<Wallet>) -> Option<NodeUrl> {
-        let place = self.read(|state| state.node.clone());
+    /// The URL of the callback server of a node.
+    pub(crate) fn node_url(&self, node: Option<Identity>) -> Option<NodeUrl> {
+        let (place, own) =
+            self.read(|state| (state.node.clone(), node.and_then(|node| state.registry.url(node).cloned())));
         match place {
-            NodePlace::At(url) => Some(url),
             NodePlace::Nowhere => None,
-            // Not under the lock: it is the host's code.
+            _ if own.is_some() => own,
+            NodePlace::At(url) => Some(url),
+            // Without the lock, because this calls code of the host.
             NodePlace::Found => {
-                let url = self.settings.find_node.as_ref()?(&wallet?.to_string(), &self.url())?;
+                let url = self.settings.find_node.as_ref()?(&node?.to_string(), &self.url())?;
                 url.parse().map_err(|why| self.emit(Event::NodeUnreachable { why })).ok()
             }
         }
     }
 
-    /// RFC 3339, on this server's clock, `ahead` from now.
-    pub(crate) fn timestamp(&self, ahead: Duration) -> String {
-        let offset = time::Duration::seconds(self.settings.clock_offset_secs.into());
-        let ahead = time::Duration::try_from(ahead).unwrap_or(time::Duration::MAX);
-        let time = OffsetDateTime::now_utc() + offset;
-        let time = time.saturating_add(ahead);
-        time.format(&Rfc3339).expect("within the years of RFC 3339")
+    /// The time on this server's clock.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + time::Duration::seconds(self.settings.clock_offset_secs.into())
     }
 
-    /// The `Date` of an answer, on this server's clock.
+    /// The time on this server's clock, `ahead` from now, in RFC 3339.
+    pub(crate) fn timestamp(&self, ahead: Duration) -> String {
+        let ahead = time::Duration::try_from(ahead).unwrap_or(time::Duration::MAX);
+        let time = self.now().saturating_add(ahead);
+        time.format(&Rfc3339).expect("a year that RFC 3339 can express")
+    }
+
+    /// The `Date` header of an answer, on this server's clock.
     pub(crate) fn date(&self) -> HeaderValue {
         let offset = Duration::from_secs(self.settings.clock_offset_secs.unsigned_abs().into());
         let now = SystemTime::now();

@@ -1,4 +1,4 @@
-//! Faults that no HTTP server commits: they are played on the bare socket.
+//! Faults that an HTTP server cannot produce. They write to the socket directly.
 
 use std::fmt;
 use std::io;
@@ -16,39 +16,39 @@ const HALF_BODY: &[u8] = b"HTTP/1.1 200 OK\r\n\
     \r\n\
     {\"nonce\":\"half";
 
-const NOT_HTTP: &[u8] = b"\x00\xFFthis is no HTTP\r\n\r\n";
+const NOT_HTTP: &[u8] = b"\x00\xFFthis is not HTTP\r\n\r\n";
 
-/// The first chunk begins a JSON string that never ends, so that no parser is content early.
+/// The first chunk begins a JSON string that never ends, so no parser finishes early.
 const ENDLESS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
     content-type: application/json\r\n\
     transfer-encoding: chunked\r\n\
     \r\n\
     1\r\n\"\r\n";
 
-// 64 MiB or 30 seconds: a client without a limit must not fill a machine.
+// Limits, so that a client without any does not run out of memory.
 const ENDLESS_CHUNK: usize = 64 * 1024;
 const ENDLESS_CHUNKS: usize = 1024;
 const ENDLESS_TIME: Duration = Duration::from_secs(30);
 
-/// A fault that happens to the connection. To hyper it is the error that the service ended with.
+/// A fault of the connection. For hyper, it is the error that the service returned.
 #[derive(Debug)]
 pub(crate) struct SocketFault(pub(crate) Fault);
 
 impl SocketFault {
-    /// The status that the client gets to see, if any.
+    /// The status that the client receives, if any.
     pub(crate) fn status(&self) -> Option<u16> {
         matches!(self.0, Fault::HalfBody | Fault::EndlessBody).then_some(200)
     }
 
-    /// Does it. That the client leaves in the meantime is no error.
+    /// Applies the fault. It is not an error if the client disconnects.
     pub(crate) async fn play(&self, mut stream: TcpStream) {
         let _ = match self.0 {
-            // No lingering: what follows is an RST, not a FIN.
+            // Without lingering, closing the socket sends RST instead of FIN.
             Fault::Reset => stream.set_zero_linger(),
             Fault::HalfBody => stream.write_all(HALF_BODY).await,
             Fault::NotHttp => stream.write_all(NOT_HTTP).await,
             Fault::EndlessBody => timeout(ENDLESS_TIME, endless_body(&mut stream)).await.unwrap_or(Ok(())),
-            _ => until_client_leaves(&mut stream).await,
+            _ => until_client_disconnects(&mut stream).await,
         };
     }
 }
@@ -71,7 +71,7 @@ async fn endless_body(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn until_client_leaves(stream: &mut TcpStream) -> io::Result<()> {
+async fn until_client_disconnects(stream: &mut TcpStream) -> io::Result<()> {
     let mut ignored = [0; 1024];
     while stream.read(&mut ignored).await? > 0 {}
     Ok(())

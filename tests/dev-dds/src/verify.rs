@@ -1,30 +1,30 @@
-//! Checks a sign-in: is the message in a form that DDS accepts, and did the wallet it names sign it?
+//! Checks a sign-in: the message must have a form that DDS accepts, and the wallet it names must have signed it.
 //!
-//! Whether it answers the challenge that was handed out is the business of [`crate::challenge`].
+//! [`crate::challenge`] checks that it repeats the challenge.
 
-use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use sha3::{Digest, Keccak256};
 
+use crate::signature;
 use crate::wallet::{self, Wallet};
 
 const PREAMBLE: &str = " wants you to sign in with your Ethereum account:";
 
-/// A sign-in message, taken apart. Every field is as it was signed.
+/// The fields of a sign-in message, as they were signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
     /// Which of the three forms the message has.
     pub form: Form,
-    /// The wallet that signed, with its EIP-55 checksum whatever the form.
+    /// The wallet that signed, with its EIP-55 checksum.
     pub wallet: String,
     /// The host (and port) that asked for the signature.
     pub domain: String,
-    /// What the wallet signs in to.
+    /// The service that the wallet signs in to.
     pub uri: String,
     /// The version of the message format.
     pub version: String,
-    /// The EIP-155 chain.
+    /// The EIP-155 chain id.
     pub chain_id: String,
-    /// What makes this sign-in unique.
+    /// The nonce of the challenge.
     pub nonce: String,
     /// When the challenge was made.
     pub issued_at: String,
@@ -37,11 +37,11 @@ pub enum Form {
     Posemesh,
     /// Strict EIP-4361: EIP-55 address, two empty lines, no newline at the end.
     Eip4361,
-    /// What the relay sends: EIP-55 address, one empty line, a newline at the end.
+    /// The form that the relay sends: EIP-55 address, one empty line, a newline at the end.
     Relay,
 }
 
-/// Checks `message` and its EIP-191 `signature` (`0x` and 130 lowercase hex digits). An error says what is wrong.
+/// Checks `message` and its EIP-191 `signature` (`0x` and 130 lowercase hex digits). The error says what is wrong.
 pub fn verify_sign_in(message: &str, signature: &str) -> Result<SignIn, String> {
     verify(message, signature).map(|(_, sign_in)| sign_in)
 }
@@ -53,10 +53,10 @@ pub(crate) fn verify(message: &str, signature: &str) -> Result<(Wallet, SignIn),
     if signer != wallet {
         return Err(format!("the message names {wallet}, but {signer} signed it"));
     }
-    // A second opinion where there is one: the siwe crate reads the strict form.
+    // The siwe crate reads the strict form, so it gives a second opinion.
     if sign_in.form == Form::Eip4361 {
         let parsed: siwe::Message = message.parse().map_err(|error| format!("not EIP-4361: {error}"))?;
-        parsed.verify_eip191(&signature).map_err(|error| format!("refused by the siwe crate: {error}"))?;
+        parsed.verify_eip191(&signature).map_err(|error| format!("rejected by the siwe crate: {error}"))?;
     }
     Ok((wallet, sign_in))
 }
@@ -69,7 +69,7 @@ fn parse(message: &str) -> Result<(Wallet, SignIn), String> {
     let domain = lines
         .next()
         .and_then(|line| line.strip_suffix(PREAMBLE))
-        .ok_or("the message does not begin as a sign-in")?;
+        .ok_or("the message does not begin like a sign-in")?;
     let address = lines.next().ok_or("the message has no address")?;
     let wallet: Wallet = address.parse()?;
     let mut empty_lines = 0;
@@ -94,7 +94,9 @@ fn parse(message: &str) -> Result<(Wallet, SignIn), String> {
         (2, false) if eip55 => Form::Eip4361,
         (1, true) if eip55 => Form::Relay,
         _ => {
-            return Err("address, empty lines and final newline fit none of the three forms".into());
+            return Err(
+                "the address, the empty lines and the final newline match none of the three forms".into()
+            );
         }
     };
     let sign_in = SignIn {
@@ -120,23 +122,9 @@ fn decode(signature: &str) -> Result<[u8; 65], String> {
 }
 
 fn recover(message: &str, signature: &[u8; 65]) -> Result<Wallet, String> {
-    let (rs, v) = (&signature[..64], signature[64]);
-    let recovery_id = match v {
-        27 | 28 => RecoveryId::new(v == 28, false),
-        _ => return Err(format!("the signature ends in {v}, not 27 or 28")),
-    };
-    let rs = Signature::from_slice(rs).map_err(|_| "the signature is out of range")?;
-    if rs.normalize_s().is_some() {
-        return Err("the signature is not in low-s form".into());
-    }
     let hash = Keccak256::new()
         .chain_update(format!("\x19Ethereum Signed Message:\n{}", message.len()))
         .chain_update(message)
         .finalize();
-    let key = VerifyingKey::recover_from_prehash(&hash, &rs, recovery_id)
-        .map_err(|_| "no key makes this signature")?;
-    let hash = Keccak256::digest(&key.to_encoded_point(false).as_bytes()[1..]);
-    let mut address = [0; 20];
-    address.copy_from_slice(&hash[12..]);
-    Ok(Wallet(address))
+    signature::recover(&hash.into(), signature, 27).map(|key| signature::address(&key))
 }

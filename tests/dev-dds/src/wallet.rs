@@ -3,19 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The address of a wallet; shown with its EIP-55 checksum.
+/// The address of a wallet. Displayed with its EIP-55 checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Wallet(pub(crate) [u8; 20]);
 
 impl FromStr for Wallet {
     type Err = String;
 
-    /// Takes lowercase and EIP-55. Any other mix of cases is a checksum that is wrong.
+    /// Accepts lowercase and EIP-55. Any other mix of upper and lower case is a wrong checksum.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut bytes = [0; 20];
         text.strip_prefix("0x")
             .filter(|digits| hex::decode_to_slice(digits, &mut bytes).is_ok())
-            .ok_or_else(|| format!("{text:?} is no Ethereum address"))?;
+            .ok_or_else(|| format!("{text:?} is not an Ethereum address"))?;
         if is_lowercase(text) || text == siwe::eip55(&bytes) {
             Ok(Self(bytes))
         } else {

@@ -100,8 +100,8 @@ Request = DdsRequest
 class RegisteredNode:
     """A node that has registered."""
 
-    wallet: str
-    """Its wallet, with the EIP-55 checksum."""
+    wallet: str | None
+    """Its wallet, with the EIP-55 checksum. None for a robot."""
 
     node_id: str
     """The UUID in its credentials, or one made up from the wallet when they hold none."""
@@ -120,6 +120,9 @@ class RegisteredNode:
 
     online: bool
     """Whether it answered the last health probe. A node that has just registered counts as online."""
+
+    url: str | None = None
+    """The URL of its callback server, if it registered with one (the legacy registration)."""
 
 
 @dataclass(frozen=True)
@@ -358,8 +361,8 @@ class LocalDds:
     def nodes(self) -> list[RegisteredNode]:
         """The nodes that are registered."""
         return [
-            RegisteredNode(wallet, node_id, version, tuple(capabilities), max_concurrency, registrations, online)
-            for wallet, node_id, version, capabilities, max_concurrency, registrations, online in self._dds.nodes()
+            RegisteredNode(wallet, node_id, version, tuple(capabilities), *rest)
+            for wallet, node_id, version, capabilities, *rest in self._dds.nodes()
         ]
 
     def accepts_token(self, token: AccessToken | str) -> bool:

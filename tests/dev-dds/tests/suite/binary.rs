@@ -9,7 +9,7 @@ use std::thread;
 use posemesh_dev_dds::Endpoint;
 use serde_json::json;
 
-use crate::client::{Node, OK, PATIENCE, Wallet, request};
+use crate::client::{Node, OK, PATIENCE, Wallet, claims, request};
 
 fn dev_dds(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dev-dds"));
@@ -17,7 +17,7 @@ fn dev_dds(arguments: &[&str]) -> Command {
     command
 }
 
-/// A running program; killed if its test ends before it does.
+/// A running program. Killed if its test ends first.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -58,21 +58,21 @@ impl Running {
 
     fn exit_code(mut self) -> Option<i32> {
         let end = self.lines.recv_timeout(PATIENCE);
-        assert_eq!(end, Err(RecvTimeoutError::Disconnected), "stdout must end and say no more");
+        assert_eq!(end, Err(RecvTimeoutError::Disconnected), "stdout must end without another line");
         self.child.wait().expect("an exit").code()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail when it has ended by itself.
+        // Both fail if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[test]
-fn it_says_where_it_is_and_what_happens() {
+fn it_prints_its_url_and_every_event() {
     let node = Node::start(&[OK]);
     let running = Running::start(&["--node-url", &node.url, "--secret", "hunter2"]);
     let authority = running.authority();
@@ -94,6 +94,20 @@ fn it_says_where_it_is_and_what_happens() {
 }
 
 #[test]
+fn tokens_are_as_the_options_say() {
+    let body = json!({ "registration_credentials": "robot", "version": "1.0.0" }).to_string();
+    let register = |arguments: &[&str]| {
+        let running = Running::start(arguments);
+        request(&running.authority(), "POST", Endpoint::RegisterRobot.path(), &body)
+    };
+    let claims = |arguments: &[&str]| claims(&register(arguments).json()["access_token"]);
+    assert_eq!(claims(&["--token-format", "opaque"]), None);
+    let claims = claims(&["--token-claims", r#"{"node_mode":"public","node_type":null}"#]).unwrap();
+    assert_eq!((&claims["node_mode"], claims.get("node_type")), (&json!("public"), None));
+    assert_eq!(register(&["--credentials", "another"]).status, 401);
+}
+
+#[test]
 fn it_ends_on_ctrl_c() {
     let running = Running::start(&[]);
     running.authority();
@@ -102,7 +116,7 @@ fn it_ends_on_ctrl_c() {
 }
 
 #[test]
-fn it_ends_with_stdin_if_asked_to() {
+fn with_until_eof_it_ends_with_stdin() {
     let mut running = Running::start(&["--until-eof"]);
     running.authority();
     drop(running.child.stdin.take());
@@ -110,7 +124,7 @@ fn it_ends_with_stdin_if_asked_to() {
 }
 
 #[test]
-fn it_does_not_end_with_stdin_otherwise() {
+fn without_until_eof_it_does_not_end_with_stdin() {
     let mut running = Running::start(&[]);
     let authority = running.authority();
     drop(running.child.stdin.take());
@@ -124,7 +138,18 @@ fn help_and_version() {
     let help = dev_dds(&["--help"]).output().unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
     assert_eq!(help.status.code(), Some(0));
-    for option in ["--bind", "--node-url", "--secret", "--callback", "--until-eof", "/_dev/"] {
+    for option in [
+        "--bind",
+        "--node-url",
+        "--secret",
+        "--credentials",
+        "--callback",
+        "--token-format",
+        "--token-claims",
+        "--no-token-identity",
+        "--until-eof",
+        "/_dev/",
+    ] {
         assert!(text.contains(option), "{option} is not in {text}");
     }
     let version = dev_dds(&["--version"]).output().unwrap();
@@ -141,6 +166,8 @@ fn bad_arguments_are_explained() {
         (["--node-url", "http://example.com"], "loopback"),
         (["--callback", "sometimes"], "after-answer"),
         (["--token-lifetime", "soon"], "token-lifetime"),
+        (["--token-format", "paper"], "opaque"),
+        (["--token-claims", "[]"], "not a JSON object"),
         (["--health-interval", "0"], "health interval"),
     ] {
         let output = dev_dds(&arguments).output().unwrap();

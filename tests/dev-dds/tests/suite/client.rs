@@ -1,4 +1,4 @@
-//! A node's side, written from scratch: raw HTTP, a wallet, and a callback server that takes notes.
+//! A node: raw HTTP, a wallet, and a callback server that records requests.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,13 +6,15 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k256::ecdsa::SigningKey;
 use posemesh_dev_dds::{DevDds, Endpoint, Form};
 use serde_json::{Value, json};
 use sha3::{Digest, Keccak256};
 
-/// Far more than anything takes here: it only keeps a broken test from waiting for ever.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Only a broken test waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -31,28 +33,50 @@ impl Answer {
     }
 }
 
-/// Sends a request and leaves the answer to be read.
+/// Sends a request without reading the answer.
 pub(crate) fn send(authority: &str, method: &str, path: &str, body: &str) -> TcpStream {
+    send_with(authority, method, path, "", body)
+}
+
+fn send_with(authority: &str, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(authority).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\
-         x-test: yes\r\ncontent-length: {length}\r\n\r\n{body}"
+         x-test: yes\r\n{headers}content-length: {length}\r\n\r\n{body}"
     )
     .expect("a request sent");
     stream
 }
 
-/// Sends a request and reads the answer to its end.
+/// Sends a request and reads the whole answer.
 pub(crate) fn request(authority: &str, method: &str, path: &str, body: &str) -> Answer {
+    read(send(authority, method, path, body))
+}
+
+fn read(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
-    send(authority, method, path, body).read_to_end(&mut bytes).expect("an answer");
+    stream.read_to_end(&mut bytes).expect("an answer");
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8(bytes[..end].to_vec()).expect("a head in UTF-8").to_lowercase();
     let status = head.strip_prefix("http/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     Answer { status: status.expect("a status"), head, body: bytes[end + 4..].to_vec() }
+}
+
+/// Sends a request with an access token and reads the whole answer.
+pub(crate) fn post_with_token(dds: &DevDds, endpoint: Endpoint, token: &Value, body: &Value) -> Answer {
+    let token = token.as_str().expect("a token");
+    let header = format!("authorization: Bearer {token}\r\n");
+    read(send_with(&dds.authority(), "POST", endpoint.path(), &header, &body.to_string()))
+}
+
+/// The claims of a token, if it is a JWT.
+pub(crate) fn claims(token: &Value) -> Option<Value> {
+    let [_header, claims, _signature] = token.as_str()?.split('.').collect::<Vec<_>>().try_into().ok()?;
+    let json = URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+    Some(serde_json::from_slice(&json).expect("claims in JSON"))
 }
 
 pub(crate) fn post(dds: &DevDds, endpoint: Endpoint, body: &Value) -> Answer {
@@ -64,7 +88,7 @@ pub(crate) struct Wallet {
 }
 
 impl Wallet {
-    /// A different wallet for every `seed`.
+    /// A different wallet for each `seed`.
     pub(crate) fn new(seed: u8) -> Self {
         Self { key: SigningKey::from_slice(&[seed; 32]).expect("a key") }
     }
@@ -122,6 +146,21 @@ impl Wallet {
         })
     }
 
+    /// The body of a legacy registration with a URL.
+    pub(crate) fn url_registration(&self, url: &str, timestamp: &str) -> Value {
+        let hash = Keccak256::digest(format!("{url}{timestamp}"));
+        let (signature, id) = self.key.sign_prehash_recoverable(&hash).expect("a signature");
+        json!({
+            "url": url,
+            "version": "v1.2.3",
+            "registration_credentials": "credentials",
+            "signature": format!("{}{:02x}", hex::encode(signature.to_bytes()), id.to_byte()),
+            "timestamp": timestamp,
+            "public_key": hex::encode(self.key.verifying_key().to_encoded_point(false)),
+            "capabilities": ["/reconstruction/v1"],
+        })
+    }
+
     pub(crate) fn register(&self, dds: &DevDds) -> Answer {
         post(dds, Endpoint::Register, &self.registration(&self.challenge(dds)))
     }
@@ -137,7 +176,7 @@ impl Wallet {
     }
 }
 
-/// A callback server that gives the answers it was started with, one to a connection.
+/// A callback server that sends the given answers, one per connection.
 pub(crate) struct Node {
     pub(crate) url: String,
     requests: Receiver<String>,
@@ -163,15 +202,11 @@ impl Node {
 
     /// The next request: head and body.
     pub(crate) fn request(&self) -> String {
-        self.request_within(PATIENCE).expect("a request")
-    }
-
-    pub(crate) fn request_within(&self, patience: Duration) -> Option<String> {
-        self.requests.recv_timeout(patience).ok()
+        self.requests.recv_timeout(PATIENCE).expect("a request")
     }
 }
 
-/// Reads up to the end of a body whose length is announced.
+/// Reads a request with a Content-Length.
 fn read_request(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut text = String::new();
@@ -184,7 +219,7 @@ fn read_request(stream: &mut TcpStream) -> String {
             }
         }
         let read = stream.read(&mut buffer).expect("a request");
-        assert_ne!(read, 0, "the request ends early: {text}");
+        assert_ne!(read, 0, "the request is incomplete: {text}");
         text.push_str(std::str::from_utf8(&buffer[..read]).expect("a request in UTF-8"));
     }
 }

@@ -1,4 +1,4 @@
-//! The remote control, as a test in another language uses it.
+//! The control API, as a test in another language uses it.
 
 use posemesh_dev_dds::{DevDds, Endpoint};
 use serde_json::{Value, json};
@@ -43,12 +43,12 @@ fn every_fault_of_the_help_can_be_injected() {
     let help = remote.call("GET", "", "").text();
     let (_, faults) = help.split_once("Faults").unwrap();
     let faults: Vec<_> = faults.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(faults.len(), 12);
+    assert_eq!(faults.len(), 13);
     for fault in faults {
-        // Each finds what it needs, and ignores the rest.
+        // Each takes the parameters that it needs and ignores the others.
         remote.post(
             "faults",
-            json!({ "endpoint": "verify", "fault": fault, "code": 307, "location": "/", "millis": 1 }),
+            json!({ "endpoint": "verify", "fault": fault, "code": 307, "location": "/", "millis": 1, "fields": {} }),
         );
     }
 }
@@ -70,19 +70,19 @@ fn faults_come_and_go() {
     assert_eq!(remote.call("DELETE", "faults", "").status, 200);
     assert_eq!(ask().status, 200);
 
-    // `times` is 1 if nothing is said.
+    // The default of `times` is 1.
     remote.post("faults", json!({ "endpoint": "challenge", "fault": "garbage" }));
     assert_eq!(ask().text(), "<html>not JSON</html>");
     assert_eq!(ask().json()["version"], "1");
 }
 
 #[test]
-fn the_record_is_told_and_cleared() {
+fn requests_are_listed_and_cleared() {
     let remote = Remote::start();
     let body = json!({ "wallet": Wallet::new(1).address() });
     post(&remote.0, Endpoint::Challenge, &body);
     let requests = remote.call("GET", "requests", "").json();
-    assert_eq!(requests.as_array().unwrap().len(), 1, "the remote control is not on record");
+    assert_eq!(requests.as_array().unwrap().len(), 1, "requests to the control API are not recorded");
     assert_eq!(requests[0]["number"], 1);
     assert_eq!(requests[0]["endpoint"], "challenge");
     assert_eq!(requests[0]["method"], "POST");
@@ -113,18 +113,18 @@ fn nodes_are_listed_refused_and_forgotten() {
 }
 
 #[test]
-fn tokens_are_looked_at() {
+fn tokens_are_checked() {
     let remote = Remote::start();
     let wallet = Wallet::new(1);
     wallet.register(&remote.0);
     let token = wallet.token(&remote.0).json()["access_token"].clone();
-    let good = |token: Value| remote.call("POST", "token", &json!({ "token": token }).to_string()).json();
-    assert_eq!(good(token), json!({ "good": true }));
-    assert_eq!(good(json!("made up")), json!({ "good": false }));
+    let valid = |token: Value| remote.call("POST", "token", &json!({ "token": token }).to_string()).json();
+    assert_eq!(valid(token), json!({ "good": true }));
+    assert_eq!(valid(json!("made up")), json!({ "good": false }));
 }
 
 #[test]
-fn challenges_are_bent_and_straightened() {
+fn challenges_are_changed_and_restored() {
     let remote = Remote::start();
     remote.post("challenge", json!({ "version": "2" }));
     assert_eq!(Wallet::new(1).challenge(&remote.0)["version"], "2");

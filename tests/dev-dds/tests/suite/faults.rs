@@ -1,4 +1,4 @@
-//! Each fault is what it says it is, as seen by a bare socket.
+//! The faults, as a client sees them on the socket.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ fn bytes(dds: &DevDds) -> Vec<u8> {
     bytes
 }
 
-/// The fault is over, the server is well, and the record says what was answered before.
+/// The fault is over, the server answers normally, and the recorded status is that of the fault.
 fn assert_over(dds: &DevDds, recorded: Option<u16>) {
     Wallet::new(1).challenge(dds);
     let statuses: Vec<_> = dds.requests().iter().map(|request| request.status).collect();
@@ -118,7 +118,7 @@ fn invalid_utf8() {
     let answer = answer(&dds);
     assert_eq!(answer.status, 200);
     assert!(std::str::from_utf8(&answer.body).is_err());
-    // But for that it is JSON, so that the encoding is all there is to stumble over.
+    // The rest is JSON, so only the encoding is wrong.
     let replaced = String::from_utf8_lossy(&answer.body);
     assert!(serde_json::from_str::<serde_json::Value>(&replaced).is_ok(), "{replaced}");
 }
@@ -135,7 +135,7 @@ fn endless_body() {
 }
 
 #[test]
-fn endless_body_ends_for_a_client_that_takes_all() {
+fn endless_body_ends_for_a_client_without_a_limit() {
     let dds = with(Fault::EndlessBody);
     let bytes = bytes(&dds);
     assert!(bytes.len() >= 64 * 1024 * 1024);
@@ -166,7 +166,7 @@ fn hang_until_the_server_stops() {
 }
 
 #[test]
-fn faults_queue_up_per_endpoint() {
+fn each_endpoint_has_its_own_queue_of_faults() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::status(500), 2);
     dds.inject(Endpoint::Verify, Fault::status(501), 1);
@@ -178,7 +178,7 @@ fn faults_queue_up_per_endpoint() {
 }
 
 #[test]
-fn a_fault_without_end_ends_when_cleared() {
+fn a_fault_without_a_count_ends_when_cleared() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::status(500), u32::MAX);
     assert!((0..5).all(|_| answer(&dds).status == 500));
@@ -187,7 +187,7 @@ fn a_fault_without_end_ends_when_cleared() {
 }
 
 #[test]
-fn a_registration_that_met_with_a_fault_had_no_effect() {
+fn a_registration_with_a_fault_has_no_effect() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
     let registration = wallet.registration(&wallet.challenge(&dds));
@@ -200,12 +200,12 @@ fn a_registration_that_met_with_a_fault_had_no_effect() {
 
 #[test]
 #[should_panic(expected = "a fault that HTTP allows")]
-fn a_fault_that_http_does_not_allow_is_a_mistake_of_the_test() {
+fn a_fault_that_http_does_not_allow_panics() {
     with(Fault::status(99));
 }
 
 #[test]
-fn the_control_api_is_never_faulty() {
+fn faults_do_not_apply_to_the_control_api() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::Reset, u32::MAX);
     assert_eq!(request(&dds.authority(), "GET", "/_dev/nodes", "").status, 200);

@@ -1,4 +1,4 @@
-//! The local DDS, seen from a node: through real sockets, with a client that shares no code with it.
+//! The local DDS, tested through sockets, with a client that shares no code with it.
 
 mod binary;
 mod callback;
@@ -6,5 +6,8 @@ mod client;
 mod control;
 mod faults;
 mod nodes;
+mod peers;
+mod robots;
 mod server;
 mod sign_in;
+mod url;

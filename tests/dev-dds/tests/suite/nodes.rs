@@ -1,4 +1,4 @@
-//! Registration and access tokens.
+//! Registration and access tokens of nodes with a wallet.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ fn time(value: &Value) -> SystemTime {
 }
 
 #[test]
-fn a_challenge_is_for_this_server_and_this_minute() {
+fn a_challenge_names_this_server_and_the_time() {
     let dds = DevDds::start().unwrap();
     let before = SystemTime::now();
     let challenge = Wallet::new(1).challenge(&dds);
@@ -29,7 +29,7 @@ fn a_challenge_is_for_this_server_and_this_minute() {
 }
 
 #[test]
-fn the_clock_can_be_wrong() {
+fn the_clock_has_an_offset() {
     let dds = DevDds::builder().clock_offset_secs(-3600).start().unwrap();
     let hour = Duration::from_secs(3600);
     let before = SystemTime::now();
@@ -42,7 +42,7 @@ fn the_clock_can_be_wrong() {
 }
 
 #[test]
-fn a_node_registers_again_and_again() {
+fn a_node_can_register_again() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
     for _ in 0..2 {
@@ -54,7 +54,8 @@ fn a_node_registers_again_and_again() {
         assert_eq!((answer.status, answer.text()), (200, String::new()));
     }
     let [node] = &dds.nodes()[..] else { panic!("{:?}", dds.nodes()) };
-    assert_eq!(node.wallet, wallet.address());
+    assert_eq!(node.wallet, Some(wallet.address()));
+    assert_eq!(node.url, None);
     assert_eq!(node.node_id, "01234567-89ab-cdef-0123-456789abcdef");
     assert_eq!(node.version, "v1.2.3");
     assert_eq!(node.capabilities, ["/reconstruction/v1"]);
@@ -64,7 +65,7 @@ fn a_node_registers_again_and_again() {
 }
 
 #[test]
-fn a_node_without_a_uuid_in_its_credentials_gets_a_stable_one() {
+fn a_node_without_a_uuid_in_its_credentials_gets_a_stable_id() {
     let dds = DevDds::start().unwrap();
     Wallet::new(1).register(&dds);
     let first = dds.nodes()[0].node_id.clone();
@@ -85,7 +86,7 @@ fn malformed_requests_are_bad_requests() {
     for wallet in [
         json!({}),
         json!({ "wallet": "0x12" }),
-        // A checksum that is wrong.
+        // A wrong checksum.
         json!({ "wallet": wallet.address().to_uppercase().replace("0X", "0x") }),
         json!({ "wallet": 1 }),
         json!([]),
@@ -107,7 +108,7 @@ fn malformed_requests_are_bad_requests() {
         bad[name] = value;
         assert_eq!(post(&dds, Endpoint::Register, &bad).status, 400, "{bad}");
     }
-    // None of them has spent the nonce.
+    // None of them spent the nonce.
     assert_eq!(post(&dds, Endpoint::Register, &good).status, 200);
 }
 
@@ -149,7 +150,7 @@ fn a_registered_node_gets_a_token() {
 }
 
 #[test]
-fn an_unknown_or_forgotten_node_gets_none() {
+fn an_unknown_or_forgotten_node_gets_no_token() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
     let not_found = |answer: Answer| {
@@ -165,7 +166,7 @@ fn an_unknown_or_forgotten_node_gets_none() {
 }
 
 #[test]
-fn a_token_is_good_until_it_expires_or_its_node_is_lost() {
+fn a_token_is_valid_until_it_expires_or_its_node_is_forgotten() {
     let dds = DevDds::start().unwrap();
     let wallets = [Wallet::new(1), Wallet::new(2)];
     let token = |dds: &DevDds, wallet: &Wallet| {
@@ -173,18 +174,18 @@ fn a_token_is_good_until_it_expires_or_its_node_is_lost() {
         wallet.token(dds).json()["access_token"].as_str().unwrap().to_owned()
     };
     let tokens = wallets.each_ref().map(|wallet| token(&dds, wallet));
-    let good = || tokens.each_ref().map(|token| dds.token_is_good(token));
-    assert_eq!(good(), [true, true]);
+    let valid = || tokens.each_ref().map(|token| dds.accepts_token(token));
+    assert_eq!(valid(), [true, true]);
     dds.forget(&wallets[0].address());
-    assert_eq!(good(), [false, true]);
+    assert_eq!(valid(), [false, true]);
     wallets[0].register(&dds);
-    assert_eq!(good(), [false, true]);
+    assert_eq!(valid(), [false, true]);
     dds.forget_all();
-    assert_eq!(good(), [false, false]);
-    assert!(!dds.token_is_good("made up"));
+    assert_eq!(valid(), [false, false]);
+    assert!(!dds.accepts_token("made up"));
 
     let short = DevDds::builder().token_lifetime(Duration::ZERO).start().unwrap();
-    assert!(!short.token_is_good(&token(&short, &wallets[0])));
+    assert!(!short.accepts_token(&token(&short, &wallets[0])));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The server itself: its address, its record, its end.
+//! The server: its address, its record, and how it stops.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ fn the_port_is_free_after_the_drop() {
     let authority = dds.authority();
     let mut idle = TcpStream::connect(&authority).unwrap();
     idle.set_read_timeout(Some(PATIENCE)).unwrap();
-    // Served, and kept alive.
+    // A connection that is kept alive.
     idle.write_all(b"GET / HTTP/1.1\r\nhost: dds\r\n\r\n").unwrap();
     assert_ne!(idle.read(&mut [0; 4096]).unwrap(), 0);
     drop(dds);
@@ -46,7 +46,7 @@ fn the_port_is_free_after_the_drop() {
 }
 
 #[test]
-fn every_request_is_on_record() {
+fn every_request_is_recorded() {
     let dds = DevDds::start().unwrap();
     let authority = dds.authority();
     assert_eq!(request(&authority, "GET", "/no/such?query=1", "").status, 404);
@@ -69,14 +69,14 @@ fn every_request_is_on_record() {
 }
 
 #[test]
-fn waiting_ends_with_the_time() {
+fn a_wait_ends_at_its_timeout() {
     let dds = DevDds::start().unwrap();
     assert!(!dds.wait_for_requests(Endpoint::Challenge, 1, Duration::ZERO));
     assert!(!dds.wait_for(Duration::from_millis(1), |dds| !dds.nodes().is_empty()));
 }
 
 #[test]
-fn waiting_ends_when_there_is_nothing_to_wait_for() {
+fn a_wait_ends_when_its_condition_holds() {
     let dds = Arc::new(DevDds::start().unwrap());
     let (asked, was_asked) = mpsc::channel();
     let (woke, was_woken) = mpsc::channel();
@@ -95,7 +95,7 @@ fn waiting_ends_when_there_is_nothing_to_wait_for() {
 }
 
 #[test]
-fn a_body_without_measure_is_refused() {
+fn a_body_that_is_too_large_is_refused() {
     let dds = DevDds::start().unwrap();
     let mut stream = TcpStream::connect(dds.authority()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

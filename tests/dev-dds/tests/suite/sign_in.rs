@@ -139,7 +139,7 @@ fn another_address_does_not_verify() {
     let message = message.replace(text(vector, "address_lowercase"), &other);
     assert!(verify_sign_in(&message, signature).is_err());
 
-    // The same, but signed anew, as somebody does who wants to be another.
+    // The same message, signed by another wallet.
     let why = verify_sign_in(&message, &Wallet::new(1).sign(&message)).unwrap_err();
     assert!(why.contains(&Wallet::new(1).address()), "{why}");
 }
@@ -166,7 +166,7 @@ fn every_field_must_be_as_in_the_challenge() {
 }
 
 #[test]
-fn a_nonce_is_good_once() {
+fn a_nonce_can_be_used_once() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
     let registration = wallet.registration(&wallet.challenge(&dds));
@@ -183,16 +183,16 @@ fn a_nonce_expires() {
 }
 
 #[test]
-fn a_nonce_is_for_one_wallet() {
+fn a_nonce_belongs_to_one_wallet() {
     let dds = DevDds::start().unwrap();
     let challenge = Wallet::new(1).challenge(&dds);
     let answer = post(&dds, Endpoint::Register, &Wallet::new(2).registration(&challenge));
     assert_eq!(answer.status, 401);
-    assert!(answer.text().contains("handed out to"), "{}", answer.text());
+    assert!(answer.text().contains("issued to"), "{}", answer.text());
 }
 
 #[test]
-fn a_challenge_can_be_bent() {
+fn a_challenge_can_be_changed() {
     let dds = DevDds::start().unwrap();
     let wallet = Wallet::new(1);
     dds.set_challenge(Some(json!({ "domain": "evil.example", "chainId": 0, "issuedAt": null })));
@@ -202,7 +202,7 @@ fn a_challenge_can_be_bent() {
     assert!(challenge.get("issuedAt").is_none());
     assert_eq!(challenge["uri"], dds.url());
 
-    // What came out is what has to be signed.
+    // The message must repeat the changed challenge.
     dds.set_challenge(Some(json!({ "domain": "evil.example" })));
     assert_eq!(wallet.register(&dds).status, 200);
 
