@@ -59,7 +59,7 @@ describe('a node', () => {
     assert.equal(status.clockSkewMs, 0)
     const [registered] = await dds.nodes()
     assert.deepEqual([registered?.maxConcurrency, registered?.capabilities], [3, ['/test/v1']])
-    assert.equal(registered?.wallet.toLowerCase(), node.walletAddress)
+    assert.equal(registered?.wallet?.toLowerCase(), node.walletAddress)
 
     await node.stop()
     await node.stop()
