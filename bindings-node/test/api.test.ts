@@ -29,6 +29,7 @@ const KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
 const wait = { timeoutMs: HANG_MS }
 
 describe('a node', () => {
+  // scenario: register, double-stop, health-probe, events-in-order
   it('registers, gets its secret and stops', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', maxConcurrency: 3 })
@@ -75,6 +76,7 @@ describe('a node', () => {
     assert.throws(() => node.rearm(), { name: 'PosemeshError', code: 'ERR_STOPPED' })
   })
 
+  // scenario: rearm
   it('registers again when re-armed', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
@@ -106,6 +108,7 @@ describe('a node', () => {
     await node.waitRegistered(wait)
   })
 
+  // scenario: dds-refuses
   it('shows a lasting refusal in its status', async (t) => {
     const dds = await localDds(t)
     await dds.inject('register', { fault: 'status', code: 401, body: 'unknown credentials' }, 1000)
@@ -118,6 +121,22 @@ describe('a node', () => {
     assert.ok(Number.isInteger(nextAttemptInMs) && Number(nextAttemptInMs) > 0, `${nextAttemptInMs}`)
   })
 
+  // scenario: stranger-calls-back
+  it('refuses a callback from a stranger', async (t) => {
+    const dds = await localDds(t)
+    await dds.inject('register', { fault: 'status', code: 403 }, 1000)
+    const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
+    await once(node, 'attemptFailed')
+    const { status } = await fetch(`http://${node.callbackAddress}/internal/v1/registrations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ id: 'stranger', secret: 'forged' }),
+    })
+    assert.equal(status, 409)
+    assert.equal(node.readSecret(), null)
+  })
+
+  // scenario: dds-stops-probing
   it('registers again when DDS does not probe it any more', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', healthcheckTtlSecs: 1 })
@@ -130,6 +149,7 @@ describe('a node', () => {
     assert.equal((await dds.requests('register')).length, 2)
   })
 
+  // scenario: clocks-differ
   it('sees that its clock is not that of DDS', async (t) => {
     const dds = await localDds(t, { clockOffsetSecs: -120 })
     const node = await startNode(t, dds)
@@ -138,6 +158,7 @@ describe('a node', () => {
     assert.ok(clockSkewMs < -100_000, `${clockSkewMs} ms`)
   })
 
+  // scenario: dropped-without-stop
   it('is stopped by await using', async (t) => {
     const dds = await localDds(t)
     let kept: PosemeshNode
@@ -201,6 +222,7 @@ describe('a node', () => {
     }
   })
 
+  // scenario: already-running, port-taken
   it('fails to start twice with one wallet, and on a port that is taken', async (t) => {
     const dds = await localDds(t)
     const key = newKey()
@@ -220,6 +242,7 @@ describe('a node', () => {
 })
 
 describe('waits', () => {
+  // scenario: wait-timed-out, wait-cancelled, stop-during-wait
   it('time out, are aborted, and end with the node', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
@@ -247,6 +270,7 @@ describe('waits', () => {
     await assert.rejects(node.waitRegistered(), { code: 'ERR_STOPPED' })
   })
 
+  // scenario: wait-cannot-succeed
   it('for a secret end at once where none can arrive', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
@@ -267,6 +291,7 @@ describe('waits', () => {
 })
 
 describe('start', () => {
+  // scenario: stop-during-start
   it('rejects with an AbortError and leaves nothing behind', async (t) => {
     const dds = await localDds(t)
     const options = optionsFor(dds)
@@ -304,6 +329,7 @@ describe('start', () => {
     )
   })
 
+  // scenario: environment
   it('takes the environment as operators write it', async (t) => {
     const dds = await localDds(t)
     const { regSecret, secp256k1Privhex } = optionsFor(dds)
@@ -397,6 +423,7 @@ describe('options', () => {
     }
   })
 
+  // scenario: wrong-argument
   it('of a wrong type are TypeErrors that name the option and hide the value', async () => {
     const secret = 'hunter2'
     const wrong: Record<keyof CoreOptions, unknown> = {
@@ -434,6 +461,7 @@ describe('options', () => {
     await assert.rejects(PosemeshNode.start({ signal: {} } as never), /^TypeError: signal/)
   })
 
+  // scenario: start-refused
   it('of a wrong value are refused by core, under the names they have here', async () => {
     const cases: [object, RegExp][] = [
       [{}, /regSecret .*secp256k1Privhex .*capabilities .*nodeVersion/],
@@ -465,6 +493,7 @@ describe('errors', () => {
     assert.deepEqual(Object.values(ErrorCode), native.errorCodes())
   })
 
+  // scenario: panic
   it('of a panic in Rust are ERR_PANIC', (t) => {
     // Only builds with the feature test-exports have it.
     const { testPanic } = native as { testPanic?: () => Failure }
@@ -474,6 +503,7 @@ describe('errors', () => {
 })
 
 describe('secrets', () => {
+  // scenario: secrets-never-shown
   it('show in no debug print, error or log', async (t) => {
     const dds = await localDds(t, { secret: 'the-node-secret' })
     const key = newKey()
@@ -496,6 +526,7 @@ describe('secrets', () => {
 })
 
 describe('logs', () => {
+  // scenario: logs
   it('go to a logger as lines, once however many nodes share it', async (t) => {
     const dds = await localDds(t)
     const lines: string[] = []
@@ -525,6 +556,7 @@ describe('logs', () => {
 })
 
 describe('a busy event loop', () => {
+  // scenario: slow-listener
   it('loses the newest records, and is told how many', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)

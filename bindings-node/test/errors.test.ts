@@ -28,6 +28,7 @@ describe('the error of a wait', () => {
     ],
   }
   for (const [name, [message, fail]] of Object.entries(failures)) {
+    // scenario: dds-unreachable
     it(`says what the last attempt failed with: ${name}`, async (t) => {
       const dds = await localDds(t)
       const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', ...(await fail(dds)) })
@@ -41,6 +42,7 @@ describe('the error of a wait', () => {
 })
 
 describe('descriptors', { skip: process.platform !== 'linux' }, () => {
+  // scenario: nothing-left
   it('are none left after a stop', async (t) => {
     const { ddsBaseUrl, regSecret, secp256k1Privhex } = optionsFor(await localDds(t))
     const env = {

@@ -80,6 +80,7 @@ describe('logs of a process with workers', () => {
 })
 
 describe('child processes', () => {
+  // scenario: fork
   it('of fork have nodes of their own', () =>
     repeat(async () => {
       assertEnded(

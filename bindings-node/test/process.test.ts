@@ -22,6 +22,7 @@ describe('a process', () => {
     ['ends on a signal that stops the node', 'signal.mjs', 0, 'ready\nstopped by a signal'],
   ]
   for (const [what, name, code, stdout, ...args] of cases) {
+    // scenario: process-exit
     it(what, () => repeat(async () => assertEnded(await fixture(name, ...args), code, stdout)))
   }
 
@@ -35,6 +36,7 @@ describe('a process', () => {
     assertEnded(await runNode(args), 0, codes.join(' '))
   })
 
+  // scenario: callback-fails
   it('ends with an uncaught exception of a listener', () =>
     repeat(async () => {
       const ended = await fixture('uncaught.mjs')

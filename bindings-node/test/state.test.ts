@@ -97,6 +97,7 @@ async function split(nodes: readonly Shared[]): Promise<{ leaders: Shared[]; fol
 }
 
 describe('a cluster of four workers with one state directory', options, () => {
+  // scenario: workers
   it('registers once, and all four have the secret', async (t) => {
     const dds = await localDds(t)
     const env = environment(dds, await newStateDir())
@@ -131,6 +132,7 @@ describe('a cluster of four workers with one state directory', options, () => {
     assert.equal((await dds.requests('register')).length, 2)
   })
 
+  // scenario: leader-killed
   it('is led by another one when its leader is killed', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
     const env = environment(dds, await newStateDir())
@@ -163,6 +165,7 @@ describe('a cluster of four workers with one state directory', options, () => {
 })
 
 describe('a state directory', options, () => {
+  // scenario: restart
   it('gives the secret back after a restart, and the node registers again', async (t) => {
     const dds = await localDds(t)
     const stateDir = pathToFileURL(await newStateDir())
@@ -181,6 +184,7 @@ describe('a state directory', options, () => {
     assert.equal((await dds.requests('register')).length, 2)
   })
 
+  // scenario: state-not-writable
   it('that cannot be written shows in the status, and that it can be again', async (t) => {
     const dds = await localDds(t)
     const stateDir = await newStateDir()
@@ -201,6 +205,7 @@ describe('a state directory', options, () => {
     await until(() => node.status().persistenceError === null)
   })
 
+  // scenario: state-readable-by-others
   it('is refused when others can read it, with the remedy', async (t) => {
     const dds = await localDds(t)
     const stateDir = await newStateDir()

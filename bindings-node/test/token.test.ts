@@ -11,6 +11,7 @@ const wait = { timeoutMs: HANG_MS }
 const FOREVER = 4294967295
 
 describe('an access token', () => {
+  // scenario: one-sign-in
   it('comes after the registration, from one sign-in for all who ask', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'status', code: 503, retryAfter: '0' }, 1)
@@ -60,6 +61,7 @@ describe('an access token', () => {
     assert.deepEqual(await dds.requests('verify'), [])
   })
 
+  // scenario: token-refreshed
   it('is renewed before it expires', async (t) => {
     const dds = await localDds(t, { tokenLifetimeMs: 2000 })
     const node = await startNode(t, dds)
@@ -72,6 +74,7 @@ describe('an access token', () => {
     assert.ok(second.expiresAt > first.expiresAt)
   })
 
+  // scenario: token-refused
   it('that is invalidated is replaced, once however many say so', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
@@ -96,6 +99,7 @@ describe('an access token', () => {
     assert.throws(() => node.invalidateToken(1 as never), /^TypeError: token must be an AccessToken or a string/)
   })
 
+  // scenario: dds-forgets
   it('comes after a new registration when DDS has forgotten the node', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
@@ -115,6 +119,7 @@ describe('an access token', () => {
 })
 
 describe('a wait for an access token', () => {
+  // scenario: sign-in-refused
   it('ends with a refusal, in the words of DDS', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'status', code: 403, body: 'not on a Tuesday' }, FOREVER)
@@ -154,6 +159,7 @@ describe('a wait for an access token', () => {
     await assert.rejects(node.accessToken({ timeoutMs: -1 }), RangeError)
   })
 
+  // scenario: stop-during-wait
   it('ends with the node', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'hang' }, FOREVER)
@@ -172,6 +178,7 @@ describe('a wait for an access token', () => {
 })
 
 describe('the text of an access token', () => {
+  // scenario: secrets-never-shown
   it('shows in no debug print, JSON, copy, event or log', async (t) => {
     const dds = await localDds(t)
     const seen: unknown[] = []

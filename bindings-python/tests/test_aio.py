@@ -120,6 +120,7 @@ async def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds
             await node.wait_secret()
 
 
+# scenario: wait-cancelled
 async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> None:
     wait = asyncio.ensure_future(hanging.wait_registered())
     await asyncio.sleep(0)
@@ -134,6 +135,7 @@ async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> Non
     assert hanging.status().running
 
 
+# scenario: stop-during-start
 async def test_a_start_that_is_cancelled_leaves_nothing(dds: LocalDds) -> None:
     start = asyncio.ensure_future(AsyncNode.start(**dds.options()))
     await asyncio.sleep(0)

@@ -92,6 +92,7 @@ def test_the_docstring_has_each_option_as_the_core_has_it(name: str) -> None:
         ("nonsense", 5, 'unexpected keyword argument "nonsense"'),
     ],
 )
+# scenario: wrong-argument
 def test_a_wrong_type_names_the_option(name: str, value: object, expected: str) -> None:
     options: dict[str, Any] = {name: value}
     for begin in (Node.start, Node.from_env):
@@ -113,6 +114,7 @@ def test_a_wrong_type_names_the_option(name: str, value: object, expected: str) 
         ("secp256k1_privhex", SECRET),
     ],
 )
+# scenario: start-refused
 def test_a_wrong_value_names_the_option(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"^{name}") as caught:
         start(**{name: value})
@@ -179,6 +181,7 @@ def test_a_keystore_has_the_key(dds: LocalDds, tmp_path: Path) -> None:
         Node.start(**dds.options(**keystore))
 
 
+# scenario: environment
 def test_the_environment_as_operators_write_it(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
     key = PRIVATE_KEY
     for name, value in {

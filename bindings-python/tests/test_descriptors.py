@@ -47,6 +47,7 @@ print("fine")
 """
 
 
+# scenario: nothing-left
 def test_every_descriptor_may_be_closed_between_two_nodes(run: Callable[..., Program], dds: LocalDds) -> None:
     assert run("-c", LIVES, env=environment(dds)).succeed() == "fine\n"
 

@@ -40,6 +40,7 @@ def test_an_error_crosses_processes(cls: type[PosemeshError]) -> None:
         assert (type(error), str(error), error.code) == (cls, "text", cls.code)
 
 
+# scenario: panic
 def test_a_panic_is_an_ordinary_exception(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PanicError, match="please report it") as caught:
         _native.panic()

@@ -29,6 +29,7 @@ from posemesh_node import (
 from posemesh_node.testing import Fault, LocalDds
 
 
+# scenario: events-in-order
 def test_a_listener_hears_each_event_in_order(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     heard: SimpleQueue[Event] = SimpleQueue()
@@ -82,6 +83,7 @@ def test_a_closed_stream_hears_nothing(node: Node, dds: LocalDds) -> None:
     assert list(events) == []
 
 
+# scenario: slow-listener
 def test_a_slow_follower_loses_the_newest_and_is_told(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     events = node.events(timeout=GUARD)
@@ -100,6 +102,7 @@ def test_a_slow_follower_loses_the_newest_and_is_told(node: Node, dds: LocalDds)
     assert next(events).dropped == 6
 
 
+# scenario: stop-in-callback
 def test_a_listener_may_use_the_node_but_not_stop_it(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     heard: SimpleQueue[object] = SimpleQueue()
@@ -121,6 +124,7 @@ def test_a_listener_may_use_the_node_but_not_stop_it(node: Node, dds: LocalDds) 
     assert node.status().running
 
 
+# scenario: callback-fails
 def test_a_listener_that_raises_harms_nobody(
     node: Node, dds: LocalDds, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,7 @@ node.wait_secret()
 
 
 @pytest.mark.parametrize("state", STATES)
+# scenario: process-exit
 def test_all_exits_are_good_and_quiet(state: str) -> None:
     def once(_: int) -> tuple[int, bytes, bytes]:
         # One each: it is the wallet's only node there.
@@ -204,6 +205,7 @@ def test_all_exits_are_good_and_quiet(state: str) -> None:
         assert set(pool.map(once, range(REPEATS))) == {(0, b"", b"")}
 
 
+# scenario: stuck-callback
 def test_a_stuck_callback_holds_it_up_only_for_a_while() -> None:
     code = """
 import threading, time

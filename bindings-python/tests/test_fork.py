@@ -14,6 +14,7 @@ from posemesh_node import ForkedError, Node, Options
 from posemesh_node.testing import LocalDds
 
 
+# scenario: fork
 def test_a_childs_calls_on_its_parents_node(node: Node) -> None:
     stream = node.events()
 

@@ -31,6 +31,7 @@ def unresolved(dds: LocalDds) -> tuple[Options, str]:
 
 
 @pytest.mark.parametrize("failing", [refused, busy, unreachable, unresolved])
+# scenario: dds-unreachable
 def test_of_a_wait(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, str]]) -> None:
     options, words = failing(dds)
     options["callback_bind"] = "127.0.0.1:0"

@@ -44,6 +44,7 @@ def handler() -> Iterator[Handler]:
     LOGGER.removeHandler(handler)
 
 
+# scenario: logs
 def test_records_have_level_logger_and_time(dds: LocalDds, handler: Handler) -> None:
     began = time.time()
     with Node.start(**dds.options()) as node:
@@ -58,6 +59,7 @@ def test_records_have_level_logger_and_time(dds: LocalDds, handler: Handler) -> 
     assert logging.Formatter("%(asctime)s %(name)s: %(message)s").format(registered)
 
 
+# scenario: secrets-never-shown
 def test_no_record_has_a_secret(dds: LocalDds, handler: Handler) -> None:
     with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         node.wait_registered(timeout=GUARD)

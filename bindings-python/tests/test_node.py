@@ -6,10 +6,13 @@ import contextlib
 import dataclasses
 import errno
 import gc
+import json
 import os
 import pickle
 import socket
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -39,6 +42,7 @@ from posemesh_node.testing import PRIVATE_KEY, Fault, LocalDds
 WALLET = "0xfdbb6caf01414300c16ea14859fec7736d95355f"
 
 
+# scenario: register
 def test_it_registers_and_gets_a_secret(node: Node, dds: LocalDds) -> None:
     before = datetime.now(timezone.utc) - timedelta(seconds=2)
     node.wait_registered(timeout=GUARD)
@@ -70,12 +74,14 @@ def test_a_status_is_a_value(node: Node) -> None:
         status.attempts = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
+# scenario: health-probe
 def test_a_health_probe_shows_in_the_status(node: Node, dds: LocalDds) -> None:
     node.wait_registered(timeout=GUARD)
     assert dds.probe_health() == 200
     assert node.status().last_healthcheck is not None
 
 
+# scenario: dds-refuses
 def test_failures_show_in_the_status(dds: LocalDds) -> None:
     dds.inject("register", Fault.status(503), times=None)
     with Node.start(**dds.options()) as node:
@@ -95,6 +101,24 @@ def test_failures_show_in_the_status(dds: LocalDds) -> None:
         assert "no such node" in str(error)
 
 
+# scenario: stranger-calls-back
+def test_a_callback_from_a_stranger_is_refused(dds: LocalDds) -> None:
+    dds.inject("register", Fault.status(403), times=None)
+    with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
+        eventually(lambda: node.status().last_error)
+        request = urllib.request.Request(
+            f"http://{node.callback_address}/internal/v1/registrations",
+            json.dumps({"id": "stranger", "secret": "forged"}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=GUARD)
+        with caught.value:
+            assert caught.value.code == 409
+        assert node.read_secret() is None
+
+
+# scenario: rearm
 def test_rearm_registers_again(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     node.rearm()
@@ -103,6 +127,7 @@ def test_rearm_registers_again(node: Node, dds: LocalDds) -> None:
     assert dds.nodes()[0].registrations == 2
 
 
+# scenario: wait-cannot-succeed
 def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     with Node.start(**dds.options()) as node:
@@ -112,6 +137,7 @@ def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds) -> N
         assert not node.status().callback_overdue
 
 
+# scenario: wait-timed-out
 def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
@@ -128,6 +154,7 @@ def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
             node.wait_registered("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+# scenario: stop-during-wait
 def test_stop_wakes_every_wait(dds: LocalDds) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     node = Node.start(**dds.options())
@@ -149,6 +176,7 @@ def test_stop_wakes_every_wait(dds: LocalDds) -> None:
     assert stopped == ["ERR_STOPPED"] * 8
 
 
+# scenario: double-stop
 def test_stop_is_final_and_can_be_repeated(node: Node) -> None:
     node.wait_registered(timeout=GUARD)
     secret = node.wait_secret(timeout=GUARD)
@@ -171,6 +199,7 @@ def test_stop_is_final_and_can_be_repeated(node: Node) -> None:
     socket.create_server((host, int(port))).close()
 
 
+# scenario: nothing-left
 def test_no_thread_stays(dds: LocalDds) -> None:
     def native_threads() -> set[str]:
         tasks = Path("/proc/self/task")
@@ -187,12 +216,14 @@ def test_no_thread_stays(dds: LocalDds) -> None:
     eventually(lambda: native_threads() == set())
 
 
+# scenario: already-running
 def test_one_node_per_wallet_and_dds(dds: LocalDds) -> None:
     with Node.start(**dds.options()), pytest.raises(AlreadyRunningError, match=WALLET):
         Node.start(**dds.options())
     Node.start(**dds.options()).stop()
 
 
+# scenario: port-taken
 def test_a_port_that_is_taken(dds: LocalDds) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         host, port = taken.getsockname()
@@ -234,6 +265,7 @@ def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         Node.from_env()
 
 
+# scenario: dropped-without-stop
 def test_a_node_that_is_dropped_stops_and_says_so(dds: LocalDds) -> None:
     node = Node.start(**dds.options())
     with pytest.warns(ResourceWarning, match="unclosed <Node 0x"):

@@ -48,6 +48,7 @@ node.stop()
         "dds.wait_for_requests('verify', 1, 3600)",
     ],
 )
+# scenario: wait-cancelled
 def test_it_ends_a_wait(wait: str, run: Callable[..., Program]) -> None:
     program = run("-c", PROGRAM.format(wait=wait))
     assert program.line() == "ready"

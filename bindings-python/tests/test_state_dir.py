@@ -39,6 +39,7 @@ def shared(dds: LocalDds, directory: Path) -> Options:
     return dds.options(callback_bind=address, state_dir=directory)
 
 
+# scenario: restart
 def test_the_secret_outlives_the_process(dds: LocalDds, shared: Options, directory: Path) -> None:
     with Node.start(**shared) as node:
         secret = node.wait_secret(timeout=GUARD)
@@ -51,6 +52,7 @@ def test_the_secret_outlives_the_process(dds: LocalDds, shared: Options, directo
         assert node.status().state is not State.REGISTERED
 
 
+# scenario: state-readable-by-others
 def test_a_directory_that_others_can_read_is_refused(shared: Options, directory: Path) -> None:
     directory.mkdir(mode=0o755)
     with pytest.raises(ConfigError, match=r"state_dir.*chmod 700"):
@@ -69,6 +71,7 @@ def test_a_directory_is_for_one_node(dds: LocalDds, shared: Options, directory: 
         Node.start(**other)
 
 
+# scenario: state-not-writable
 def test_state_that_cannot_be_written(shared: Options, directory: Path) -> None:
     """The node goes on, and says what is wrong."""
     # A directory in the place of the file that a record is written to: not even root gets around that.
@@ -162,6 +165,7 @@ def split(workers: list[Worker]) -> tuple[Worker, list[Worker]]:
     return leader, [worker for worker in workers if worker is not leader]
 
 
+# scenario: workers
 def test_processes_are_one_node(dds: LocalDds, workers: list[Worker]) -> None:
     leader, followers = split(workers)
     assert len(followers) == 2
@@ -178,6 +182,7 @@ def test_processes_are_one_node(dds: LocalDds, workers: list[Worker]) -> None:
     assert len(dds.requests("register")) == 2
 
 
+# scenario: leader-killed
 def test_a_leader_that_is_killed(dds: LocalDds, workers: list[Worker]) -> None:
     for rounds in range(2):
         leader, followers = split(workers)

@@ -79,6 +79,7 @@ def test_a_token_and_its_expiry(node: Node, dds: LocalDds) -> None:
     assert status.clock_skew == timedelta(0)
 
 
+# scenario: secrets-never-shown
 def test_a_token_shows_only_where_it_is_asked_for() -> None:
     token = AccessToken("do-not-show-me", datetime(2030, 1, 1, tzinfo=timezone.utc))
     for shown in (repr(token), str(token), f"{token}", repr([token]), repr({"token": token})):
@@ -102,6 +103,7 @@ def test_it_waits_for_the_registration(dds: LocalDds) -> None:
         assert len(dds.requests("register")) == 2
 
 
+# scenario: one-sign-in
 def test_many_threads_need_one_sign_in(node: Node, dds: LocalDds) -> None:
     barrier = threading.Barrier(32)
 
@@ -114,6 +116,7 @@ def test_many_threads_need_one_sign_in(node: Node, dds: LocalDds) -> None:
     assert len(dds.requests("verify")) == 1
 
 
+# scenario: token-refreshed
 def test_it_is_renewed_in_time() -> None:
     with LocalDds(token_lifetime=2) as dds, Node.start(**dds.options()) as node:
         next_of = listen(node)
@@ -136,6 +139,7 @@ def test_it_has_a_timeout(dds: LocalDds) -> None:
             node.access_token(-1)
 
 
+# scenario: sign-in-refused
 def test_a_refusal_is_told_at_once(node: Node, dds: LocalDds) -> None:
     dds.inject("verify", Fault.status(403, body="not today"), times=None)
     with pytest.raises(RejectedError, match="not today"):
@@ -143,6 +147,7 @@ def test_a_refusal_is_told_at_once(node: Node, dds: LocalDds) -> None:
     assert node.status().sign_in_failures == 1
 
 
+# scenario: stop-during-wait
 def test_a_stop_ends_the_wait(node: Node, dds: LocalDds) -> None:
     dds.inject("verify", Fault.hang(), times=None)
     with ThreadPoolExecutor(4) as pool:
@@ -155,6 +160,7 @@ def test_a_stop_ends_the_wait(node: Node, dds: LocalDds) -> None:
             call()
 
 
+# scenario: token-refused
 def test_invalidating_brings_another(node: Node, dds: LocalDds) -> None:
     first = node.access_token(timeout=GUARD)
     node.invalidate_token(first)
@@ -190,6 +196,7 @@ def test_many_who_were_refused_cause_one_sign_in(node: Node, dds: LocalDds) -> N
     assert len(dds.requests("verify")) == 2
 
 
+# scenario: dds-forgets
 def test_a_dds_that_has_forgotten_the_node(node: Node, dds: LocalDds) -> None:
     next_of = listen(node)
     stale = node.access_token(timeout=GUARD)
@@ -203,6 +210,7 @@ def test_a_dds_that_has_forgotten_the_node(node: Node, dds: LocalDds) -> None:
     assert len(dds.requests("register")) == 2
 
 
+# scenario: dds-stops-probing
 def test_a_dds_that_has_stopped_probing() -> None:
     with LocalDds() as dds:
         options = dds.options(callback_bind="127.0.0.1:0", healthcheck_ttl_secs=1)
@@ -217,6 +225,7 @@ def test_a_dds_that_has_stopped_probing() -> None:
 
 
 @pytest.mark.parametrize("offset", [3600, -3600])
+# scenario: clocks-differ
 def test_the_clock_of_the_dds(offset: int) -> None:
     with LocalDds(clock_offset=offset) as dds, Node.start(**dds.options()) as node:
         token = node.access_token(timeout=GUARD)

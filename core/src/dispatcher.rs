@@ -207,6 +207,7 @@ mod tests {
         Instant::now() + Duration::from_secs(10)
     }
 
+    // scenario: slow-listener
     #[test]
     fn a_blocked_callback_loses_the_newest_and_is_told_how_many() {
         let dispatcher = Arc::new(Dispatcher::default());
@@ -237,6 +238,7 @@ mod tests {
         assert_eq!(seen.last(), Some(&(9999, 5)));
     }
 
+    // scenario: callback-fails
     #[test]
     fn a_panicking_callback_does_not_end_the_deliveries() {
         let dispatcher = Arc::new(Dispatcher::default());

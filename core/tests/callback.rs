@@ -373,6 +373,7 @@ fn methods_and_paths() {
     assert_eq!(setup.send_secret(SECRET), 200, "the server is none the worse for it");
 }
 
+// scenario: health-probe
 #[test]
 fn health_tells_dds_from_others() {
     let setup = Setup::new(&[]);
@@ -627,6 +628,7 @@ fn the_credentials_name_the_node() {
     }
 }
 
+// scenario: secrets-never-shown
 #[test]
 fn the_secret_is_in_no_event_and_no_log() {
     const UNIQUE: &str = "unique-and-nowhere-else-91c7";

@@ -131,6 +131,7 @@ fn debug(config: &Config) -> String {
     format!("{config:?}{config:#?}")
 }
 
+// scenario: start-refused
 #[test]
 fn every_option_refuses_what_it_cannot_have_and_stays_as_it_was() {
     let dds = "http://127.0.0.1:1";
@@ -338,6 +339,7 @@ fn what_is_configured_is_sent() {
     assert_eq!(sent.get("max_concurrency"), None, "not sent when not set");
 }
 
+// scenario: already-running
 #[test]
 fn one_node_for_each_wallet_and_dds() {
     let dds = DevDds::start().expect("a DDS");
@@ -462,6 +464,7 @@ fn environment_child() {
     }
 }
 
+// scenario: environment
 #[test]
 fn every_option_is_loaded_from_its_variable() {
     let values = [

@@ -244,6 +244,7 @@ fn retry_after_is_honoured_after_a_conflict_and_a_refusal() {
     }
 }
 
+// scenario: dds-unreachable
 #[test]
 fn a_dead_port_is_named_and_the_node_comes_back_with_it() {
     // Bound but not listening: nobody else gets the port, and connections are refused.
@@ -389,6 +390,7 @@ fn a_clock_that_is_wrong_keeps_nobody_from_registering() {
     }
 }
 
+// scenario: clocks-differ
 #[test]
 fn a_clock_that_is_wrong_is_seen_and_told_of_once() {
     support::logged();
@@ -608,6 +610,7 @@ fn one_wrong_date_is_forgotten() {
     }
 }
 
+// scenario: dds-refuses, logs
 #[test]
 fn a_lasting_refusal_shows_and_is_warned_about_once() {
     support::logged();

@@ -54,6 +54,7 @@ fn blocked_signals() -> Vec<String> {
         .collect()
 }
 
+// scenario: nothing-left
 #[test]
 fn nodes_share_two_threads_and_leave_nothing() {
     let dds = DevDds::start().unwrap();

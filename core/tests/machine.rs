@@ -125,6 +125,7 @@ fn assert_ended_with_panic(node: Node, key: &str, dds_url: &str) {
     next.stop(GUARD).unwrap();
 }
 
+// scenario: panic
 #[test]
 fn a_runtime_that_panics_ends_its_nodes() {
     let stderr = alone("a_runtime_that_panics_ends_its_nodes", |dds_url| {
@@ -164,6 +165,7 @@ fn a_runtime_that_cannot_be_woken_ends_its_nodes() {
     });
 }
 
+// scenario: runtime-thread-dies
 #[test]
 fn a_killed_runtime_thread_ends_its_nodes() {
     alone("a_killed_runtime_thread_ends_its_nodes", |dds_url| {
@@ -193,6 +195,21 @@ fn a_killed_dispatcher_thread_is_replaced() {
     });
 }
 
+/// As a program does that calls `exit` or returns from `main` without a stop.
+// scenario: process-exit
+#[test]
+fn a_process_may_end_while_its_node_runs() {
+    let stderr = alone("a_process_may_end_while_its_node_runs", |dds_url| {
+        let node = Node::start(&config(dds_url, &[("callback_bind", "127.0.0.1:0")])).unwrap();
+        node.set_event_callback(|_| {}).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        node.rearm().unwrap();
+        std::mem::forget(node);
+    });
+    assert_eq!(stderr, "");
+}
+
+// scenario: nothing-left
 #[test]
 fn no_descriptor_outlives_the_last_node() {
     alone("no_descriptor_outlives_the_last_node", |dds_url| {

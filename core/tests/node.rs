@@ -61,6 +61,7 @@ fn a_local_dds_finds_the_node_of_its_process() {
     assert_eq!(callback_url(wallet, &dds.url()), None);
 }
 
+// scenario: register
 #[test]
 fn a_node_registers_receives_its_secret_and_stops() {
     let dds = DevDds::start().unwrap();
@@ -117,6 +118,7 @@ fn a_base_path_is_kept() {
     assert_eq!(dds.requests()[0].path, "/base/internal/v1/auth/siwe/request");
 }
 
+// scenario: stop-during-wait, double-stop
 #[test]
 fn stop_is_idempotent_and_wakes_every_wait() {
     let dds = DevDds::start().unwrap();
@@ -146,6 +148,7 @@ fn stop_is_idempotent_and_wakes_every_wait() {
     assert_eq!(code(node.set_event_callback(|_| {})), ErrorCode::Stopped);
 }
 
+// scenario: stop-during-start, dropped-without-stop
 #[test]
 fn stop_right_after_start_leaves_the_wallet_free_for_the_next() {
     let dds = DevDds::start().unwrap();
@@ -160,6 +163,7 @@ fn stop_right_after_start_leaves_the_wallet_free_for_the_next() {
     drop(Node::start(&config).unwrap());
 }
 
+// scenario: port-taken
 #[test]
 fn a_taken_port_is_named_and_leaves_nothing_behind() {
     let dds = DevDds::start().unwrap();
@@ -192,6 +196,7 @@ fn a_bad_ca_file_is_found_before_any_request() {
     assert!(dds.requests().is_empty());
 }
 
+// scenario: wait-timed-out
 #[test]
 fn a_wait_that_times_out_says_what_is_wrong() {
     let dds = DevDds::start().unwrap();
@@ -221,6 +226,7 @@ fn a_wait_that_times_out_says_what_is_wrong() {
     assert!(next <= Duration::from_secs(120));
 }
 
+// scenario: rearm
 #[test]
 fn a_re_arm_is_seen_at_once_and_leads_to_a_new_registration() {
     let dds = DevDds::start().unwrap();
@@ -235,6 +241,7 @@ fn a_re_arm_is_seen_at_once_and_leads_to_a_new_registration() {
     }
 }
 
+// scenario: events-in-order
 #[test]
 fn events_tell_the_whole_story_in_order() {
     let dds = DevDds::start().unwrap();
@@ -272,6 +279,7 @@ fn events_tell_the_whole_story_in_order() {
     );
 }
 
+// scenario: stop-in-callback
 #[test]
 fn stop_inside_a_callback_is_refused_and_everything_else_works_there() {
     let dds = DevDds::start().unwrap();
@@ -307,6 +315,7 @@ impl Drop for Dropped {
     }
 }
 
+// scenario: stop-in-callback
 #[test]
 fn a_node_dropped_inside_its_callback_ends_right_after_it() {
     let dds = DevDds::start().unwrap();
@@ -364,6 +373,7 @@ fn a_replaced_callback_is_let_go_after_its_last_call() {
     }
 }
 
+// scenario: stuck-callback
 #[test]
 fn a_stuck_callback_makes_stop_time_out_and_stop_can_be_called_again() {
     let dds = DevDds::start().unwrap();
@@ -416,6 +426,7 @@ fn a_node_dropped_while_its_callback_is_stuck_ends_when_that_returns() {
 }
 
 /// DDS can call no node without a callback server, so a wait for a secret would never end.
+// scenario: wait-cannot-succeed
 #[test]
 fn a_wait_for_a_secret_that_cannot_come_ends_at_once() {
     let dds = DevDds::start().unwrap();
@@ -451,6 +462,7 @@ fn an_async_wait_needs_no_runtime_of_ours() {
     assert_eq!(code(runtime.block_on(pending)), ErrorCode::Stopped);
 }
 
+// scenario: wait-cancelled
 #[test]
 fn a_wait_by_callback_is_called_once_or_cancelled() {
     let dds = DevDds::start().unwrap();

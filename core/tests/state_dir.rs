@@ -91,6 +91,7 @@ fn leave_a_record(dds: &DevDds, state: &str, key: &str) -> String {
     secret
 }
 
+// scenario: restart
 #[test]
 fn a_secret_is_there_at_once_after_a_restart_and_the_node_registers_again() {
     let (dds, place, key) = (dds_that_calls_when_told(), Place::new(), key());
@@ -138,6 +139,7 @@ fn a_restored_secret_is_no_event() {
     assert_eq!(secrets.count(), 0);
 }
 
+// scenario: state-readable-by-others
 #[test]
 fn what_others_could_read_is_refused_with_the_remedy() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
@@ -295,6 +297,7 @@ fn a_running_leader_with_another_wallet_keeps_others_out() {
     }
 }
 
+// scenario: workers
 #[test]
 fn followers_show_what_the_leader_does() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
@@ -378,6 +381,7 @@ fn a_follower_whose_sign_in_finds_the_node_lost_has_it_registered_again() {
     }
 }
 
+// scenario: leader-killed
 #[test]
 fn a_follower_takes_over_from_a_leader_that_is_killed_or_stops() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
@@ -690,6 +694,7 @@ fn warnings(state: &str, part: &str) -> usize {
     shown.filter(|record| record.message.contains(state) && record.message.contains(part)).count()
 }
 
+// scenario: state-not-writable
 #[test]
 fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
     let Some(mount) = Mount::tmpfs("size=64k,mode=700") else { return };

@@ -160,6 +160,7 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap()
 }
 
+// scenario: untrusted-certificate
 #[test]
 fn a_ca_file_is_trusted_and_nobody_else_is() {
     let dds = DevDds::start().unwrap();

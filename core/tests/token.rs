@@ -35,6 +35,7 @@ fn refusal(code: u16, body: &str) -> Fault {
     Fault::Status { code, retry_after: None, body: body.into() }
 }
 
+// scenario: one-sign-in
 #[test]
 fn nothing_is_signed_in_before_somebody_asks_and_then_once_for_all() {
     let dds = dds();
@@ -90,6 +91,7 @@ fn it_waits_for_the_registration_and_every_form_of_waiting_gets_the_token() {
     assert!(!format!("{token:?} {node:?}").contains(token.value()));
 }
 
+// scenario: token-refused
 #[test]
 fn a_refused_token_is_replaced_once_however_many_callers_say_so() {
     let dds = dds();
@@ -115,6 +117,7 @@ fn a_refused_token_is_replaced_once_however_many_callers_say_so() {
     assert_eq!(sign_ins(&dds), 3);
 }
 
+// scenario: sign-in-refused
 #[test]
 fn a_refusal_is_told_at_once_and_not_repeated_in_a_storm() {
     let dds = dds();
@@ -166,6 +169,7 @@ fn a_dds_out_of_reach_is_asked_again_and_the_timeout_says_why() {
     assert!(sign_ins(&dds) >= 2);
 }
 
+// scenario: dds-forgets
 #[test]
 fn a_node_that_dds_has_lost_registers_again_and_gets_its_token() {
     let dds = dds();
@@ -189,6 +193,7 @@ fn a_node_that_dds_has_lost_registers_again_and_gets_its_token() {
     assert_eq!(expires_at, token.expires_at());
 }
 
+// scenario: stop-during-wait
 #[test]
 fn a_stop_ends_every_wait_for_a_token() {
     let dds = dds();
@@ -315,6 +320,7 @@ fn only_what_says_that_the_node_is_unknown_registers_it_again() {
     }
 }
 
+// scenario: token-refreshed
 #[test]
 fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
     const LIFE: Duration = Duration::from_secs(2);
@@ -367,6 +373,10 @@ struct Restarts {
     stale: Mutex<BTreeSet<String>>,
 }
 
+fn is_refused_nonce(error: &Error) -> bool {
+    error.code() == ErrorCode::Rejected && error.message().contains("the nonce was never handed out")
+}
+
 impl Restarts {
     fn new() -> Self {
         let dds = dds();
@@ -378,11 +388,24 @@ impl Restarts {
         with(self.dds.read().expect("no panics").as_ref().expect("a DDS"))
     }
 
-    /// What a caller does: asks for a token and uses it, until one is taken.
+    /// Waits for a token. A DDS that restarts between a challenge and the sign-in refuses the nonce, and callers
+    /// receive that until the next sign-in.
+    fn token(&self) -> AccessToken {
+        let deadline = Instant::now() + GUARD;
+        loop {
+            match self.node.access_token(Some(GUARD)) {
+                Ok(token) => return token,
+                Err(error) => assert!(is_refused_nonce(&error) && Instant::now() < deadline, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What a caller does: requests a token and uses it, until one is accepted.
     fn use_token(&self) {
         loop {
             let stale = self.stale.lock().expect("no panics").clone();
-            let token = self.node.access_token(Some(GUARD)).expect("a token");
+            let token = self.token();
             assert!(!stale.contains(token.value()), "handed out again");
             if self.with_dds(|dds| dds.token_is_good(token.value())) {
                 return;
@@ -409,7 +432,7 @@ impl Restarts {
                 scope.spawn(|| self.use_token());
             }
             if let Err(error) = self.node.access_token(Some(Duration::from_millis(1))) {
-                assert_eq!(error.code(), ErrorCode::Timeout, "{error}");
+                assert!(error.code() == ErrorCode::Timeout || is_refused_nonce(&error), "{error}");
             }
             let mut dds = self.dds.write().expect("no panics");
             let address = dds.take().expect("a DDS").authority().parse().expect("an address");
@@ -437,6 +460,7 @@ fn a_hundred_restarts_of_dds_leave_nobody_with_a_stale_token() {
     });
 }
 
+// scenario: dds-stops-probing
 #[test]
 fn a_dds_that_falls_silent_has_lost_the_node() {
     let dds = dds();
@@ -457,6 +481,7 @@ fn a_dds_that_falls_silent_has_lost_the_node() {
     }
 }
 
+// scenario: secrets-never-shown
 #[test]
 fn no_token_and_no_credential_is_in_anything_a_node_tells() {
     support::logged();
@@ -489,6 +514,7 @@ fn no_token_and_no_credential_is_in_anything_a_node_tells() {
     }
 }
 
+// scenario: fork
 #[test]
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "a fork without exec is what is tested")]

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use posemesh_dev_dds::{Endpoint, Fault};
+use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use support::{Dds, Link, compile, include, output, run, stderr, stdout, without_token_length};
 
 const VALGRIND: &[&str] = &[
@@ -54,6 +55,7 @@ fn is_a_good_example(dds: &Dds, output: &Output) {
     assert!(dds.dds.requests_to(Endpoint::Register).len() >= 2);
 }
 
+// scenario: rearm, secrets-never-shown
 #[test]
 fn the_example_runs() {
     for link in [Link::Shared, Link::Static, Link::Sanitized] {
@@ -103,6 +105,19 @@ fn fork() {
 fn processes_share_a_node() {
     passes("tests/c/shared.c", Link::Shared);
     passes("tests/c/shared.c", Link::Sanitized);
+}
+
+#[test]
+fn a_process_may_end_while_its_node_runs() {
+    let program = compile("tests/c/exit.c", Link::Shared);
+    let output = output(Dds::start().environment(&mut Command::new(program)));
+    assert_eq!((output.status.code(), stdout(&output) + &stderr(&output)), (Some(7), String::new()));
+}
+
+#[test]
+fn a_health_probe_reaches_the_program() {
+    let dds = Dds::with(DevDds::builder().health_interval(Duration::from_millis(5)));
+    run(dds.environment(&mut Command::new(compile("tests/c/healthcheck.c", Link::Sanitized))));
 }
 
 #[test]

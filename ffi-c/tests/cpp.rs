@@ -6,8 +6,9 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use posemesh_dev_dds::{Endpoint, Fault};
+use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use support::{Dds, Link, WARNINGS, compilers, crate_root, include, output, run, stderr, stdout};
 
 /// A compiler that a project with high demands has set up.
@@ -29,7 +30,10 @@ fn wrapper(compiler: &str, link: Link, flags: &[&str]) {
     let dds = Dds::start();
     let retry_after = Some("600".into());
     let no = Fault::Status { code: 403, retry_after, body: b"this wallet is blocked".to_vec() };
+    let lost = Fault::Status { code: 403, retry_after: None, body: b"node not found".to_vec() };
+    dds.dds.inject(Endpoint::Register, no.clone(), 1);
     dds.dds.inject(Endpoint::Verify, no, 1);
+    dds.dds.inject(Endpoint::Verify, lost, 1);
     let output = run(dds.environment(&mut Command::new(program)));
     assert_eq!(stdout(&output) + &stderr(&output), "", "{compiler} {link:?}");
 }
@@ -41,6 +45,26 @@ fn the_wrapper_converts_owns_and_wipes() {
     }
     // Keys and secrets must be gone with every level of optimisation; memory must be right with none.
     wrapper("g++", Link::Sanitized, &["-O0"]);
+}
+
+/// A program of one node, from its file in `tests/cpp`.
+fn program(name: &'static str) -> PathBuf {
+    let program = temporary(&format!("{name}-cpp"));
+    let source = crate_root().join("tests/cpp").join(name).with_extension("cpp");
+    run(strict("g++", "c++17").arg(source).arg("-o").arg(&program).args(Link::Sanitized.arguments()));
+    program
+}
+
+#[test]
+fn a_process_may_end_while_its_node_runs() {
+    let output = output(Dds::start().environment(&mut Command::new(program("exit"))));
+    assert_eq!((output.status.code(), stdout(&output) + &stderr(&output)), (Some(7), String::new()));
+}
+
+#[test]
+fn a_health_probe_reaches_the_program() {
+    let dds = Dds::with(DevDds::builder().health_interval(Duration::from_millis(5)));
+    run(dds.environment(&mut Command::new(program("healthcheck"))));
 }
 
 #[test]
@@ -77,6 +101,7 @@ fn the_header_defines_nothing_twice() {
 }
 
 /// What a caller can do wrong, and the compiler notices.
+// scenario: wrong-argument
 #[test]
 fn misuse_does_not_compile() {
     let source = temporary("misuse.cpp");

@@ -144,6 +144,7 @@ fn in_its_time_a_callback_confirms_the_registration() {
 }
 
 /// A callback while DDS is down must not make the node believe that it is registered.
+// scenario: stranger-calls-back
 #[test]
 fn a_forged_callback_does_not_park_a_node() {
     for policy in ["per_registration", "open"] {

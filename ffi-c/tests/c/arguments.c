@@ -59,6 +59,7 @@ static void results_and_errors(void)
     CHECK(strchr(pmn_version(), '.') != NULL);
 }
 
+// scenario: start-refused, environment, wrong-argument
 static void configurations(void)
 {
     pmn_config_free(NULL);
@@ -216,6 +217,7 @@ static void tokens(pmn_node *node)
     EXPECT(PMN_ERR_TIMEOUT, pmn_node_access_token(node, 0, token, sizeof token, NULL, NULL));
 }
 
+// scenario: wrong-argument
 static void node_functions(pmn_node *node)
 {
     char buffer[4096 + 1] = "#";
@@ -323,6 +325,7 @@ static void never_called(void *user_data)
     CHECK(!"destroy is called");
 }
 
+// scenario: double-stop
 static void after_stop(pmn_node *node)
 {
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
@@ -347,6 +350,7 @@ static void after_stop(pmn_node *node)
     buffers(sign, node);
 }
 
+// scenario: already-running, wait-cannot-succeed, dropped-without-stop
 static void what_is_not_there(void)
 {
     char buffer[64] = "#";
@@ -381,6 +385,7 @@ static void what_is_not_there(void)
     pmn_node_free(node); // without a stop
 }
 
+// scenario: port-taken
 int main(void)
 {
     alarm(GUARD_SECONDS);

@@ -112,6 +112,7 @@ static void make_events(pmn_node *node)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
 }
 
+// scenario: events-in-order
 static void set_replaced_cleared(void)
 {
     pmn_node *node = start(1);
@@ -158,6 +159,7 @@ static void on_event_without_destroy(const pmn_event *event, void *user_data)
     notify(user_data, &((witness *)user_data)->calls);
 }
 
+// scenario: token-refused
 static void tokens_are_told(void)
 {
     pmn_node *node = start(1);
@@ -209,6 +211,7 @@ static void on_event_calls_back(const pmn_event *event, void *user_data)
     CHECK(self->destroyed == 0); // still inside its last call
 }
 
+// scenario: stop-in-callback
 static void calls_inside_a_callback(void)
 {
     pmn_node *node = start(1);
@@ -233,6 +236,7 @@ static void on_event_frees(const pmn_event *event, void *user_data)
     CHECK(self->destroyed == 0); // the node goes when this has returned
 }
 
+// scenario: stop-in-callback
 static void free_inside_a_callback(void)
 {
     pmn_node *node = start(1);
@@ -270,6 +274,7 @@ static void *wait_for_a_token(void *node)
 
 // For a wait that never ends otherwise: a DDS that does not know where the callback server listens sends no secret, and
 // without a DDS there is no token.
+// scenario: stop-during-wait
 static void stop_ends_waits(void *(*wait)(void *), const char *dds_base_url, bool registers)
 {
     pmn_config *config = pmn_config_new();
@@ -301,6 +306,7 @@ static void stop_ends_waits(void *(*wait)(void *), const char *dds_base_url, boo
     pmn_node_free(node);
 }
 
+// scenario: stuck-callback
 static void stop_with_a_stuck_callback(void)
 {
     pmn_node *node = start(1);
@@ -352,6 +358,7 @@ static void on_log(const pmn_log_record *record, void *user_data)
     notify(user_data, &((witness *)user_data)->calls);
 }
 
+// scenario: logs
 static void log_callback(void)
 {
     witness *first = new_witness(NULL), *second = new_witness(NULL);

@@ -73,6 +73,7 @@ static void stop_here(const pmn_event *event, void *node)
     CHECK(write(stop_refused[1], "!", 1) == 1);
 }
 
+// scenario: wait-timed-out, dds-unreachable
 int main(int argc, char **argv)
 {
     alarm(GUARD_SECONDS);

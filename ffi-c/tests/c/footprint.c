@@ -50,6 +50,7 @@ static bool same_set(const sigset_t *a, const sigset_t *b)
 
 static footprint before, after;
 
+// scenario: register
 static void live(void)
 {
     pmn_node *node = start(1);
@@ -61,6 +62,7 @@ static void live(void)
     pmn_node_free(node);
 }
 
+// scenario: nothing-left
 int main(void)
 {
     alarm(GUARD_SECONDS);

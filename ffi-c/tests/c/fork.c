@@ -47,6 +47,7 @@ static void child(pmn_node *inherited)
     CHECK(library_threads_left() == 0);
 }
 
+// scenario: fork
 int main(void)
 {
     alarm(GUARD_SECONDS);

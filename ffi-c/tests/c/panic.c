@@ -4,6 +4,7 @@
 
 pmn_result pmn_test_panic(pmn_error **error);
 
+// scenario: panic
 int main(void)
 {
     alarm(GUARD_SECONDS);

@@ -14,6 +14,7 @@ static void tell(const pmn_event *event, void *user_data)
     }
 }
 
+// scenario: dds-refuses
 int main(void)
 {
     alarm(GUARD_SECONDS);

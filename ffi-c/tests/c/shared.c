@@ -60,6 +60,7 @@ static void lead(int from_follower, int to_follower)
     pmn_node_free(node);
 }
 
+// scenario: workers
 static void two_processes(void)
 {
     int down[2], up[2];
@@ -76,6 +77,7 @@ static void two_processes(void)
     CHECK(waitpid(follower, &ended, 0) == follower && WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
 }
 
+// scenario: restart, state-not-writable
 static void one_alone(const char *state_dir)
 {
     pmn_node *node = start(1);

@@ -312,6 +312,7 @@ static void refuse_a_twin(int wallet)
     pmn_config_free(config);
 }
 
+// scenario: stop-during-start
 static void live(int owner, int cycle)
 {
     int way = cycle % WAYS;

@@ -14,6 +14,7 @@ static void tell(const pmn_event *event, void *user_data)
     }
 }
 
+// scenario: sign-in-refused
 static void is_refused(pmn_node *node)
 {
     char token[PMN_TOKEN_CAPACITY] = "#";
@@ -31,6 +32,7 @@ static void is_refused(pmn_node *node)
     CHECK(status.sign_in_failures == 1 && status.token_expires_at == 0 && status.last_error == PMN_OK);
 }
 
+// scenario: dds-forgets
 static void gets_a_token_after_all(pmn_node *node)
 {
     char token[PMN_TOKEN_CAPACITY];

@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <type_traits>
 #include <unistd.h>
 
@@ -114,6 +115,7 @@ static posemesh::Config environment()
     return config;
 }
 
+// scenario: start-refused, environment
 static void errors()
 {
     posemesh::Config config;
@@ -157,6 +159,7 @@ static void timeouts()
     CHECK(posemesh::detail::milliseconds(UINT64_MAX) == std::chrono::milliseconds::max());
 }
 
+// scenario: secrets-never-shown
 static void keys_are_wiped()
 {
     std::string with_nul(key);
@@ -183,6 +186,7 @@ static void keys_are_wiped()
     forbidden = nullptr;
 }
 
+// scenario: register, rearm, double-stop, already-running, port-taken
 static void a_node()
 {
     const posemesh::Clock::time_point begun = posemesh::Clock::now();
@@ -211,6 +215,7 @@ static void a_node()
     found = 0;
 
     THROWS(PMN_ERR_ALREADY_RUNNING, posemesh::Node(environment()));
+    THROWS(PMN_ERR_BIND, posemesh::Node(environment().set("secp256k1_privhex", std::string(64, '1'))));
     node.rearm();
     node.wait_registered(guard);
     node.stop(guard);
@@ -223,6 +228,7 @@ static void a_node()
     SAYS("the node was stopped", node.access_token(guard));
 }
 
+// scenario: token-refused
 static void tokens()
 {
     posemesh::Node node(environment());
@@ -255,7 +261,20 @@ static void tokens()
     THROWS(PMN_ERR_STOPPED, node.invalidate_token_if(text));
 }
 
-// The test has DDS refuse one sign-in.
+// The test has DDS refuse one registration,
+// scenario: dds-refuses
+static void a_refused_registration()
+{
+    posemesh::Node node(environment());
+    while (node.status().last_error == PMN_OK) {
+        std::this_thread::sleep_for(1ms);
+    }
+    CHECK(node.last_error()->code() == PMN_ERR_REJECTED);
+    SAYS("this wallet is blocked", node.wait_registered(0ms));
+}
+
+// one sign-in,
+// scenario: sign-in-refused
 static void a_refused_sign_in()
 {
     posemesh::Node node(environment());
@@ -268,6 +287,31 @@ static void a_refused_sign_in()
     CHECK(node.token_error()->code() == PMN_ERR_REJECTED && node.status().sign_in_failures == 1);
 }
 
+// and then, once, the node itself.
+// scenario: dds-forgets
+static void a_lost_registration()
+{
+    const auto counts = std::make_shared<Counts>();
+    posemesh::Node node(environment());
+    node.on_event([counts](const posemesh::Event &event) {
+        counts->add(event.type == PMN_EVENT_REGISTRATION_LOST);
+    });
+    CHECK(!node.access_token(guard).value.empty());
+    counts->until([&] { return counts->secrets == 1; });
+}
+
+// scenario: stop-during-wait
+static void stop_during_a_wait()
+{
+    posemesh::Node node(environment().set("dds_base_url", "http://127.0.0.1:1"));
+    std::thread registered([&] { THROWS(PMN_ERR_STOPPED, node.wait_registered()); });
+    std::thread token([&] { THROWS(PMN_ERR_STOPPED, node.access_token()); });
+    node.stop(guard);
+    registered.join();
+    token.join();
+}
+
+// scenario: dds-unreachable, wait-timed-out
 static void without_a_dds()
 {
     const auto counts = std::make_shared<Counts>();
@@ -286,6 +330,7 @@ static void without_a_dds()
     SAYS(node.last_error()->what(), node.access_token(0ms));
 }
 
+// scenario: wait-cannot-succeed
 static void a_node_without_a_server()
 {
     posemesh::Config config;
@@ -304,6 +349,7 @@ static void a_node_without_a_server()
     CHECK(node.token_claims()->find("\"node_id\":\"") != std::string::npos);
 }
 
+// scenario: stop-during-start, dropped-without-stop
 static void moving()
 {
     posemesh::Node first(environment());
@@ -319,6 +365,7 @@ static void moving()
     CHECK(first.status().running);
 }
 
+// scenario: events-in-order, callback-fails
 static void events()
 {
     const auto counts = std::make_shared<Counts>();
@@ -351,6 +398,7 @@ static void events()
     CHECK(second.use_count() == 1);
 }
 
+// scenario: stop-in-callback
 static void destroyed_in_its_callback()
 {
     const auto counts = std::make_shared<Counts>();
@@ -372,6 +420,7 @@ static void destroyed_in_its_callback()
     counts->until([&] { return counts->calls == 1; });
 }
 
+// scenario: logs
 static void logging()
 {
     const auto counts = std::make_shared<Counts>();
@@ -400,7 +449,10 @@ int main()
     crypto();
     timeouts();
     keys_are_wiped();
+    a_refused_registration();
     a_refused_sign_in();
+    a_lost_registration();
+    stop_during_a_wait();
     a_node();
     tokens();
     without_a_dds();

@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use posemesh_dev_dds::{DevDds, Endpoint, Fault};
+use posemesh_dev_dds::{Builder, DevDds, Endpoint, Fault};
 
 /// What a project with high demands sets.
 pub(crate) const WARNINGS: &[&str] =
@@ -182,7 +182,11 @@ pub(crate) struct Dds {
 
 impl Dds {
     pub(crate) fn start() -> Self {
-        let dds = DevDds::start().expect("a port on loopback");
+        Self::with(DevDds::builder())
+    }
+
+    pub(crate) fn with(builder: Builder) -> Self {
+        let dds = builder.start().expect("a port on loopback");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let callback_bind = free.expect("a port on loopback").to_string();
         dds.set_node_url(Some(format!("http://{callback_bind}"))).expect("a loopback URL");
