@@ -731,7 +731,11 @@ fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
     assert_eq!(node.persistence_error(), Ok(None));
     assert_eq!(node.status().expect("ours").persistence_error, None);
     node.stop(GUARD).expect("stopped");
-    assert_eq!((warnings(&state, "No space left"), warnings(&state, "is written to")), (1, 1), "once an episode");
+    assert_eq!(
+        (warnings(&state, "No space left"), warnings(&state, "is written to")),
+        (1, 1),
+        "once an episode"
+    );
     let node = start(&dds, &state, &key).expect("it starts");
     assert_eq!(secret(&node).as_deref(), Some("after"));
 }
