@@ -1,19 +1,19 @@
-//! The clock of DDS, as the `Date` of its answers shows it.
+//! The clock of DDS, estimated from the `Date` of its responses.
 //!
-//! Many things can write a `Date`: a proxy, a cache, a load balancer whose clock was never set. So only an answer
-//! that is a success counts, and only as long as nothing contradicts it. The time at which a challenge was issued
-//! can: it was written by DDS itself, a moment ago.
+//! A `Date` may come from a proxy, a cache or a load balancer whose clock was never set. So only the `Date` of a
+//! success counts, and only while nothing contradicts it. The time at which a challenge was issued can contradict it,
+//! because DDS itself has just written that time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::log::log;
 
-/// `Date` has whole seconds: the clock of DDS was somewhere in the second that it names.
+/// `Date` has whole seconds, so the clock of DDS was somewhere within that second.
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
-/// Two clocks that are further apart than this contradict each other, and a warning is due.
+/// Two clocks that differ by more than this contradict each other, and a warning is logged.
 const MAX_SILENT_SKEW_MS: u64 = 60_000;
-/// A challenge is signed within this of its time of issue.
+/// The greatest difference between the current time and the time of issue of a challenge that is signed.
 pub(crate) const MAX_CHALLENGE_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// How far the clock of DDS is ahead of this machine's.
@@ -23,54 +23,54 @@ pub(crate) struct DdsClock(Mutex<Skews>);
 /// In milliseconds; negative when DDS is behind.
 #[derive(Debug, Default)]
 struct Skews {
-    /// What is believed.
-    believed: i64,
-    /// By the last `Date`.
+    /// The current estimate.
+    estimate: i64,
+    /// From the last `Date`.
     date: Option<i64>,
-    /// By the last challenge.
+    /// From the last challenge.
     challenge: Option<i64>,
     warned: bool,
 }
 
 impl DdsClock {
-    /// The time by the clock of DDS.
+    /// The current time by the clock of DDS.
     pub(crate) fn now(&self) -> SystemTime {
         shift(SystemTime::now(), self.skew_ms())
     }
 
     /// In milliseconds; negative when DDS is behind.
     pub(crate) fn skew_ms(&self) -> i64 {
-        self.lock().believed
+        self.lock().estimate
     }
 
-    /// Notes the `Date` of a success, to a request that went out at `sent`.
+    /// Records the `Date` of a success. `sent` is when the request was sent.
     pub(crate) fn observe(&self, date: SystemTime, sent: SystemTime, received: SystemTime) {
         let mut skews = self.lock();
         let date = skew_ms(date, sent, received);
         skews.date = Some(date);
         if skews.challenge.is_none_or(|challenge| agree(challenge, date)) {
-            skews.believe(date);
+            skews.set_estimate(date);
         }
     }
 
-    /// Notes when a challenge was issued that has just come, and returns the time to judge it by: that of the
-    /// local clock if it agrees with the challenge, else that of the last `Date` if that one does.
+    /// Records when a challenge that has just arrived was issued, and returns the current time by the clock that agrees
+    /// with it: the local clock if it does, else the clock of the last `Date` if that one does.
     pub(crate) fn reconcile(&self, issued_at: SystemTime, now: SystemTime) -> SystemTime {
         let mut skews = self.lock();
         let challenge = skew_ms(issued_at, now, now);
         let near = |skew: i64| challenge.abs_diff(skew) <= MAX_CHALLENGE_SKEW.as_millis() as u64;
         skews.challenge = Some(challenge);
         match skews.date {
-            Some(date) if agree(challenge, date) => skews.believe(date),
-            _ if near(0) => skews.believe(0),
-            Some(date) if near(date) => skews.believe(date),
+            Some(date) if agree(challenge, date) => skews.set_estimate(date),
+            _ if near(0) => skews.set_estimate(0),
+            Some(date) if near(date) => skews.set_estimate(date),
             _ => {
                 // Three clocks, three times: there is nothing to go by.
                 (skews.date, skews.challenge) = (None, None);
-                skews.believe(0);
+                skews.set_estimate(0);
             }
         }
-        shift(now, skews.believed)
+        shift(now, skews.estimate)
     }
 
     fn lock(&self) -> MutexGuard<'_, Skews> {
@@ -79,15 +79,15 @@ impl DdsClock {
 }
 
 impl Skews {
-    fn believe(&mut self, skew_ms: i64) {
-        self.believed = skew_ms;
+    fn set_estimate(&mut self, skew_ms: i64) {
+        self.estimate = skew_ms;
         let off = skew_ms.unsigned_abs() > MAX_SILENT_SKEW_MS;
         if off && !self.warned {
             log!(
                 Warn,
                 "clock",
-                "the clock of this machine is {:.0} s {} that of DDS; the node goes by the latter, but check the \
-                 clock",
+                "the clock of this machine is {:.0} s {} the clock of DDS; the node uses the clock of DDS, but check this \
+                 machine's clock",
                 skew_ms.unsigned_abs() as f64 / 1000.0,
                 if skew_ms > 0 { "behind" } else { "ahead of" }
             );
@@ -105,10 +105,10 @@ fn shift(time: SystemTime, skew_ms: i64) -> SystemTime {
     if skew_ms < 0 { time.checked_sub(by) } else { time.checked_add(by) }.unwrap_or(time)
 }
 
-/// DDS wrote `date` between the two times. As long as that can be so, there is no skew; else it is what
-/// is missing for it.
+/// DDS wrote `date` between `sent` and `received`. The skew is 0 if that is possible, and otherwise the smallest one
+/// that makes it possible.
 fn skew_ms(date: SystemTime, sent: SystemTime, received: SystemTime) -> i64 {
-    // A clock that is set back meanwhile swaps them; what it hides for once, the next answer shows.
+    // They are swapped if the clock was set back in between. The next response then shows the skew.
     let (first, last) = (sent.min(received), sent.max(received));
     let millis = |skew: Duration| i64::try_from(skew.as_millis()).unwrap_or(i64::MAX);
     if let Ok(ahead) = date.duration_since(last) {
@@ -123,7 +123,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     #[test]
-    fn the_skew_is_what_whole_seconds_and_the_way_cannot_explain() {
+    fn the_skew_is_what_rounding_and_latency_cannot_explain() {
         let at = |millis: u64| UNIX_EPOCH + Duration::from_millis(1_800_000_000_000 + millis);
         let date = at(10_000);
         for (sent, received, skew) in [
@@ -137,7 +137,7 @@ mod tests {
             (9_000, 9_999, 1),
             (0, 500, 9_500),
             (3_610_000, 3_610_100, -3_599_000),
-            // Set back by an hour while the request was on its way.
+            // The local clock was set back by an hour during the request.
             (3_610_000, 10_100, 0),
         ] {
             assert_eq!(skew_ms(date, at(sent), at(received)), skew, "{sent}..{received}");
@@ -147,7 +147,7 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    /// A clock that has seen a `Date` that is off by so many milliseconds.
+    /// A clock that has recorded a `Date` with this skew.
     fn dated(skew_ms: i64) -> (DdsClock, SystemTime) {
         let clock = DdsClock::default();
         let now = SystemTime::now();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_corrected_time_follows_the_last_date() {
+    fn the_time_follows_the_last_date() {
         let clock = DdsClock::default();
         let now = SystemTime::now();
         for offset in [7200, 0] {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_judged_by_the_clock_that_agrees_with_it() {
+    fn a_challenge_selects_the_clock_that_agrees_with_it() {
         for (date, issued_at, by) in [
             (2 * HOUR, 2 * HOUR, 2 * HOUR),
             (90_000, 90_000, 90_000),
@@ -185,26 +185,26 @@ mod tests {
             (2 * HOUR, 5 * HOUR, 0),
         ] {
             let (clock, now) = dated(date);
-            let judged_by = clock.reconcile(shift(now, issued_at), now);
+            let used = clock.reconcile(shift(now, issued_at), now);
             // `Date` hides less than two seconds.
             assert!(agree(clock.skew_ms(), by) && (clock.skew_ms() - by).abs() < 2000, "{date} {issued_at}");
-            assert_eq!(judged_by, shift(now, clock.skew_ms()));
+            assert_eq!(used, shift(now, clock.skew_ms()));
         }
     }
 
     #[test]
-    fn a_date_that_the_last_challenge_contradicts_is_not_believed() {
+    fn a_date_that_the_last_challenge_contradicts_is_ignored() {
         let (clock, now) = dated(2 * HOUR);
         clock.reconcile(now, now);
         clock.observe(shift(now, 2 * HOUR), now, now);
         assert_eq!(clock.skew_ms(), 0);
-        // The local clock has been set back, and the next challenge agrees with the `Date`.
+        // The local clock was set back, and the next challenge agrees with the `Date`.
         clock.reconcile(shift(now, 2 * HOUR), now);
         assert_eq!(clock.skew_ms(), 2 * HOUR);
     }
 
     #[test]
-    fn without_a_date_the_local_clock_counts() {
+    fn without_a_date_the_local_clock_is_used() {
         let clock = DdsClock::default();
         let now = SystemTime::now();
         assert_eq!(clock.reconcile(now, now), now);

@@ -1,8 +1,8 @@
-//! The one thread on which the host's callbacks run.
+//! The one thread on which the callbacks of the host run.
 //!
-//! Events and log records cross from the runtime to the host here, in order, so that a slow or blocked host
-//! can never stall the registrar. The thread starts with the first thing to deliver. While the system has no
-//! thread to give, deliveries wait, and what does not fit into a callback's bound is counted as dropped.
+//! It delivers events and log records in order, so a slow or blocked host can never stall the registrar. The thread
+//! starts with the first delivery. While the system refuses to start it, deliveries wait; a subscription that is full
+//! counts what it drops.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use crate::thread::{OwnThread, Thread, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// How long to wait before trying again to start the thread.
+/// The pause before the next attempt to start the thread.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -32,15 +32,15 @@ pub(crate) struct Dispatcher {
 struct Queue {
     jobs: VecDeque<Job>,
     thread: Option<Thread>,
-    /// Where the next try to start the thread waits. It keeps file descriptors open, so it goes with the runtime.
+    /// Runs the next attempt to start the thread. Dropped with the runtime, because it keeps file descriptors open.
     runtime: Option<Handle>,
-    /// The thread could not be started, and the runtime tries again.
+    /// The thread could not be started, and the runtime will try again.
     retrying: bool,
     closing: bool,
 }
 
 thread_local! {
-    /// Jobs that wait for the running callback to return.
+    /// Jobs to run when the current callback returns.
     static AFTER_CALLBACK: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -54,7 +54,7 @@ impl Dispatcher {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a job. Never blocks and never runs it on the calling thread.
+    /// Queues a job. Never blocks, and never runs the job on the calling thread.
     pub(crate) fn push(self: &Arc<Self>, job: Job) {
         let mut queue = self.lock();
         if queue.closing {
@@ -70,7 +70,7 @@ impl Dispatcher {
         }
     }
 
-    /// Starts the thread if it does not run. False when the system has none to give.
+    /// Starts the thread unless it is running. Returns false when the system refuses to start it.
     fn has_thread(self: &Arc<Self>, queue: &mut Queue) -> bool {
         if queue.thread.as_ref().is_some_and(|thread| !thread.was_killed()) {
             return true;
@@ -82,8 +82,8 @@ impl Dispatcher {
 
     fn run(&self) {
         while let Some(job) = self.next() {
-            // A callback of a Rust host may panic. That is reported by the host's panic hook and must not end
-            // the deliveries to other callbacks.
+            // A callback of a Rust host may panic. The host's panic hook reports that, and the deliveries to other
+            // callbacks go on.
             let _ = catch_unwind(AssertUnwindSafe(job));
             for job in AFTER_CALLBACK.take() {
                 let _ = catch_unwind(AssertUnwindSafe(job));
@@ -104,7 +104,7 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until everything queued so far was delivered; false when the deadline came first.
+    /// Waits until everything that is queued now is delivered. Returns false when the deadline passes first.
     pub(crate) fn flush(self: &Arc<Self>, deadline: Instant) -> bool {
         let queue = self.lock();
         if queue.thread.is_none() && queue.jobs.is_empty() {
@@ -116,7 +116,7 @@ impl Dispatcher {
         reached.wait_until(deadline)
     }
 
-    /// Delivers what is queued and ends the thread. Called from the thread itself it only asks for that.
+    /// Delivers what is queued, ends the thread and joins it. On the thread itself it does not join.
     pub(crate) fn close(&self) {
         let thread = {
             let mut queue = self.lock();
@@ -133,7 +133,7 @@ impl Dispatcher {
     }
 }
 
-/// What was queued while no thread could be started is delivered by the first one that can.
+/// Starts the thread as soon as the system permits. It then delivers what was queued before.
 async fn start_thread_later(dispatcher: Weak<Dispatcher>) {
     loop {
         tokio::time::sleep(RETRY_PAUSE).await;
@@ -146,15 +146,14 @@ async fn start_thread_later(dispatcher: Weak<Dispatcher>) {
     }
 }
 
-/// Runs the job on this thread as soon as the current callback has returned. Only for the dispatcher's
-/// own thread.
+/// Runs the job on this thread right after the current callback returns. Only for the dispatcher's own thread.
 pub(crate) fn after_callback(job: impl FnOnce() + Send + 'static) {
     AFTER_CALLBACK.with_borrow_mut(|jobs| jobs.push(Box::new(job)));
 }
 
-/// A host's callback with its own bound: a slow one loses its newest items and is told how many, and takes
-/// no room from others. Dropping the last reference drops the callback, which is how a host learns that it
-/// was called for the last time.
+/// A callback of the host, with a queue limit of its own. When a slow callback is at its limit, new items are dropped,
+/// and the next delivered item says how many. Other callbacks are not affected. Dropping the last reference drops the
+/// callback, which tells the host that it will not be called again.
 pub(crate) struct Subscription<T> {
     callback: Box<dyn Fn(&T) + Send + Sync>,
     waiting: AtomicUsize,
@@ -163,7 +162,7 @@ pub(crate) struct Subscription<T> {
 }
 
 impl<T: Send + 'static> Subscription<T> {
-    /// Items that may wait for delivery at a time.
+    /// How many items may wait for delivery.
     const CAPACITY: usize = 1024;
 
     pub(crate) fn new(callback: impl Fn(&T) + Send + Sync + 'static) -> Arc<Self> {
@@ -175,7 +174,7 @@ impl<T: Send + 'static> Subscription<T> {
         })
     }
 
-    /// Queues one item, or counts it as dropped. `item` gets the number dropped since the last one queued.
+    /// Queues one item, or counts it as dropped. `item` receives the number dropped since the last one was queued.
     pub(crate) fn deliver(self: &Arc<Self>, dispatcher: &Arc<Dispatcher>, item: impl FnOnce(u64) -> T) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= Self::CAPACITY {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -192,7 +191,7 @@ impl<T: Send + 'static> Subscription<T> {
         }));
     }
 
-    /// No delivery begins after this.
+    /// Ends delivery: no call begins after this returns.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -209,7 +208,7 @@ mod tests {
 
     // scenario: slow-listener
     #[test]
-    fn a_blocked_callback_loses_the_newest_and_is_told_how_many() {
+    fn a_blocked_callback_drops_the_newest_items_and_counts_them() {
         let dispatcher = Arc::new(Dispatcher::default());
         let (entered, has_entered) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
@@ -223,7 +222,7 @@ mod tests {
 
         subscription.deliver(&dispatcher, |dropped| (0, dropped));
         has_entered.recv_timeout(Duration::from_secs(10)).expect("the callback runs");
-        // The first one has left the queue; it is full after CAPACITY more.
+        // The first item has left the queue, which is full after CAPACITY more.
         for n in 1..=Subscription::<(usize, u64)>::CAPACITY + 5 {
             subscription.deliver(&dispatcher, |dropped| (n, dropped));
         }
@@ -240,7 +239,7 @@ mod tests {
 
     // scenario: callback-fails
     #[test]
-    fn a_panicking_callback_does_not_end_the_deliveries() {
+    fn deliveries_continue_after_a_callback_panics() {
         let dispatcher = Arc::new(Dispatcher::default());
         let (seen, all_seen) = mpsc::channel();
         let subscription = Subscription::new(move |item: &u32| {
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_after_the_callback_run_before_the_next_one() {
+    fn after_callback_jobs_run_before_the_next_delivery() {
         let dispatcher = Arc::new(Dispatcher::default());
         let (seen, all_seen) = mpsc::channel();
         let subscription = Subscription::new(move |item: &u32| {
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn without_deliveries_there_is_no_thread() {
+    fn no_thread_starts_without_a_delivery() {
         let dispatcher = Arc::new(Dispatcher::default());
         assert!(dispatcher.flush(Instant::now()));
         dispatcher.close();

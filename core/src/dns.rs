@@ -1,4 +1,4 @@
-//! Resolves host names with the system's resolver, on threads of the library's own.
+//! Resolves host names with the system's resolver, on the library's own threads.
 
 use std::io;
 use std::net::ToSocketAddrs as _;

@@ -1,4 +1,4 @@
-//! One error type for every door: a stable code with a stable name, and a message for people.
+//! The error type of the library: a stable code with a stable name, and a message for people.
 
 use std::fmt;
 use std::io;
@@ -10,16 +10,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 macro_rules! error_codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
-        /// What went wrong, as a number and a name that never change once released.
+        /// What went wrong, as a number and a name that never change after a release.
         ///
-        /// The C header has the same numbers as `PMN_ERR_…`, Node.js the same names as `Error.code`.
+        /// The C header has the same numbers as `PMN_ERR_…`, and Node.js has the same names as `Error.code`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(i32)]
         pub enum ErrorCode { $($(#[doc = $doc])+ $variant = $number,)+ }
 
         impl ErrorCode {
-            /// Every code, in the order of the numbers.
+            /// Every code, ordered by number.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)+];
 
             /// The stable name, such as `ERR_TIMEOUT`.
@@ -31,33 +31,33 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// An argument of a call is not usable: null, not UTF-8, an unknown enum number.
+    /// An argument is invalid: null, not UTF-8, or an unknown enum number.
     InvalidArgument = 1, "ERR_INVALID_ARGUMENT";
-    /// An option is unknown, missing, or has a value that it cannot have.
+    /// An option is unknown, missing, or has an invalid value.
     InvalidConfig = 2, "ERR_INVALID_CONFIG";
-    /// What was asked for is not there (no secret yet, no callback server).
+    /// What was asked for does not exist, such as a secret or a callback server.
     NotFound = 3, "ERR_NOT_FOUND";
-    /// The caller's buffer is too small; the needed length was reported.
+    /// The caller's buffer is too small. The length that it needs was returned.
     BufferTooSmall = 4, "ERR_BUFFER_TOO_SMALL";
-    /// The time given for the call is over.
+    /// The timeout of the call expired.
     Timeout = 5, "ERR_TIMEOUT";
     /// The node was stopped.
     Stopped = 6, "ERR_STOPPED";
-    /// A node with this wallet and DDS, or with this `state_dir`, already runs in this process.
+    /// A node with this wallet and DDS, or with this `state_dir`, is already running in this process.
     AlreadyRunning = 7, "ERR_ALREADY_RUNNING";
     /// The callback server could not bind its address.
     Bind = 8, "ERR_BIND";
-    /// A file or socket of this machine failed.
+    /// An operation on a file, a local socket or a thread failed.
     Io = 9, "ERR_IO";
-    /// The node was started by another process, before a `fork`.
+    /// The node was started by the parent of this process, before a `fork`.
     Forked = 10, "ERR_FORKED";
-    /// The call would wait for the thread that makes it (such as `stop` from inside a callback).
+    /// The call would wait for its own thread, as `stop` would inside a callback.
     WouldDeadlock = 11, "ERR_WOULD_DEADLOCK";
-    /// DDS said no.
+    /// DDS rejected the request.
     Rejected = 12, "ERR_REJECTED";
-    /// DDS is out of reach or gave no usable answer.
+    /// DDS cannot be reached, or sent no usable response.
     Unavailable = 13, "ERR_UNAVAILABLE";
-    /// A bug in this library, caught at its border. Please report it.
+    /// A panic in this library, which was caught. It is a bug; please report it.
     Panic = 14, "ERR_PANIC";
     /// A bug in this library. Please report it.
     Internal = 15, "ERR_INTERNAL";
@@ -81,9 +81,9 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// An error: its [`code`](Error::code) is for programs, its text is for people and says what to do next.
+/// An error: a [`code`](Error::code) for programs, and a message for people that says what to do next.
 ///
-/// No error ever holds a key, a registration credential, a node secret or a token.
+/// No error contains a key, registration credentials, a node secret or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     code: ErrorCode,
@@ -92,13 +92,13 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with this code and text. The text is kept to one line of at most 4096 bytes: control characters
-    /// are escaped, and what is longer is cut.
+    /// Makes an error. The message becomes one line of at most 4096 bytes: control characters are escaped, and a longer
+    /// message is truncated.
     pub fn new(code: ErrorCode, message: impl Into<Box<str>>) -> Self {
         Self { code, message: one_line(message.into()), os_error: None }
     }
 
-    /// With the number that the operating system gave, if it gave one.
+    /// Adds the number of the operating system's error, if it has one.
     pub(crate) fn with_os_error(mut self, error: &io::Error) -> Self {
         self.os_error = error.raw_os_error();
         self
@@ -114,7 +114,7 @@ impl Error {
         &self.message
     }
 
-    /// The number of the operating system's error behind it (`errno`), if there is one.
+    /// The number of the operating system's error (`errno`) that caused this one, if there is one.
     pub fn os_error(&self) -> Option<i32> {
         self.os_error
     }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_names_are_the_published_ones() {
+    fn numbers_and_names_are_stable() {
         let table: Vec<_> = ErrorCode::ALL.iter().map(|code| (code.number(), code.name())).collect();
         let numbers: Vec<_> = table.iter().map(|(number, _)| *number).collect();
         assert_eq!(numbers, (1..=15).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! Files that a user names in an option.
+//! Reading of files that a user names in an option.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// Reads a regular file of at most `max` bytes. The error says what is wrong with it, after the words "which" or
+/// Reads a regular file of at most `max` bytes. The error is the rest of a sentence that begins with "which" or with
 /// the file's name.
 ///
-/// It never blocks on a named pipe and never reads a device. Symbolic links are followed: Kubernetes mounts its
-/// secrets as such.
+/// It never blocks on a named pipe and never reads a device. It follows symbolic links, because Kubernetes mounts
+/// secrets as symbolic links.
 pub(crate) fn read_regular(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
-    // Looked at before it is opened, because opening some devices has an effect; and again afterwards, because
-    // another file may be there by then.
+    // Checked before it is opened, because opening some devices has side effects, and again afterwards, because the
+    // file may have been replaced in between.
     check_regular(&fs::metadata(path).map_err(unreadable)?)?;
     let file = open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -23,7 +23,7 @@ pub(crate) fn read_regular(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, 
     if metadata.len() > max {
         return Err(too_large());
     }
-    // Room for all of it and for the read that finds the end: a buffer that grows leaves copies behind.
+    // Enough for the whole file and for the read that finds its end. A buffer that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len()).map_err(|_| too_large())? + 64;
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -37,7 +37,7 @@ fn check_regular(metadata: &Metadata) -> Result<(), String> {
     if metadata.is_file() {
         return Ok(());
     }
-    Err(format!("is not a regular file but {}", kind(metadata)))
+    Err(format!("is {}, not a regular file", kind(metadata)))
 }
 
 #[cfg(unix)]
@@ -60,7 +60,7 @@ fn kind(metadata: &Metadata) -> &'static str {
     if metadata.is_dir() { "a directory" } else { "something else" }
 }
 
-/// Without waiting: a named pipe may have taken the place of the file that was looked at.
+/// Does not wait: a named pipe may have replaced the file that was checked.
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,28 +1,29 @@
-//! Text that is not ours: answers of DDS, names in certificates, words of the operating system, file contents.
+//! Text from outside the library: responses of DDS, names in certificates, messages of the operating system, file
+//! contents.
 //!
-//! The author of such a text decides how long it is and what control characters it has. [`foreign`] makes it fit
-//! for a message. [`Line`] guards the two ways out, errors and log records, so that text which was not passed
-//! through [`foreign`] cannot forge a line there or fill a disk either.
+//! Such a text can have any length and any control characters. [`foreign`] truncates and escapes it for a message.
+//! [`one_line`] and [`Line`] do the same to every error and log record as a whole, so a text that was not passed
+//! through [`foreign`] cannot forge a line or fill a disk either.
 
 use std::error::Error;
 use std::fmt::{self, Write};
 
-/// How much is shown of a foreign text, in bytes as shown.
+/// The longest foreign text in a message, in bytes after escaping.
 pub(crate) const MAX_FOREIGN: usize = 512;
-/// How long an error or a log record can be: some foreign texts, and our own words around them.
+/// The longest error or log record: a few foreign texts, and the library's own words around them.
 pub(crate) const MAX_LINE: usize = 4096;
 
-/// A foreign text, cut at a character boundary and with control characters escaped.
+/// Returns a foreign text with control characters escaped, truncated at a character boundary.
 pub(crate) fn foreign(text: impl fmt::Display) -> String {
     escaped(text, MAX_FOREIGN)
 }
 
-/// A foreign error with its causes.
+/// Returns a foreign error with its causes.
 pub(crate) fn foreign_error(error: &dyn Error) -> String {
     foreign(Chain(error))
 }
 
-/// The whole text of an error, on one line.
+/// Returns the whole text of an error on one line.
 pub(crate) fn one_line(text: Box<str>) -> Box<str> {
     if text.len() <= MAX_LINE && !text.contains(is_invisible) { text } else { escaped(text, MAX_LINE).into() }
 }
@@ -32,7 +33,7 @@ pub(crate) struct Line<'a>(pub(crate) fmt::Arguments<'a>);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Most records hold a number or nothing that is formatted at all.
+        // The library's own literals have neither control characters nor such a length.
         match self.0.as_str() {
             Some(text) => f.write_str(text),
             None => write_escaped(f, self.0, MAX_LINE),
@@ -40,14 +41,14 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// Control characters, and what breaks a line or turns its direction in a terminal or a log viewer.
+/// Control characters, and characters that break a line or change its direction in a terminal or a log viewer.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Writes an error and its causes, leaving out causes that the error repeats itself.
+/// Writes an error and its causes, but no cause that the error before it repeats.
 struct Chain<'a>(&'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
@@ -73,15 +74,15 @@ fn bounded(error: &dyn Error) -> String {
 
 fn escaped(text: impl fmt::Display, max: usize) -> String {
     let mut out = String::new();
-    write_escaped(&mut out, text, max).expect("a String takes everything");
+    write_escaped(&mut out, text, max).expect("writing to a String does not fail");
     out
 }
 
 fn write_escaped(out: &mut dyn Write, text: impl fmt::Display, max: usize) -> fmt::Result {
-    let mut escaper = Escaper { out, left: max, cut: false };
+    let mut escaper = Escaper { out, left: max, truncated: false };
     match write!(escaper, "{text}") {
-        // The text is not formatted any further than it is shown.
-        Err(_) if escaper.cut => escaper.out.write_char('…'),
+        // Formatting ended where the text was truncated.
+        Err(_) if escaper.truncated => escaper.out.write_char('…'),
         result => result,
     }
 }
@@ -89,7 +90,7 @@ fn write_escaped(out: &mut dyn Write, text: impl fmt::Display, max: usize) -> fm
 struct Escaper<'a> {
     out: &'a mut dyn Write,
     left: usize,
-    cut: bool,
+    truncated: bool,
 }
 
 impl Write for Escaper<'_> {
@@ -102,7 +103,7 @@ impl Write for Escaper<'_> {
             let invisible = is_invisible(c);
             let length = if invisible { c.escape_default().len() } else { c.len_utf8() };
             if length > self.left {
-                self.cut = true;
+                self.truncated = true;
                 return Err(fmt::Error);
             }
             self.left -= length;
@@ -121,10 +122,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_foreign_text_is_cut_at_a_character_and_escaped() {
+    fn a_foreign_text_is_escaped_and_truncated_at_a_character() {
         assert_eq!(foreign("no\r\nX: \u{1b}[0m\0\u{85}\u{202e}"), r"no\r\nX: \u{1b}[0m\u{0}\u{85}\u{202e}");
         assert_eq!(foreign("b".repeat(512)), "b".repeat(512));
-        // A three-byte character, and an escape, across the end.
+        // A character of three bytes, and an escape, that would cross the limit.
         for last in ["€", "\u{1b}"] {
             assert_eq!(
                 foreign(format!("{}{last} and more", "a".repeat(511))),
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_not_formatted_further_than_it_is_shown() {
+    fn formatting_ends_where_a_text_is_truncated() {
         struct Endless;
         impl fmt::Display for Endless {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_repeats_itself_is_shown_once() {
+    fn a_cause_that_the_error_repeats_is_written_once() {
         let inner = std::io::Error::other("connection\nreset");
         let outer = std::io::Error::other(inner);
         assert_eq!(foreign_error(&outer), r"connection\nreset");
     }
 
     #[test]
-    fn no_error_and_no_record_breaks_a_line_or_is_longer_than_a_page() {
+    fn errors_and_log_records_are_one_bounded_line() {
         for bad in ["\r\nforged", &"\u{1b}".repeat(100_000)] {
             let shown = [one_line(bad.into()).into(), Line(format_args!("{bad}")).to_string()];
             for text in shown {

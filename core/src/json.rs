@@ -1,4 +1,4 @@
-//! JSON that is not ours.
+//! JSON from outside the library.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// A `T` that stands in JSON as an object. By itself serde also takes an array for a struct, as its fields in
-/// their order.
+/// A `T` that must be an object in JSON. By itself, serde also accepts an array for a struct: its fields in
+/// order.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -41,12 +41,15 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_read_and_an_array_is_not() {
+    fn an_object_is_accepted_and_an_array_is_rejected() {
         let Object(pair) = serde_json::from_str::<Object<Pair<'_>>>(r#" {"text":"a"} "#).expect("an object");
         assert_eq!((pair.text, pair.number), ("a", None));
-        serde_json::from_str::<Pair<'_>>(r#"["a",1]"#).expect("what serde does by itself");
+        serde_json::from_str::<Pair<'_>>(r#"["a",1]"#).expect("serde by itself accepts an array");
         for other in [r#"["a",1]"#, "[]", r#""a""#, "1", "null", "true"] {
-            let error = serde_json::from_str::<Object<Pair<'_>>>(other).err().expect("no object").to_string();
+            let error = serde_json::from_str::<Object<Pair<'_>>>(other)
+                .err()
+                .expect("it is not an object")
+                .to_string();
             assert!(error.contains("expected an object"), "{other}: {error}");
         }
     }

@@ -1,7 +1,7 @@
-//! The library's own log records: to `tracing` for Rust hosts, and to a callback for all others.
+//! The log records of the library. They go to `tracing`, for Rust hosts, and to a callback, for all others.
 //!
-//! Nothing here is a process-wide logger: without a `tracing` subscriber and a callback of the host's, a
-//! record costs two comparisons. Records of dependencies never get here.
+//! The library installs no process-wide logger. Without a `tracing` subscriber and a callback of the host, a record
+//! costs two comparisons. Records of dependencies are not included.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,22 +12,22 @@ use crate::dispatcher::{Dispatcher, Subscription};
 use crate::foreign::Line;
 use crate::fork::PerProcess;
 
-/// How much a record matters.
+/// The severity of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Level {
     /// A bug in this library.
     Error = 1,
-    /// Something an operator should look at.
+    /// Something that an operator should look at.
     Warn = 2,
-    /// The few turns of a node's life: registered, secret received, stopped.
+    /// The main events of a node: registered, secret received, stopped.
     Info = 3,
-    /// Each step.
+    /// Every step.
     Debug = 4,
 }
 
 impl Level {
-    /// Every level, from the most important one on.
+    /// Every level, the most severe first.
     pub const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
 
     /// `error`, `warn`, `info` or `debug`.
@@ -47,30 +47,31 @@ impl fmt::Display for Level {
     }
 }
 
-/// One log record. It never holds a key, a registration credential, a node secret or a token.
+/// One log record. It never contains a key, registration credentials, a node secret or a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// When it was written.
     pub at: SystemTime,
-    /// Records that were lost just before this one, because the callback was too slow.
+    /// How many records were dropped just before this one, because the callback was too slow.
     pub dropped: u64,
-    /// How much it matters.
+    /// The severity.
     pub level: Level,
     /// The part of the library that wrote it, such as `posemesh_node::register`.
     pub target: &'static str,
-    /// The text: one line of at most 4096 bytes, control characters escaped.
+    /// The text: one line of at most 4096 bytes, with control characters escaped.
     pub message: String,
 }
 
 /// Sends the library's log records up to `max_level` to `callback`, for all nodes of this process.
 ///
-/// The callback runs on the library's dispatcher thread, one record at a time, and may call anything but a
-/// node's `stop`. It replaces the former one, which is dropped once what is queued for it was delivered.
+/// The callback runs on the library's dispatcher thread, one record at a time, and may call anything except the `stop`
+/// of a node. It replaces the previous callback, which is dropped once the records that are queued for it are
+/// delivered.
 pub fn set_callback(max_level: Level, callback: impl Fn(&Record) + Send + Sync + 'static) {
     SLOT.get().replace(max_level as u8, Some(Subscription::new(callback)));
 }
 
-/// Ends what [`set_callback`] began.
+/// Removes the callback that [`set_callback`] installed.
 pub fn clear_callback() {
     SLOT.get().replace(0, None);
 }
@@ -85,7 +86,7 @@ pub(crate) fn deliver_through(dispatcher: &Arc<Dispatcher>) {
 /// The log callback of a process.
 #[derive(Default)]
 struct LogSlot {
-    /// 0 = nobody listens.
+    /// 0 without a callback.
     max_level: AtomicU8,
     listener: Mutex<Listener>,
 }
@@ -102,13 +103,13 @@ impl LogSlot {
     }
 
     fn replace(&self, max_level: u8, subscription: Option<Arc<Subscription<Record>>>) {
-        let former = {
+        let previous = {
             let mut listener = self.lock();
             self.max_level.store(max_level, Ordering::Relaxed);
             std::mem::replace(&mut listener.subscription, subscription)
         };
-        // The host's code runs in this drop: not under the lock.
-        drop(former);
+        // Runs the host's code, so it must not happen under the lock.
+        drop(previous);
     }
 
     fn wants(&self, level: Level) -> bool {
@@ -134,7 +135,7 @@ impl LogSlot {
 /// Writes one record. Call it through [`log!`].
 pub(crate) fn write(level: Level, target: &'static str, message: fmt::Arguments<'_>) {
     let message = Line(message);
-    // `tracing` wants level and target as constants; the library's target goes along as a field.
+    // `tracing` requires level and target to be constants, so the library's target is a field.
     match level {
         Level::Error => tracing::error!(target: "posemesh_node", part = target, "{message}"),
         Level::Warn => tracing::warn!(target: "posemesh_node", part = target, "{message}"),

@@ -1,8 +1,8 @@
-//! The internal tokio runtime: one thread for all nodes of a process, made by the first start and joined
-//! after the last stop.
+//! The internal tokio runtime: one thread for all nodes of a process, started by the first node and joined after
+//! the last one has stopped.
 //!
-//! A current-thread scheduler, because a registrar and a rare callback use half the CPU there that they use
-//! on the multi-thread one. Others exist only while a host name is being resolved or a file written.
+//! It uses the current-thread scheduler, on which a registrar and an occasional callback take half the CPU time that
+//! they take on the multi-thread one. Other threads exist only while a host name is resolved or a file is written.
 
 use std::io;
 use std::mem;
@@ -23,7 +23,7 @@ use crate::log;
 use crate::tenants::Tenants;
 use crate::thread::{OwnThread, Thread, spawn_thread};
 
-/// How long the end of a dead runtime waits for its thread, which may never get there.
+/// How long the drop of a dead runtime waits for its thread, which may hang.
 const DEAD_GRACE: Duration = Duration::from_secs(1);
 
 /// The runtime, while a node uses it.
@@ -32,17 +32,17 @@ static RUNTIME: PerProcess<Mutex<Weak<Runtime>>> = PerProcess::new();
 pub(crate) struct Runtime {
     handle: Handle,
     dispatcher: Arc<Dispatcher>,
-    /// Here, because their pooled connections live on this runtime.
+    /// Owned by the runtime, because their pooled connections run on it.
     http_clients: HttpClients,
     tenants: Arc<Tenants>,
     shutdown: Option<oneshot::Sender<()>>,
     thread: Option<Thread>,
-    /// Opens when the thread has nothing left to do.
+    /// Opens when the thread is about to end.
     ended: Latch,
 }
 
 impl Runtime {
-    /// The runtime of this process. It lives as long as a node holds it.
+    /// Returns the runtime of this process, and starts one if there is none. It runs while a node holds it.
     pub(crate) fn acquire() -> Result<Arc<Self>> {
         let mut slot = RUNTIME.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = slot.upgrade()
@@ -70,7 +70,7 @@ impl Runtime {
         let to_evict = Arc::clone(&tenants);
         let thread = spawn_thread(OwnThread::Runtime, move || {
             let _running = running;
-            // Made here, for the same reason for which there is `latch`.
+            // Built on this thread for the reason that `latch` gives.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
             let _ = to_caller.set(handle.map_err(failed));
@@ -83,10 +83,12 @@ impl Runtime {
         .map_err(|error| failed(&error))?;
         tenants.watch(&thread);
         ready.wait();
-        let handle = built
-            .get()
-            .cloned()
-            .unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the runtime's thread ended")));
+        let handle = built.get().cloned().unwrap_or_else(|| {
+            Err(Error::new(
+                ErrorCode::Internal,
+                "the library's runtime thread ended during its start; please report it",
+            ))
+        });
         let handle = match handle {
             Ok(handle) => handle,
             Err(error) => {
@@ -122,13 +124,13 @@ impl Runtime {
     }
 }
 
-/// What the thread does. A panic here is one of tokio's own: those of tasks are caught before.
+/// Runs on the thread. A panic that gets here is one of tokio itself, because tokio catches those of tasks.
 fn run(runtime: tokio::runtime::Runtime, asked_to_shut_down: oneshot::Receiver<()>, tenants: &Tenants) {
     let ran = catch_unwind(AssertUnwindSafe(|| drop(runtime.block_on(asked_to_shut_down))));
     if ran.is_err() {
         tenants.evict();
     }
-    // The tasks are dropped here, and with them sockets and locks.
+    // Drops the tasks, and with them sockets and locks.
     let _ = catch_unwind(AssertUnwindSafe(move || drop(runtime)));
 }
 
@@ -137,7 +139,7 @@ impl Drop for Runtime {
         let shutdown = self.shutdown.take();
         let _ = self.tenants.wake(move || drop(shutdown));
         if !self.tenants.runtime_is_alive() && !self.ended.wait_until(Instant::now() + DEAD_GRACE) {
-            // The thread was killed, or nothing can wake it. Closing its connections would try that again.
+            // The thread was killed, or nothing can wake it. To close its connections would try to wake it again.
             mem::forget(mem::take(&mut self.http_clients));
             self.thread = None;
         }

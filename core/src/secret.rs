@@ -1,4 +1,4 @@
-//! Text that must not be seen: it leaves memory when dropped and never shows in a debug print.
+//! Text that must stay secret: it is erased from memory when dropped, and `Debug` does not print it.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use zeroize::Zeroizing;
 
 /// A secret text, such as the node secret that DDS sends.
 ///
-/// Zeroized on drop; `Debug` prints `[redacted]`; equality takes the same time wherever the texts differ.
+/// It is zeroized on drop, `Debug` prints `[redacted]`, and comparison takes constant time for texts of one length.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Box<str>>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself. Take care where it goes.
+    /// The text itself. Be careful where you send it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_is_redacted() {
+    fn debug_prints_no_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "[redacted]");
         assert_eq!(Secret::new("a"), Secret::new("a"));
         assert_ne!(Secret::new("a"), Secret::new("ab"));

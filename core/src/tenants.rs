@@ -1,7 +1,7 @@
 //! The nodes of one runtime, and what happens to them when its thread dies.
 //!
-//! It dies when something outside the library breaks it: a host that closes file descriptors it does not own,
-//! for example, makes tokio panic. The nodes then end with [`ErrorCode::Panic`] instead of hanging.
+//! The thread dies when the host breaks it: for example, tokio panics when a host closes file descriptors that it does
+//! not own. The nodes then end with [`ErrorCode::Panic`] instead of hanging.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use crate::thread::{Thread, ThreadId};
 #[derive(Default)]
 pub(crate) struct Tenants {
     state: Mutex<State>,
-    /// Of the runtime, once it is started.
+    /// The thread of the runtime, once it has started.
     thread: OnceLock<Arc<ThreadId>>,
 }
 
@@ -41,7 +41,7 @@ impl Tenants {
         let _ = self.thread.set(thread.id());
     }
 
-    /// Whether the runtime still runs. If it does not, its nodes have ended when this returns.
+    /// Whether the runtime is alive. If it is not, its nodes have ended when this returns.
     pub(crate) fn runtime_is_alive(&self) -> bool {
         if self.thread.get().is_some_and(|thread| thread.is_gone()) {
             self.evict();
@@ -49,7 +49,7 @@ impl Tenants {
         !self.lock().runtime_is_dead
     }
 
-    /// Adds a node. The latch opens when its [`Tenancy`] is dropped, or when the runtime is dead.
+    /// Adds a node. The latch opens when its [`Tenancy`] is dropped or the runtime dies.
     pub(crate) fn add(self: &Arc<Self>, store: &Arc<Store>) -> Result<(Tenancy, Latch)> {
         let mut state = self.lock();
         if state.runtime_is_dead {
@@ -78,14 +78,14 @@ impl Tenants {
         log!(Error, "runtime", "{error}");
         for tenant in nodes.into_values() {
             if let Some(store) = tenant.store.upgrade() {
-                // Waking a task of a broken runtime may panic, after the state was changed.
+                // To wake a task of a broken runtime may panic, after the state has changed.
                 let _ = catch_unwind(AssertUnwindSafe(|| store.stop(Some(error.clone()))));
                 store.end_waits();
             }
         }
     }
 
-    /// Does something that may wake a task of the runtime. When that panics, the runtime is dead.
+    /// Calls `wake`, which may wake a task of the runtime. A panic in it means that the runtime is dead.
     pub(crate) fn wake<R>(&self, wake: impl FnOnce() -> R) -> Result<R> {
         self.runtime_is_alive();
         catch_unwind(AssertUnwindSafe(wake)).map_err(|_| {
@@ -95,7 +95,7 @@ impl Tenants {
     }
 }
 
-/// A node that runs on the runtime, until it is dropped.
+/// Membership of a running node. The node leaves when it is dropped.
 pub(crate) struct Tenancy {
     tenants: Arc<Tenants>,
     number: u64,

@@ -1,4 +1,4 @@
-//! The library's own threads: their names, and how they start.
+//! The threads of the library: their names, and how they start.
 
 use std::cell::Cell;
 use std::io;
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::fork::Generation;
 
-/// The threads that belong to the library. Each is named, so that a host sees whose they are.
+/// The kinds of threads that the library starts. Each has a name, so that a host can see who started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnThread {
     Runtime,
@@ -21,10 +21,10 @@ thread_local! {
 }
 
 impl OwnThread {
-    /// Which of the library's threads the calling one is; none for a thread of the host's.
+    /// The kind of the calling thread. `None` for a thread of the host.
     pub(crate) fn current() -> Option<Self> {
         let (thread, generation) = OWN_THREAD.get()?;
-        // A callback that forks goes on in the child, where this thread is the host's only one.
+        // A callback that forks continues in the child, where this is the host's only thread.
         (!generation.is_foreign()).then_some(thread)
     }
 
@@ -37,10 +37,10 @@ impl OwnThread {
     }
 }
 
-/// Starts a thread that no signal of the process is delivered to.
+/// Starts a thread that receives no signals of the process.
 ///
-/// Signals are the host's: its handlers expect its own threads, a Ctrl-C must interrupt the thread that
-/// waits, and SIGPIPE from a connection that the peer has closed must not end the process.
+/// Signals belong to the host: its handlers expect to run on its own threads, a Ctrl-C must interrupt the thread
+/// that waits, and SIGPIPE from a connection that the peer has closed must not end the process.
 pub(crate) fn spawn_thread(which: OwnThread, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
     let _blocked = BlockedSignals::new();
     let id = Arc::<ThreadId>::default();
@@ -53,17 +53,17 @@ pub(crate) fn spawn_thread(which: OwnThread, body: impl FnOnce() + Send + 'stati
     Ok(Thread { handle, id })
 }
 
-/// A thread of the library's.
+/// A running thread of the library.
 pub(crate) struct Thread {
     handle: JoinHandle<()>,
     id: Arc<ThreadId>,
 }
 
 impl Thread {
-    /// Whether it ended in the middle of its work: by an `exit` system call that the host made on it, which
-    /// runs no destructor.
+    /// Whether it ended without returning: by an `exit` system call of the host on this thread, which runs no
+    /// destructors.
     pub(crate) fn was_killed(&self) -> bool {
-        // In this order: a thread that ends by itself finishes before it is gone.
+        // In this order, because a thread that returns is finished before it is gone.
         self.id.is_gone() && !self.handle.is_finished()
     }
 
@@ -71,7 +71,7 @@ impl Thread {
         Arc::clone(&self.id)
     }
 
-    /// Waits for its end. One that was killed is not joined, because the standard library cannot do that.
+    /// Waits for its end, unless it was killed: the standard library cannot join such a thread.
     pub(crate) fn join(self) {
         if !self.was_killed() {
             let _ = self.handle.join();
@@ -79,22 +79,22 @@ impl Thread {
     }
 }
 
-/// The system's number of a thread; 0 before it runs.
+/// The thread id of the operating system; 0 before the thread runs.
 #[derive(Default)]
 pub(crate) struct ThreadId(AtomicI32);
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "threads are known to the kernel by number alone")]
+#[expect(unsafe_code, reason = "the kernel identifies a thread by its number alone")]
 impl ThreadId {
     fn set(&self) {
         // SAFETY: gettid has no preconditions.
         self.0.store(unsafe { libc::gettid() }, Ordering::Release);
     }
 
-    /// Whether no such thread runs any more.
+    /// Whether the thread has ended.
     pub(crate) fn is_gone(&self) -> bool {
         let id = self.0.load(Ordering::Acquire);
-        // SAFETY: signal 0 is never delivered; the call only looks for the thread.
+        // SAFETY: signal 0 is never delivered; the call only checks that the thread exists.
         let found = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) };
         id != 0 && found != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
     }
@@ -111,8 +111,8 @@ impl ThreadId {
     }
 }
 
-/// Writes a file. At the limit on the size of files (`RLIMIT_FSIZE`) that is an error; without this, the signal
-/// that comes with it would end the host when the thread is the host's.
+/// Calls `write`, which writes a file, without SIGXFSZ. At the limit on the size of files (`RLIMIT_FSIZE`) the kernel
+/// sends that signal to the thread besides failing the call, and on a thread of the host it would end the host.
 #[cfg(target_os = "linux")]
 pub(crate) fn without_file_size_signal<R>(write: impl FnOnce() -> R) -> R {
     let _blocked = BlockedSignals::new();
@@ -125,7 +125,7 @@ pub(crate) fn without_file_size_signal<R>(write: impl FnOnce() -> R) -> R {
 }
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "pending signals are known through libc")]
+#[expect(unsafe_code, reason = "pending signals are read through libc")]
 fn file_size_signal_is_pending() -> bool {
     // SAFETY: a sigset_t is plain data, which sigpending fills.
     unsafe {
@@ -134,9 +134,9 @@ fn file_size_signal_is_pending() -> bool {
     }
 }
 
-/// Takes back the signal that is pending.
+/// Consumes the pending signal.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "pending signals are taken through libc")]
+#[expect(unsafe_code, reason = "pending signals are consumed through libc")]
 fn take_file_size_signal() {
     // SAFETY: a sigset_t is plain data, which sigemptyset fills before use. The signal is blocked and pending, so
     // sigwait returns at once.
@@ -149,10 +149,10 @@ fn take_file_size_signal() {
     }
 }
 
-/// Blocks the signals of the calling thread, and so of the threads it starts, until it is dropped.
+/// Blocks signals on the calling thread, and so on threads that it starts, until it is dropped.
 struct BlockedSignals {
     #[cfg(unix)]
-    former: libc::sigset_t,
+    previous: libc::sigset_t,
 }
 
 #[cfg(unix)]
@@ -162,16 +162,16 @@ impl BlockedSignals {
         // SAFETY: a sigset_t is plain data; sigfillset and pthread_sigmask fill both sets before use.
         unsafe {
             let mut all = std::mem::zeroed();
-            let mut former = std::mem::zeroed();
+            let mut previous = std::mem::zeroed();
             libc::sigfillset(&raw mut all);
-            // Those that a fault of the thread itself raises are left alone: blocking them hides crashes.
+            // Except signals that a fault of the thread itself raises: to block those would hide crashes.
             for fault in
                 [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT]
             {
                 libc::sigdelset(&raw mut all, fault);
             }
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut former);
-            Self { former }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut previous);
+            Self { previous }
         }
     }
 }
@@ -180,9 +180,9 @@ impl BlockedSignals {
 #[expect(unsafe_code, reason = "the signal mask of a thread is set through libc")]
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // SAFETY: `former` is the mask that `new` read from this same thread.
+        // SAFETY: `previous` is the mask that `new` read from this same thread.
         unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.former, std::ptr::null_mut());
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.previous, std::ptr::null_mut());
         }
     }
 }
