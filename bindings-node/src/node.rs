@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Either, Env, Function, Uint8Array};
 use napi::{JsString, Task};
 use napi_derive::napi;
+use posemesh_node_registration::bindings::{NodeExt as _, PendingWait};
 use posemesh_node_registration::error as core;
 use posemesh_node_registration::event::Event;
-use posemesh_node_registration::node::{Node, PendingWait, Wait};
+use posemesh_node_registration::node::{Node, Wait};
 use posemesh_node_registration::secret::Secret;
 use posemesh_node_registration::token::AccessToken;
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use posemesh_node_registration::bindings::NodeExt as _;
 use posemesh_node_registration::error::{ErrorCode, Result};
 use posemesh_node_registration::node::Node as CoreNode;
 use pyo3::exceptions::PyValueError;
@@ -193,7 +194,7 @@ impl Node {
     #[pyo3(name = "_wait")]
     fn wait(&self, py: Python<'_>, secret: bool, timeout: &Bound<'_, PyAny>) -> PyResult<()> {
         let (node, what, timeout) = (self.core(), wait::what(secret), self::timeout(timeout)?);
-        let wait = run_detached(py, || node.wait_async(what))?;
+        let wait = run_detached(py, || Ok(node.wait_for(what)))?;
         // On timeout, core returns a result that arrived in that instant, or the error.
         wait::interruptible(py, wait, timeout, || node.wait(what, Some(Duration::ZERO)))
     }
@@ -224,7 +225,7 @@ impl Node {
             return Ok(token);
         }
         let node = self.core();
-        let wait = run_detached(py, || node.access_token_async())?;
+        let wait = run_detached(py, || Ok(node.wait_access_token()))?;
         let token = wait::interruptible(py, wait, timeout, || node.access_token(Some(Duration::ZERO)))?;
         self.token.to_python(py, token)
     }

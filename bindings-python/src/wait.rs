@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use posemesh_node_registration::bindings;
 use posemesh_node_registration::error::Result;
-use posemesh_node_registration::node::{self, Wait};
+use posemesh_node_registration::node::Wait;
 use pyo3::prelude::*;
 
 use crate::callback;
@@ -84,12 +85,12 @@ fn park_forever() -> ! {
 
 /// A wait with a callback. It ends when this is cancelled or freed.
 #[pyclass(frozen, module = "posemesh_node._native")]
-pub(crate) struct PendingWait(Mutex<Option<node::PendingWait>>);
+pub(crate) struct PendingWait(Mutex<Option<bindings::PendingWait>>);
 
 impl PendingWait {
     pub(crate) fn begin(
         py: Python<'_>,
-        begin: impl FnOnce() -> Result<node::PendingWait> + Send,
+        begin: impl FnOnce() -> Result<bindings::PendingWait> + Send,
     ) -> PyResult<Self> {
         let pending = run_detached(py, begin)?;
         Ok(Self(Mutex::new(Some(pending))))

@@ -20,6 +20,8 @@
 //! | [`error`] | the error codes |
 
 mod backoff;
+#[doc(hidden)]
+pub mod bindings;
 mod blocking;
 mod callback_watch;
 mod clock;
@@ -58,6 +60,14 @@ mod tenants;
 mod thread;
 pub mod token;
 mod token_refresh;
+
+pub use config::{Config, ConfigBuilder};
+pub use error::{Error, ErrorCode, Result};
+pub use event::{Event, EventKind};
+pub use node::{Node, Wait};
+pub use secret::Secret;
+pub use status::{Role, State, Status};
+pub use token::AccessToken;
 
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

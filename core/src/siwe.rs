@@ -55,7 +55,7 @@ pub(crate) struct Expectation {
 impl Expectation {
     pub(crate) fn of(settings: &Settings) -> Self {
         Self {
-            domain: settings.siwe_domain.clone(),
+            domain: settings.siwe_domain.clone().unwrap_or_default(),
             dds: settings.dds_base_url.clone(),
             format: settings.siwe_format,
         }

@@ -1,4 +1,4 @@
-//! What a configuration refuses, and with which words; the environment and secret files.
+//! Which configurations are refused, with which messages; the environment and secret files.
 
 mod support;
 
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use posemesh_dev_dds::{DevDds, Endpoint};
-use posemesh_node_registration::config::{Config, ConfigOption, OPTIONS, OptionKind};
+use posemesh_node_registration::config::{
+    CallbackPolicy, Config, ConfigOption, OPTIONS, OptionKind, SiweFormat,
+};
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::node::{Node, Wait};
 use serde_json::json;
@@ -17,7 +19,7 @@ use support::{CREDENTIALS, GUARD, KEY, child_case, run_child};
 const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
 const ZERO: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Values that each option must refuse, beside those that all refuse.
+/// Values that each option must refuse, in addition to those that every option refuses.
 fn bad_values(option: &str) -> &'static [&'static str] {
     match option {
         "dds_base_url" => &[
@@ -37,7 +39,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "https://dds.auki.network#",
             "https://dds.auki.network/#top",
         ],
-        // Whatever it is, it is passed through.
+        // Any text is sent unchanged.
         "reg_secret" | "secp256k1_keystore_password" => &[],
         "secp256k1_privhex" => &[
             "not a key at all",
@@ -53,10 +55,9 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         ],
         "capabilities" => &[",", "/a,", ",/a", "/a,,/b", "/a, ,/b", "/a\n/b"],
-        "node_version" => &[
-            "1", "1.2", "v", "vv1.2.3", "Vv1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "latest", " 1.2.3",
-            "1.2.3\n",
-        ],
+        "node_version" => {
+            &["1", "1.2", "v", "vv1.2.3", "Vv1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "latest", "1.2.3 4"]
+        }
         "max_concurrency" | "register_interval_secs" | "request_timeout_secs" => &[
             "0",
             "-1",
@@ -67,8 +68,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "4294967296",
             "99999999999999999999",
             "ten",
-            " 1",
-            "1 ",
+            "1 0",
             "１",
             "s",
             "1 s",
@@ -79,8 +79,8 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "71582789m",
             "1193047h",
         ],
-        "healthcheck_ttl_secs" => &["-1", "1.5", "4294967296", "off", " 1", "5 m", "m"],
-        "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", " 1"],
+        "healthcheck_ttl_secs" => &["-1", "1.5", "4294967296", "off", "1 0", "5 m", "m"],
+        "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", "- 1"],
         "callback_bind" => &[
             "8080",
             "localhost",
@@ -100,7 +100,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "http://localhost:80",
             "localhost:80/",
         ],
-        "callback_policy" => &["first", "OPEN", "open ", "per-registration"],
+        "callback_policy" => &["first", "OPEN", "o pen", "per-registration"],
         "siwe_domain" => &[
             "not a host",
             "https://dds.auki.network",
@@ -114,9 +114,9 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "dds\u{e9}.example",
         ],
         "siwe_format" => &["EIP4361", "eip-4361", "relay"],
-        // What is there is looked at by the start.
+        // The file is checked by the start.
         "state_dir" | "ca_file" | "secp256k1_keystore_file" => &[],
-        "allow_insecure_http" => &["yes", "no", "TRUE", "on", "2", "-1", " true"],
+        "allow_insecure_http" => &["yes", "no", "TRUE", "on", "2", "-1", "t rue"],
         other => panic!("no bad values for the option {other}: add some"),
     }
 }
@@ -133,7 +133,7 @@ fn debug(config: &Config) -> String {
 
 // scenario: start-refused
 #[test]
-fn every_option_refuses_what_it_cannot_have_and_stays_as_it_was() {
+fn a_bad_value_is_refused_and_changes_nothing() {
     let dds = "http://127.0.0.1:1";
     let mut config = support::config(dds, &[("max_concurrency", "7"), ("callback_bind", "127.0.0.1:0")]);
     let before = debug(&config);
@@ -147,7 +147,7 @@ fn every_option_refuses_what_it_cannot_have_and_stays_as_it_was() {
             assert!(!message.contains('\0') && !message.contains('\n'), "{message:?}");
             assert!(!message.contains("p4ssw0rd"), "{message}");
             if option.secret {
-                // "0x" and blanks are in the sentence itself.
+                // The message itself contains "0x" and spaces.
                 assert!(value.trim().len() <= 2 || !message.contains(value), "{value:?} in {message}");
             } else {
                 assert!(message.ends_with(option.expects), "{message}");
@@ -158,7 +158,7 @@ fn every_option_refuses_what_it_cannot_have_and_stays_as_it_was() {
 }
 
 #[test]
-fn long_values_are_cut_in_messages() {
+fn error_messages_cut_long_values() {
     for option in OPTIONS.iter().filter(|option| !bad_values(option.name).is_empty()) {
         let long = format!("{} ,,\u{1b}[2J\r\n", "é".repeat(100_000));
         let error = refused(Config::new().set(option.name, &long).map(drop), &option.name);
@@ -168,7 +168,7 @@ fn long_values_are_cut_in_messages() {
 }
 
 #[test]
-fn unknown_options_are_named_beside_the_known_ones() {
+fn an_unknown_option_is_reported_with_the_known_ones() {
     for unknown in ["", "dds_base_urls", "DDS_BASE_URL", "ddsBaseUrl", " node_version", "node-version"] {
         let error = refused(Config::new().set(unknown, "1").map(drop), &unknown);
         assert!(error.message().contains(&format!("unknown option {unknown:?}")), "{error}");
@@ -179,7 +179,7 @@ fn unknown_options_are_named_beside_the_known_ones() {
 }
 
 #[test]
-fn good_values_of_every_kind() {
+fn every_option_accepts_its_good_values() {
     for (name, values) in [
         (
             "dds_base_url",
@@ -189,9 +189,9 @@ fn good_values_of_every_kind() {
         ("secp256k1_privhex", &[KEY, &format!("0x{KEY}"), &KEY.to_uppercase(), &format!(" {KEY}\n")]),
         ("secp256k1_keystore_file", &["/run/secrets/keystore.json", "relative path"]),
         ("secp256k1_keystore_password", &["x", " with spaces "]),
-        ("capabilities", &["/a", "/a,/b", " /a , /b "]),
-        ("node_version", &["1.2.3", "v1.2.3", "V1.2.3", "0.0.0", "v1.2.3-rc.1+build.5"]),
-        ("max_concurrency", &["1", "4294967295"]),
+        ("capabilities", &["/a", "/a,/b", " /a , /b \n"]),
+        ("node_version", &["1.2.3", "v1.2.3", "V1.2.3", "0.0.0", "v1.2.3-rc.1+build.5", " 1.2.3\n"]),
+        ("max_concurrency", &["1", "4294967295", " 1 "]),
         ("register_interval_secs", &["1", "4294967295", "1s", "5m", "1h"]),
         ("max_retry", &["-1", "0", "2147483647"]),
         ("request_timeout_secs", &["1", "4294967295", "1s", "5m", "1h"]),
@@ -199,13 +199,13 @@ fn good_values_of_every_kind() {
             "callback_bind",
             &["0.0.0.0:8080", "[::1]:0", "[::]:65535", "localhost:0", "my-host.example:80", ":8080"],
         ),
-        ("callback_policy", &["per_registration", "open"]),
+        ("callback_policy", &["per_registration", "open", "open "]),
         ("healthcheck_ttl_secs", &["0", "1", "4294967295", "0s", "90m"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
         ("siwe_format", &["posemesh", "eip4361"]),
         ("state_dir", &["/var/lib/node", "relative path"]),
         ("ca_file", &["/etc/ssl/ca.pem", "relative path"]),
-        ("allow_insecure_http", &["true", "false", "1", "0"]),
+        ("allow_insecure_http", &["true", "false", "1", "0", " true"]),
     ] {
         for value in values {
             Config::new().set(name, value).unwrap_or_else(|error| panic!("{error}"));
@@ -214,13 +214,13 @@ fn good_values_of_every_kind() {
 }
 
 #[test]
-fn the_table_is_sound() {
+fn the_option_table_is_consistent() {
     for option in OPTIONS {
         let ConfigOption { name, env, env_file, default, required, secret, .. } = option;
         assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
         assert!(env.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'));
         assert!(OPTIONS.iter().filter(|other| other.name == *name || other.env == *env).count() == 1);
-        // A secret can stand in a file, and has no default; nothing else has either.
+        // A secret can be read from a file and has no default. No other option can be read from a file.
         assert_eq!(*env_file, secret.then(|| format!("{env}_FILE")).as_deref());
         assert!(!(*required && default.is_some()), "{name}");
         assert!(!option.help.is_empty() && !option.help.contains('\n'), "{name}");
@@ -241,7 +241,7 @@ fn start_error(config: &Config) -> Error {
 }
 
 #[test]
-fn all_that_is_missing_is_named_at_once() {
+fn one_error_names_every_missing_option() {
     let error = start_error(&Config::new());
     assert_eq!(error.code(), ErrorCode::InvalidConfig);
     for option in OPTIONS {
@@ -255,9 +255,13 @@ fn all_that_is_missing_is_named_at_once() {
         }
     }
     // One of two is required.
-    for name in
-        ["secp256k1_privhex", "SECP256K1_PRIVHEX", "SECP256K1_PRIVHEX_FILE", "secp256k1_keystore_file"]
-    {
+    for name in [
+        "secp256k1_privhex",
+        "SECP256K1_PRIVHEX",
+        "SECP256K1_PRIVHEX_FILE",
+        "secp256k1_keystore_file",
+        "SECP256K1_KEYSTORE_FILE",
+    ] {
         assert!(error.message().contains(name), "{error}");
     }
     let mut config = Config::new();
@@ -268,7 +272,7 @@ fn all_that_is_missing_is_named_at_once() {
 }
 
 #[test]
-fn http_is_for_this_machine_only() {
+fn http_is_refused_for_other_machines() {
     // 192.0.2.0/24 and .example are for documentation; nothing is sent there anyway.
     for remote in [
         "http://192.0.2.1",
@@ -291,11 +295,11 @@ fn http_is_for_this_machine_only() {
     }
 }
 
-/// 0.0.0.0 is not loopback to the library, and leads to this machine all the same.
+/// 0.0.0.0 is not a loopback address, but it reaches this machine.
 #[test]
-fn http_elsewhere_is_allowed_when_asked_for() {
-    // In a process without the proxy variables of this one.
-    support::alone("http_elsewhere_is_allowed_when_asked_for", || {
+fn allow_insecure_http_permits_http_to_other_machines() {
+    // In a process without proxy variables.
+    support::alone("allow_insecure_http_permits_http_to_other_machines", || {
         let dds = DevDds::start().expect("a DDS");
         let url = dds.url().replace("127.0.0.1", "0.0.0.0");
         dds.set_challenge(Some(json!({ "domain": url.replace("http://", ""), "uri": url })));
@@ -306,7 +310,7 @@ fn http_elsewhere_is_allowed_when_asked_for() {
 }
 
 #[test]
-fn what_is_configured_is_sent() {
+fn the_registration_request_contains_the_configured_values() {
     let dds = DevDds::start().expect("a DDS");
     let options = [
         ("reg_secret", " as it is\n"),
@@ -336,12 +340,12 @@ fn what_is_configured_is_sent() {
     node.wait(Wait::Registered, Some(GUARD)).expect("registers");
     node.stop(GUARD).expect("stops");
     let sent = dds.requests_to(Endpoint::Register)[1].json().expect("JSON");
-    assert_eq!(sent.get("max_concurrency"), None, "not sent when not set");
+    assert_eq!(sent.get("max_concurrency"), None, "not sent unless it is set");
 }
 
 // scenario: already-running
 #[test]
-fn one_node_for_each_wallet_and_dds() {
+fn a_second_node_with_the_same_wallet_and_dds_is_refused() {
     let dds = DevDds::start().expect("a DDS");
     let base = format!("{}/base", dds.url());
     let node = Node::start(&support::config(&base, &[])).expect("starts");
@@ -358,7 +362,7 @@ fn one_node_for_each_wallet_and_dds() {
 
 #[test]
 #[cfg(unix)]
-fn a_ca_file_holds_certificates() {
+fn a_ca_file_without_certificates_is_refused() {
     let files = Files::new();
     let missing = files.path("missing");
     let empty = files.write("empty", "");
@@ -383,14 +387,14 @@ fn a_ca_file_holds_certificates() {
 }
 
 #[test]
-fn secrets_are_in_no_debug_text() {
+fn debug_output_contains_no_secrets() {
     let config = support::config("http://127.0.0.1:1", &[]);
     let shown = debug(&config);
     assert!(shown.contains("[redacted]") && shown.contains("/example/v1"), "{shown}");
     for secret in [CREDENTIALS, KEY, &KEY.to_uppercase()] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    // Nor byte by byte.
+    // Also not as a list of bytes.
     assert!(!shown.contains("76, 8, 131") && !shown.contains("110, 111, 116"), "{shown}");
 }
 
@@ -426,7 +430,7 @@ impl Drop for Files {
 const LOADED: &str = "LOADED ";
 const REFUSED: &str = "REFUSED ";
 
-/// What the environment variables of a fresh process load: the error, or the debug text.
+/// Loads these environment variables in a new process. Returns the error, or the debug text.
 fn load(environment: &[(&str, &OsStr)]) -> Result<String, String> {
     let output = run_child("environment_child", "load", environment);
     assert!(output.status.success(), "{output:?}");
@@ -443,7 +447,7 @@ fn load(environment: &[(&str, &OsStr)]) -> Result<String, String> {
 #[test]
 fn environment_child() {
     let Some(case) = child_case() else {
-        // In the test's own process: what is set here, if anything, must not matter without load_env.
+        // In the process of the tests: without load_env, its environment must not matter.
         return assert_eq!(debug(&Config::new()), debug(&Config::default()));
     };
     let mut config = Config::new();
@@ -488,7 +492,7 @@ fn every_option_is_loaded_from_its_variable() {
         ("CA_FILE", "/from/env/ca.pem"),
         ("ALLOW_INSECURE_HTTP", "true"),
     ];
-    // Setting them one by one gives the same, so the variables are those of the options.
+    // Setting each option has the same result, so each variable belongs to its option.
     let mut same = Config::new();
     for option in OPTIONS {
         let (_, value) = values.iter().find(|(name, _)| *name == option.env).expect(option.env);
@@ -501,9 +505,9 @@ fn every_option_is_loaded_from_its_variable() {
 }
 
 #[test]
-fn bad_variables_are_named_as_they_are_in_the_environment() {
+fn errors_name_the_environment_variable() {
     for option in OPTIONS {
-        // One of each, because each takes a process.
+        // One for each option, because each starts a process.
         let Some(bad) = bad_values(option.name).iter().find(|bad| **bad != "0") else { continue };
         let error = load(&[(option.env, OsStr::new(bad))]).expect_err(option.env);
         assert!(error.starts_with(option.env), "{error}");
@@ -512,7 +516,7 @@ fn bad_variables_are_named_as_they_are_in_the_environment() {
 }
 
 #[test]
-fn a_secret_stands_in_one_place() {
+fn a_secret_in_both_of_its_variables_is_refused() {
     let files = Files::new();
     let file = files.write("secret", CREDENTIALS);
     for (name, name_file, value) in [
@@ -529,7 +533,7 @@ fn a_secret_stands_in_one_place() {
 
 #[test]
 #[cfg(unix)]
-fn a_variable_that_is_not_utf_8() {
+fn a_variable_that_is_not_utf_8_is_refused() {
     use std::os::unix::ffi::OsStrExt as _;
     for option in OPTIONS {
         let error = load(&[(option.env, OsStr::from_bytes(b"visible\xff"))]).expect_err(option.env);
@@ -540,7 +544,7 @@ fn a_variable_that_is_not_utf_8() {
 
 #[test]
 #[cfg(unix)]
-fn secret_files_that_cannot_be_used() {
+fn unusable_secret_files_are_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let files = Files::new();
     let fifo = files.path("fifo");
@@ -575,7 +579,7 @@ fn secret_files_that_cannot_be_used() {
     }
 }
 
-/// What a process with these variables loads is what `set` makes of these options.
+/// Asserts that a process with these variables loads the same as `set` with these options.
 fn assert_loads(environment: &[(&str, &str)], options: &[(&str, &str)]) {
     let mut same = Config::new();
     for (name, value) in options {
@@ -586,7 +590,7 @@ fn assert_loads(environment: &[(&str, &str)], options: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_blank_variable_is_unset() {
+fn a_blank_variable_counts_as_unset() {
     let mut variables = Vec::new();
     for option in OPTIONS {
         variables.extend(option.variables());
@@ -600,7 +604,7 @@ fn a_blank_variable_is_unset() {
 }
 
 #[test]
-fn values_are_trimmed() {
+fn variables_are_trimmed() {
     assert_loads(
         &[
             ("NODE_VERSION", " V1.2.3\n"),
@@ -610,7 +614,7 @@ fn values_are_trimmed() {
             ("DDS_BASE_URL", " https://dds.example "),
             ("REG_SECRET", "secret\n"),
             ("SECP256K1_PRIVHEX", &format!("0x{KEY}\n")),
-            // Its spaces may be meant.
+            // The spaces may be part of the password.
             ("SECP256K1_KEYSTORE_PASSWORD", " pass word \r\n"),
         ],
         &[
@@ -628,7 +632,7 @@ fn values_are_trimmed() {
 
 /// The official Docker images of Node.js set `NODE_VERSION` to Node's own version.
 #[test]
-fn a_prefixed_variable_wins() {
+fn a_prefixed_variable_takes_precedence() {
     let files = Files::new();
     let file = files.write("secret", "from the file");
     let file = file.to_str().expect("UTF-8");
@@ -657,7 +661,7 @@ fn a_prefixed_variable_wins() {
 }
 
 #[test]
-fn a_bad_key_in_a_file_is_not_shown() {
+fn the_error_for_a_bad_key_file_does_not_show_its_content() {
     let files = Files::new();
     let file = files.write("key", "not-a-key-but-still-secret");
     let error = load(&[("SECP256K1_PRIVHEX_FILE", file.as_os_str())]).expect_err("no key");
@@ -665,7 +669,7 @@ fn a_bad_key_in_a_file_is_not_shown() {
     assert!(!error.contains("still"), "{error}");
 }
 
-/// The credentials that a node sends which got them from this file.
+/// The credentials that a node sends after it read them from this file.
 fn sent_credentials(file: &Path) -> String {
     let dds = DevDds::start().expect("a DDS");
     let url = dds.url();
@@ -683,7 +687,7 @@ fn sent_credentials(file: &Path) -> String {
 }
 
 #[test]
-fn one_newline_at_the_end_of_a_secret_file_is_ignored_and_nothing_else() {
+fn only_one_line_break_at_the_end_of_a_secret_file_is_ignored() {
     let files = Files::new();
     for (content, secret) in [
         ("secret", "secret"),
@@ -716,7 +720,7 @@ fn keystores(files: &Files) -> Vec<(String, String, PathBuf)> {
         .collect()
 }
 
-/// All that is required but the key.
+/// Every required option except the key.
 fn keyless(dds_base_url: &str, options: &[(&str, &str)]) -> Config {
     let mut config = Config::new();
     let required = [
@@ -732,7 +736,7 @@ fn keyless(dds_base_url: &str, options: &[(&str, &str)]) -> Config {
 }
 
 #[test]
-fn a_keystore_takes_the_place_of_the_key() {
+fn a_keystore_replaces_the_private_key() {
     let (dds, files) = (DevDds::start().expect("a DDS"), Files::new());
     for (address, password, file) in keystores(&files) {
         let path = file.to_str().expect("UTF-8");
@@ -745,7 +749,7 @@ fn a_keystore_takes_the_place_of_the_key() {
 }
 
 #[test]
-fn a_keystore_that_cannot_be_used_is_named() {
+fn unusable_keystores_are_refused() {
     let files = Files::new();
     let (_, password, file) = keystores(&files).remove(0);
     let file = file.to_str().expect("UTF-8").to_owned();
@@ -778,7 +782,7 @@ fn a_keystore_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_port_alone_is_bound_on_all_interfaces() {
+fn a_port_without_a_host_binds_all_interfaces() {
     let node =
         Node::start(&support::config("http://127.0.0.1:1/all", &[("callback_bind", ":0")])).expect("starts");
     let address = node.callback_address().expect("no fork").expect("a server");
@@ -794,8 +798,8 @@ fn a_port_alone_is_bound_on_all_interfaces() {
 }
 
 #[test]
-fn what_may_be_a_mistake_is_warned_of() {
-    support::alone("what_may_be_a_mistake_is_warned_of", || {
+fn likely_mistakes_are_warned_about() {
+    support::alone("likely_mistakes_are_warned_about", || {
         support::logged();
         let warnings = |credentials: &str| {
             let before = support::logged().len();
@@ -819,4 +823,76 @@ fn what_may_be_a_mistake_is_warned_of() {
         // base64("123e4567-e89b-12d3-a456-426614174000:secret")
         assert_eq!(warnings("MTIzZTQ1NjctZTg5Yi0xMmQzLWE0NTYtNDI2NjE0MTc0MDAwOnNlY3JldA=="), of_zero);
     });
+}
+
+#[test]
+fn the_builder_sets_the_same_values_as_text() {
+    use std::time::Duration;
+    let built = Config::builder()
+        .dds_base_url("https://dds.example/base")
+        .reg_secret(" as it is\n")
+        .secp256k1_privhex(KEY)
+        .secp256k1_keystore_file("keystore.json")
+        .secp256k1_keystore_password("password")
+        .capabilities(["/a", "/b"])
+        .node_version("V1.2.3")
+        .max_concurrency(7)
+        .register_interval(Duration::from_secs(60))
+        .max_retry(-1)
+        .request_timeout(Duration::from_secs(30))
+        .callback_bind(":8080")
+        .callback_policy(CallbackPolicy::Open)
+        .healthcheck_ttl(Duration::from_secs(90))
+        .siwe_domain("any")
+        .siwe_format(SiweFormat::Eip4361)
+        .state_dir(Path::new("state"))
+        .ca_file("ca.pem")
+        .allow_insecure_http(true)
+        .build()
+        .expect("good values");
+    let mut set = Config::new();
+    for (name, value) in [
+        ("dds_base_url", "https://dds.example/base"),
+        ("reg_secret", " as it is\n"),
+        ("secp256k1_privhex", KEY),
+        ("secp256k1_keystore_file", "keystore.json"),
+        ("secp256k1_keystore_password", "password"),
+        ("capabilities", "/a,/b"),
+        ("node_version", "v1.2.3"),
+        ("max_concurrency", "7"),
+        ("register_interval_secs", "1m"),
+        ("max_retry", "-1"),
+        ("request_timeout_secs", "30"),
+        ("callback_bind", ":8080"),
+        ("callback_policy", "open"),
+        ("healthcheck_ttl_secs", "90"),
+        ("siwe_domain", "any"),
+        ("siwe_format", "eip4361"),
+        ("state_dir", "state"),
+        ("ca_file", "ca.pem"),
+        ("allow_insecure_http", "true"),
+    ] {
+        set.set(name, value).expect("a good value");
+    }
+    assert_eq!(debug(&built), debug(&set));
+}
+
+#[test]
+fn the_builder_reports_the_first_bad_value() {
+    use std::time::Duration;
+    let empty: [&str; 0] = [];
+    for (builder, option) in [
+        (Config::builder().register_interval(Duration::from_millis(999)), "register_interval_secs"),
+        (Config::builder().healthcheck_ttl(Duration::from_millis(1)), "healthcheck_ttl_secs"),
+        (Config::builder().max_concurrency(0), "max_concurrency"),
+        (Config::builder().max_retry(-2), "max_retry"),
+        (Config::builder().capabilities(empty), "capabilities"),
+        (Config::builder().capabilities(["/a,/b"]), "capabilities"),
+        (Config::builder().ca_file(""), "ca_file"),
+        (Config::builder().node_version("latest").max_concurrency(0), "node_version"),
+        (Config::builder().set("max_retry", "many").max_concurrency(0), "max_retry"),
+    ] {
+        let error = refused(builder.allow_insecure_http(true).build(), &option);
+        assert!(error.message().starts_with(option) && error.message().contains("expected "), "{error}");
+    }
 }

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use posemesh_dev_dds::DevDds;
+use posemesh_node_registration::bindings::NodeExt as _;
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::ErrorCode;
 use posemesh_node_registration::log::{self, Level};

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
+use posemesh_node_registration::bindings::NodeExt as _;
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::{Event, EventKind};
@@ -437,7 +438,7 @@ fn a_wait_for_a_secret_that_cannot_come_ends_at_once() {
     for result in [
         node.wait(Wait::Secret, None),
         node.wait(Wait::Secret, Some(GUARD)),
-        runtime.block_on(node.wait_async(Wait::Secret).unwrap()),
+        runtime.block_on(node.wait_secret()),
         calls.recv_timeout(GUARD).unwrap(),
     ] {
         let error = result.unwrap_err();
@@ -455,9 +456,9 @@ fn an_async_wait_needs_no_runtime_of_ours() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(node.wait_async(Wait::Registered).unwrap()).unwrap();
-    runtime.block_on(node.wait_async(Wait::Secret).unwrap()).unwrap();
-    let pending = node.wait_async(Wait::Registered).unwrap();
+    runtime.block_on(node.wait_registered()).unwrap();
+    runtime.block_on(node.wait_secret()).unwrap();
+    let pending = node.wait_registered();
     node.stop(GUARD).unwrap();
     assert_eq!(code(runtime.block_on(pending)), ErrorCode::Stopped);
 }

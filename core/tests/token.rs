@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
+use posemesh_node_registration::bindings::NodeExt as _;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::EventKind;
 use posemesh_node_registration::node::{Node, Wait};
@@ -74,7 +75,7 @@ fn it_waits_for_the_registration_and_every_form_of_waiting_gets_the_token() {
     let (cancelled, is_cancelled) = mpsc::channel::<()>();
     let ignored = node.access_token_then(move |_| cancelled.send(()).expect("the test listens"));
     drop(ignored.expect("the node runs"));
-    let later = node.access_token_async().expect("this process");
+    let later = node.wait_access_token();
     let error = node.access_token(Some(Duration::ZERO)).expect_err("not registered");
     assert_eq!(error.code(), ErrorCode::Timeout);
     assert!(error.message().contains("no access token in time"), "{error}");
@@ -199,7 +200,7 @@ fn a_stop_ends_every_wait_for_a_token() {
     let dds = dds();
     dds.inject(Endpoint::Verify, Fault::Hang, u32::MAX);
     let node = start(&dds, &[]);
-    let later = node.access_token_async().expect("this process");
+    let later = node.wait_access_token();
     let (done, is_done) = mpsc::channel();
     let _pending = node.access_token_then(move |token| drop(done.send(token))).expect("the node runs");
     thread::scope(|scope| {
@@ -350,7 +351,7 @@ fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
     for _ in 0..5 {
         refreshed();
         runtime.block_on(async {
-            let ask = |_| tokio::spawn(node.access_token_async().expect("this process"));
+            let ask = |_| tokio::spawn(node.wait_access_token());
             for caller in (0..1000).map(ask).collect::<Vec<_>>() {
                 tokens.insert(caller.await.expect("no panic").expect("a token").value().to_owned());
             }
@@ -528,7 +529,7 @@ fn a_forked_child_is_told_so_also_while_a_token_is_held() {
             0 => {
                 let codes = [
                     node.access_token(None).err(),
-                    node.access_token_async().err(),
+                    support::at_once(node.wait_access_token()).err(),
                     node.access_token_then(|_| {}).err(),
                     node.invalidate_token().err(),
                     node.invalidate_token_if(token.value()).err(),

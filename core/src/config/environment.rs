@@ -6,8 +6,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::option::ConfigOption;
+use super::options::{Config, OPTIONS};
 use super::values::parse_seconds;
-use super::{Config, ConfigOption, OPTIONS};
 use crate::error::{Error, Result};
 use crate::file::read_regular;
 
@@ -16,18 +17,18 @@ use crate::file::read_regular;
 const PREFIX: &str = "POSEMESH_";
 
 /// Operators write 0 for "as often as possible".
-const SHORTEST_IS_A_SECOND: [&str; 2] = ["register_interval_secs", "request_timeout_secs"];
+const AT_LEAST_A_SECOND: [&str; 2] = ["register_interval_secs", "request_timeout_secs"];
 
 impl ConfigOption {
-    /// The environment variables that [`Config::load_env`] reads for this option, those that win first.
+    /// The environment variables that [`Config::load_env`] reads for this option, in the order of precedence.
     ///
     /// `POSEMESH_` before the name of the option or of its variable, and then the variable itself. A secret has a
-    /// second one at each step, with `_FILE` at its end, that names a file.
+    /// second one at each step, ending in `_FILE`, that names a file.
     pub fn variables(&self) -> Vec<String> {
         self.steps().into_iter().flat_map(|(direct, file)| std::iter::once(direct).chain(file)).collect()
     }
 
-    /// The variables with the value and with a file's path, in the order in which they win.
+    /// The variables with the value and with a file's path, in the order of precedence.
     fn steps(&self) -> Vec<(String, Option<String>)> {
         let own = format!("{PREFIX}{}", self.name.to_ascii_uppercase());
         let mut names = vec![own, format!("{PREFIX}{}", self.env), self.env.to_owned()];
@@ -38,37 +39,27 @@ impl ConfigOption {
         };
         names.into_iter().map(with_file).collect()
     }
-
-    /// Without what operators leave around a value by accident.
-    fn trimmed<'a>(&self, value: &'a str) -> &'a str {
-        if self.secret {
-            // Spaces may belong to it. A line break comes from the tool that wrote it.
-            value.strip_suffix("\r\n").or_else(|| value.strip_suffix('\n')).unwrap_or(value)
-        } else {
-            value.trim()
-        }
-    }
 }
 
 impl Config {
     /// Sets every option that the environment has a variable for. On an error nothing has changed.
     ///
     /// Each option has a variable, listed in [`OPTIONS`], and the same with `POSEMESH_` before its name, which
-    /// wins. A secret may stand in a file instead: `NAME_FILE` holds its path, and one line break at the end of the
-    /// file is ignored. A blank variable counts as unset. Space around a value is ignored. An interval or timeout
-    /// of 0 seconds becomes 1, with a warning in the log when the node starts.
+    /// takes precedence. A secret may be in a file instead: `NAME_FILE` holds its path, and one line break at the end
+    /// of the file is ignored. A blank variable counts as unset. Space around a value is ignored. An interval or
+    /// timeout of 0 seconds becomes 1, with a warning in the log when the node starts.
     ///
-    /// The environment is read without a lock: no other thread may change it meanwhile.
+    /// The environment is read without a lock: no other thread may change it at the same time.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidConfig`](crate::error::ErrorCode::InvalidConfig), naming the variable and what
-    /// it expects, and never a secret's value.
+    /// [`ErrorCode::InvalidConfig`](crate::ErrorCode::InvalidConfig), naming the variable and what it expects, and
+    /// never a secret's value.
     pub fn load_env(&mut self) -> Result<&mut Self> {
         self.load_env_from(|name| std::env::var_os(name))
     }
 
     /// As [`load_env`](Config::load_env), from an environment that the host keeps itself, such as that of a
-    /// Node.js worker. [`ConfigOption::variables`] lists the names that are asked for.
+    /// Node.js worker. [`ConfigOption::variables`] lists the names that are read.
     ///
     /// # Errors
     /// As [`load_env`](Config::load_env).
@@ -103,15 +94,19 @@ impl Config {
     }
 
     fn apply_variable(&mut self, option: &ConfigOption, name: &str, value: &[u8]) -> Result<()> {
-        let Ok(text) = std::str::from_utf8(value) else { return self.apply(option, name, value) };
-        let text = option.trimmed(text);
-        if SHORTEST_IS_A_SECOND.contains(&option.name)
-            && parse_seconds(text, 0).is_ok_and(|time| time.is_zero())
+        if option.secret {
+            // Spaces may belong to a secret. A line break comes from the tool that wrote it.
+            let value = value.strip_suffix(b"\r\n").or_else(|| value.strip_suffix(b"\n")).unwrap_or(value);
+            return self.apply(option, name, value);
+        }
+        if let Ok(text) = std::str::from_utf8(value).map(str::trim)
+            && AT_LEAST_A_SECOND.contains(&option.name)
+            && parse_seconds(text).is_ok_and(|time| time.is_zero())
         {
             self.warnings.push(format!("{name} is {text}; using 1 second, the shortest possible time"));
             return self.apply(option, name, b"1");
         }
-        self.apply(option, name, text.as_bytes())
+        self.apply(option, name, value)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use posemesh_dev_dds::DevDds;
@@ -61,6 +62,14 @@ pub(crate) fn client(timeout: Duration) -> reqwest::Client {
         .timeout(timeout)
         .build()
         .expect("a client")
+}
+
+/// The result of a future that has one without waiting.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {

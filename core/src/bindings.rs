@@ -1,0 +1,128 @@
+//! What the bindings for other languages need in addition to the Rust API. It may change in any release.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use crate::error::Result;
+use crate::fork::Generation;
+use crate::node::Node;
+use crate::state::store::Store;
+use crate::state::wait::Wait;
+use crate::state::waiters::Delivery;
+use crate::token::AccessToken;
+
+#[doc(inline)]
+pub use crate::node::callback_url;
+
+/// Waits that call back, and the status as other languages cache it.
+pub trait NodeExt {
+    /// Counts the changes of the status, modulo 2³². A host that has converted a status may use the result as long as
+    /// the counter still has the value that it had before the status was read. Only
+    /// [`Status::next_attempt_in`](crate::Status::next_attempt_in) changes without it. Read it with `Acquire`; only
+    /// the library may write to it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`](crate::ErrorCode::Forked).
+    fn status_changes(&self) -> Result<&Arc<AtomicU32>>;
+
+    /// The future of [`Node::wait_registered`] or [`Node::wait_secret`].
+    fn wait_for(&self, what: Wait) -> impl Future<Output = Result<()>> + Send + 'static;
+
+    /// As [`Node::wait`], for programs that wait by callback: `done` is called once, on the library's dispatcher
+    /// thread, unless the returned [`PendingWait`] is dropped first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`](crate::ErrorCode::Stopped), also as the argument of `done` when the node stops
+    /// meanwhile; [`ErrorCode::Forked`](crate::ErrorCode::Forked).
+    fn wait_then(&self, what: Wait, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<PendingWait>;
+
+    /// As [`wait_then`](NodeExt::wait_then), for a `done` that only passes the result on to a thread of the host's:
+    /// it must not block, nor call this library. While the node has no event callback, the thread that ends the wait
+    /// may call it at once, which avoids waking the dispatcher; otherwise it is called after the events before it.
+    ///
+    /// # Errors
+    /// As [`wait_then`](NodeExt::wait_then).
+    fn wait_then_notify(
+        &self,
+        what: Wait,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<PendingWait>;
+
+    /// As [`Node::access_token`], for programs that wait by callback: `done` is called once, on the library's
+    /// dispatcher thread, unless the returned [`PendingWait`] is dropped first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Stopped`](crate::ErrorCode::Stopped), also as the argument of `done` when the node stops
+    /// meanwhile; [`ErrorCode::Forked`](crate::ErrorCode::Forked). `done` may receive
+    /// [`ErrorCode::Rejected`](crate::ErrorCode::Rejected).
+    fn access_token_then(
+        &self,
+        done: impl FnOnce(Result<AccessToken>) + Send + 'static,
+    ) -> Result<PendingWait>;
+}
+
+impl NodeExt for Node {
+    #[inline]
+    fn status_changes(&self) -> Result<&Arc<AtomicU32>> {
+        Ok(self.store()?.0.status_changes())
+    }
+
+    fn wait_for(&self, what: Wait) -> impl Future<Output = Result<()>> + Send + 'static {
+        self.wait_future(what)
+    }
+
+    fn wait_then(&self, what: Wait, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<PendingWait> {
+        begin(self, what, Delivery::Dispatched, done)
+    }
+
+    fn wait_then_notify(
+        &self,
+        what: Wait,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<PendingWait> {
+        begin(self, what, Delivery::AtOnce, done)
+    }
+
+    fn access_token_then(
+        &self,
+        done: impl FnOnce(Result<AccessToken>) + Send + 'static,
+    ) -> Result<PendingWait> {
+        let (store, tenants) = self.store()?;
+        let waiter = tenants.wake(|| store.access_token_then(done))??;
+        Ok(PendingWait::new(store, waiter))
+    }
+}
+
+fn begin(
+    node: &Node,
+    what: Wait,
+    delivery: Delivery,
+    done: impl FnOnce(Result<()>) + Send + 'static,
+) -> Result<PendingWait> {
+    let (store, tenants) = node.store()?;
+    tenants.runtime_is_alive();
+    let waiter = store.wait_then(what, delivery, done)?;
+    Ok(PendingWait::new(store, waiter))
+}
+
+/// A wait with a callback. Dropping it ends the wait, if it has not finished.
+pub struct PendingWait {
+    store: Arc<Store>,
+    waiter: u64,
+    generation: Generation,
+}
+
+impl PendingWait {
+    fn new(store: &Arc<Store>, waiter: u64) -> Self {
+        Self { store: Arc::clone(store), waiter, generation: Generation::current() }
+    }
+}
+
+impl Drop for PendingWait {
+    fn drop(&mut self) {
+        // After a fork the lock may be held by a thread that only the parent has.
+        if !self.generation.is_foreign() {
+            self.store.cancel_wait(self.waiter);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The callback server's listening socket: bound at the start, or when the node takes over.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::blocking::blocking;
+use crate::config::Settings;
+use crate::credentials::decode_credentials;
+use crate::error::{Error, ErrorCode, Result};
+use crate::http::{Callback, Server};
+use crate::log::log;
+use crate::state::store::Store;
+
+/// The first pause before a node that takes over tries again to bind its callback address. The port of a
+/// process that has just died may stay taken for a moment. Each further pause is twice as long.
+const BIND_PAUSE: Duration = Duration::from_millis(5);
+/// A port that is taken for longer than this is reported.
+const BIND_PATIENCE: Duration = Duration::from_millis(500);
+const MAX_BIND_PAUSE: Duration = Duration::from_secs(30);
+/// Connections that wait to be accepted, as in the standard library.
+const BACKLOG: i32 = 128;
+
+/// A callback server for this node on a bound socket. Needs the runtime's context.
+pub(super) fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settings) -> Result<Server> {
+    let address = listener.local_addr().map_err(|error| io_error(&error))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
+    store.set_callback_address(address);
+    Ok(Server::new(listener, callback(store, settings)))
+}
+
+fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
+    let node_id = decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id);
+    Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
+}
+
+/// Binds the callback address. A name is resolved, and the first address that can be bound is used.
+pub(super) fn bind(address: &str) -> Result<TcpListener> {
+    let failed = |error: io::Error| {
+        Error::new(
+            ErrorCode::Bind,
+            format!("callback_bind {address}: {error}; choose another address or port"),
+        )
+        .with_os_error(&error)
+    };
+    if let Some(port) = address.strip_prefix(':') {
+        let port = port.parse().expect("checked when the option was set");
+        return bind_all_interfaces(port).map_err(failed);
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs().map_err(failed)? {
+        match TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// Listens on all addresses of this machine: IPv6 and IPv4, or IPv4 alone where there is no IPv6.
+fn bind_all_interfaces(port: u16) -> io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+
+    let bind = |domain, address: IpAddr| -> io::Result<TcpListener> {
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        if domain == Domain::IPV6 {
+            socket.set_only_v6(false)?;
+        }
+        // As the standard library does. On Windows it would allow other processes to share the port.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::new(address, port).into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    match bind(Domain::IPV6, Ipv6Addr::UNSPECIFIED.into()) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind(Domain::IPV4, Ipv4Addr::UNSPECIFIED.into())
+        }
+        bound => bound,
+    }
+}
+
+/// As [`bind`], for a node that takes over: retries until it succeeds.
+pub(super) async fn bind_patiently(address: &str, store: &Store) -> TcpListener {
+    let began = Instant::now();
+    let mut pause = BIND_PAUSE;
+    let mut reported = false;
+    loop {
+        let owned = address.to_owned();
+        let error = match blocking(move || bind(&owned)).await {
+            Ok(listener) => return listener,
+            Err(error) => error,
+        };
+        if !reported && began.elapsed() >= BIND_PATIENCE {
+            log!(Warn, "node", "{error}; retrying");
+            store.report(error);
+            reported = true;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_BIND_PAUSE);
+    }
+}
+
+fn io_error(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("the callback socket failed: {error}")).with_os_error(error)
+}

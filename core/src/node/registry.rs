@@ -1,0 +1,69 @@
+//! The running nodes of this process: at most one for each wallet and DDS.
+
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorCode, Result};
+use crate::fork::PerProcess;
+use crate::state::store::Store;
+
+/// The running nodes, by wallet and DDS. A `BTreeMap`, because memory checkers report the pointer that a `HashMap`
+/// keeps into its table as a leak.
+static RUNNING: PerProcess<Mutex<BTreeMap<(String, String), Weak<Store>>>> = PerProcess::new();
+
+/// The claim of a node on its wallet and DDS. No other node of this process can have the same until it is dropped.
+pub(super) struct Claim((String, String));
+
+impl Claim {
+    pub(super) fn new(wallet: &str, settings: &Settings) -> Result<Self> {
+        // A trailing slash does not make a different DDS.
+        let dds = settings.dds_base_url.as_str().trim_end_matches('/');
+        let identity = (wallet.to_owned(), dds.to_owned());
+        let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
+        match running.entry(identity.clone()) {
+            Entry::Vacant(vacant) => vacant.insert(Weak::new()),
+            Entry::Occupied(_) => {
+                return Err(Error::new(
+                    ErrorCode::AlreadyRunning,
+                    format!(
+                        "a node with wallet {wallet} and DDS {} already runs in this process; use or stop that one",
+                        settings.dds_base_url
+                    ),
+                ));
+            }
+        };
+        Ok(Self(identity))
+    }
+
+    /// Makes the node visible to [`callback_url`].
+    pub(super) fn publish(&self, store: &Arc<Store>) {
+        let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = running.get_mut(&self.0) {
+            *node = Arc::downgrade(store);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// The URL of the callback server of the node of this process with this wallet and DDS, for a local DDS in the
+/// same process. A server that listens on all interfaces is named by its loopback address.
+pub fn callback_url(wallet: &str, dds_base_url: &str) -> Option<String> {
+    let identity = (wallet.to_ascii_lowercase(), dds_base_url.trim_end_matches('/').to_owned());
+    let running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let store = running.get(&identity).and_then(Weak::upgrade);
+    drop(running);
+    let mut address = store?.callback_address()?;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Some(format!("http://{address}"))
+}

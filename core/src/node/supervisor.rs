@@ -1,0 +1,106 @@
+//! The task of a running node: it leads or follows, serves callbacks, and keeps the registration and the token.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::listener::{bind_patiently, serve};
+use crate::callback_watch::watch_for_callback;
+use crate::config::Settings;
+use crate::healthcheck::watch_healthchecks;
+use crate::http::Server;
+use crate::http_client::HttpClient;
+use crate::register::registrar::run_registrar;
+use crate::state::store::Store;
+use crate::state_dir::Leadership;
+use crate::status::Role;
+use crate::token_refresh::run_token_refresher;
+
+/// Everything that one node runs.
+pub(super) struct Supervisor {
+    pub(super) store: Arc<Store>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) client: HttpClient,
+    pub(super) turns: Arc<Semaphore>,
+    /// None for a node that has no callback server, and for one that follows.
+    pub(super) server: Option<Server>,
+    pub(super) shared: Option<Leadership>,
+}
+
+impl Supervisor {
+    /// Runs until the sender of `stopped` is dropped, then closes what it has opened.
+    pub(super) async fn run(mut self, stopped: oneshot::Receiver<()>) {
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
+        let client = self.client.clone();
+        tokio::select! {
+            _ = stopped => {}
+            () = self.live() => {}
+            () = run_token_refresher(&store, &settings, client) => {}
+        }
+        self.close_server().await;
+        if let Some(shared) = self.shared {
+            shared.close().await;
+        }
+    }
+
+    /// Follows if another process leads, then leads. Never returns.
+    async fn live(&mut self) {
+        if let Some(shared) = &mut self.shared
+            && self.store.status().role == Role::Follower
+        {
+            shared.follow().await;
+        }
+        let share = async {
+            match &mut self.shared {
+                Some(shared) => shared.lead().await,
+                None => std::future::pending().await,
+            }
+        };
+        let register = async {
+            if let Some(address) = &self.settings.callback_bind
+                && self.server.is_none()
+            {
+                let listener = bind_patiently(address, &self.store).await;
+                match serve(listener, &self.store, &self.settings) {
+                    Ok(server) => self.server = Some(server),
+                    Err(error) => self.store.report(error),
+                }
+            }
+            let serve = async {
+                match &mut self.server {
+                    Some(server) => server.run().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let watch = async {
+                match self.settings.healthcheck_ttl {
+                    Some(ttl) => watch_healthchecks(&self.store, ttl).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let callback = async {
+                match &self.settings.callback_bind {
+                    Some(_) => watch_for_callback(&self.store).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = run_registrar(&self.store, &self.settings, &self.client, &self.turns) => {}
+                () = watch => {}
+                () = callback => {}
+                () = serve => {}
+            }
+        };
+        // Followers are served even while the port of a leader that has just died is still taken.
+        tokio::select! {
+            () = share => {}
+            () = register => {}
+        }
+    }
+
+    async fn close_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.close().await;
+        }
+    }
+}
