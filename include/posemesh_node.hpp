@@ -1,23 +1,22 @@
 /*
- * posemesh_node.hpp - posemesh_node.h for C++17: objects that free themselves, exceptions, std::function.
+ * posemesh_node.hpp - posemesh_node.h for C++17: objects that free themselves, exceptions, std::function
  *
- * Nothing but an inline layer over the C header: what a call does, and what the options are, stands there,
- * and so do the constants (PMN_STATE_..., PMN_EVENT_..., PMN_LOG_..., PMN_ERR_...).
+ * A thin inline layer over the C header, which documents the functions, the options and the constants
+ * (PMN_EVENT_..., PMN_LOG_..., PMN_ERR_...).
  *
- *     auto node = posemesh::Node(posemesh::Config().load_env().set("node_version", "1.0.0"));
- *     node.on_event([](const posemesh::Event &event) { ... });
+ *     posemesh::Node node(posemesh::Config().load_env().set("node_version", "1.0.0"));
  *     node.wait_registered(std::chrono::seconds(60));
- *     std::optional<std::string> secret = node.read_secret();
  *     posemesh::AccessToken token = node.access_token(std::chrono::seconds(60));
+ *     // send a request with the header "Authorization: Bearer " + token.value
  *
- * Failures: every one is a posemesh::Error, a timeout as well. Its code() is a PMN_ERR_... This takes
- * exceptions (programs built with -fno-exceptions use the C header), and does without RTTI.
+ * Failures: every failure, including a timeout, throws a posemesh::Error, whose code() is one of PMN_ERR_....
+ * Programs built with -fno-exceptions use the C header instead. RTTI is not required.
  *
- * Threads: as in C. const or not, every function of a Node may be called from any thread, also at the same
- * time; only moving and destroying it are for one thread.
+ * Threads: as in C. Any number of threads may call any function of a Node at the same time, const or not. Only
+ * moving and destroying it are for one thread.
  *
- * Callbacks: they run on the library's thread. What a function captures lives until its last call is over,
- * and is destroyed right after that. An exception that would leave it ends there, unseen.
+ * Callbacks run on the library's thread. What a function captures is destroyed after its last call. An exception
+ * that would leave the function is discarded.
  */
 
 #ifndef POSEMESH_NODE_HPP
@@ -46,10 +45,10 @@ namespace posemesh {
 
 using Clock = std::chrono::system_clock;
 
-/// A timeout that never ends.
+/// No timeout: wait as long as it takes.
 inline constexpr std::chrono::milliseconds no_timeout{PMN_NO_TIMEOUT};
 
-/// A call that failed: what() is for people, code() for programs.
+/// A failed call: what() is for people, code() for programs.
 class Error : public std::runtime_error {
 public:
     Error(pmn_result code, const std::string &message) : std::runtime_error(message), code_(code) {}
@@ -63,84 +62,107 @@ private:
     pmn_result code_;
 };
 
-/// Which part a node has among the processes that share its state_dir.
-enum class Role {
-    /// It registers, and DDS calls it. Without a state_dir every node does.
+/// The state of a node's registration.
+enum class State : pmn_state {
+    /// Not registered, and not yet tried since the start or the last rearm().
+    disconnected = PMN_STATE_DISCONNECTED,
+    /// Trying to register.
+    registering = PMN_STATE_REGISTERING,
+    /// Registered with DDS.
+    registered = PMN_STATE_REGISTERED,
+};
+
+/// A State also compares with PMN_STATE_..., which it used to be.
+constexpr bool operator==(State state, pmn_state constant) noexcept
+{
+    return static_cast<pmn_state>(state) == constant;
+}
+constexpr bool operator!=(State state, pmn_state constant) noexcept
+{
+    return !(state == constant);
+}
+
+/// A node's role among the processes that share its state_dir.
+enum class Role : pmn_role {
+    /// This node registers, and DDS calls it. Every node without a state_dir is a leader.
     leader = PMN_ROLE_LEADER,
-    /// Another process does that, and this node shows what that one does. It takes over when that one ends.
+    /// Another process leads, and this node shows its state. It takes over when the leader ends.
     follower = PMN_ROLE_FOLLOWER,
 };
 
-/// A consistent picture of a node at one moment: pmn_status.
+/// A consistent snapshot of a node: pmn_status.
 struct Status {
-    /// PMN_STATE_...
-    pmn_state state;
-    /// False once the node was stopped.
+    State state;
+    /// False after a stop.
     bool running;
     bool has_secret;
-    /// 0 = no secret so far; each new secret adds one.
+    /// 1 for the first secret, one more for each new one; 0 = no secret so far.
     std::uint64_t secret_version;
-    /// When DDS last probed /health.
+    /// When DDS last sent a health check.
     std::optional<Clock::time_point> last_healthcheck;
     /// When DDS last confirmed a registration.
     std::optional<Clock::time_point> registered_at;
-    /// Registration attempts begun since the start.
+    /// Attempts to register since the start.
     std::uint64_t attempts;
     /// Attempts that failed since the last success.
     std::uint32_t consecutive_failures;
-    /// What the last attempt failed with; PMN_OK after a success.
+    /// Why the last attempt failed; PMN_OK after a success.
     pmn_result last_error;
-    /// None: no attempt is scheduled.
+    /// The time until the next attempt, if one is scheduled.
     std::optional<std::chrono::milliseconds> next_attempt_in;
     Role role;
-    /// Why the state cannot be kept in state_dir at present, or the leader there not be followed; PMN_OK if it
-    /// can, or need not be.
+    /// Why the node currently cannot write its state to state_dir, or cannot follow the leader there; PMN_OK if
+    /// there is no such error.
     pmn_result persistence_error;
-    /// When the access token that is held expires, by DDS's clock; none: no token is held.
+    /// When the held access token expires, by DDS's clock; empty if none is held.
     std::optional<Clock::time_point> token_expires_at;
     /// Sign-ins for an access token that failed since the last success.
     std::uint32_t sign_in_failures;
-    /// How far DDS's clock is ahead of this machine's; negative when it is behind.
+    /// How far DDS's clock is ahead of this machine's; negative if it is behind.
     std::chrono::milliseconds clock_skew;
-    /// Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node whose
-    /// URL it knows and can reach.
+    /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
+    /// whose URL it knows and can reach.
     bool callback_overdue;
 };
 
-/// An access token for the services behind DDS. The copy is yours to wipe().
+/// An access token for the services behind DDS. Call wipe() on it when you are done.
 struct AccessToken {
     std::string value;
     /// By DDS's clock.
     Clock::time_point expires_at;
 };
 
-/// Something that happened to a node: pmn_event. Its text lives until the callback returns.
+/// Something that happened to a node: pmn_event. Its message is valid only until the callback returns.
 struct Event {
     /// PMN_EVENT_...; ignore a number that you do not know.
     pmn_event_type type;
     Clock::time_point time;
-    /// Events that were lost just before this one, because the callback was too slow.
+    /// The number of events dropped just before this one because the callback was too slow.
     std::uint64_t dropped;
-    /// PMN_EVENT_STATUS_CHANGED: PMN_STATE_...
-    pmn_state old_state;
-    pmn_state new_state;
+    /// PMN_EVENT_STATUS_CHANGED: the state before, and the state now.
+    State previous;
+    State state;
     /// PMN_EVENT_SECRET_CHANGED: 1 for the first secret, one more for each new one.
     std::uint64_t secret_version;
-    /// PMN_EVENT_ATTEMPT_FAILED: why, in a number and in words, and the time until the next attempt.
+    /// PMN_EVENT_ATTEMPT_FAILED: PMN_ERR_REJECTED or PMN_ERR_UNAVAILABLE.
     pmn_result code;
-    /// PMN_EVENT_REGISTRATION_LOST: how that was noticed.
+    /// PMN_EVENT_ATTEMPT_FAILED, PMN_EVENT_REGISTRATION_LOST: what happened, including DDS's own words.
     std::string_view message;
+    /// PMN_EVENT_ATTEMPT_FAILED: the time until the next attempt.
     std::chrono::milliseconds retry_in;
-    /// PMN_EVENT_TOKEN_REFRESHED: when the new one expires, by DDS's clock.
+    /// PMN_EVENT_TOKEN_REFRESHED: when the token expires, by DDS's clock.
     std::optional<Clock::time_point> token_expires_at;
+    /// The former names of previous and state.
+    State old_state;
+    State new_state;
 };
 
-/// A log record: pmn_log_record. Its text lives until the callback returns.
+/// A log record: pmn_log_record. Its text is valid only until the callback returns.
 struct LogRecord {
     /// PMN_LOG_...
     pmn_log_level level;
     Clock::time_point time;
-    /// Records that were lost just before this one, because the callback was too slow.
+    /// The number of records dropped just before this one because the callback was too slow.
     std::uint64_t dropped;
     /// The part of the library that wrote it.
     std::string_view target;
@@ -148,10 +170,10 @@ struct LogRecord {
     std::string_view message;
 };
 
-/// Overwrites a text, such as a secret that was read, and empties it.
+/// Overwrites a text, such as a secret, and empties it.
 inline void wipe(std::string &text) noexcept
 {
-    // Through volatile, which no compiler leaves out.
+    // No compiler removes writes through volatile.
     for (volatile char *byte = text.data(), *end = byte + text.size(); byte != end; ++byte) {
         *byte = 0;
     }
@@ -160,7 +182,7 @@ inline void wipe(std::string &text) noexcept
 
 namespace detail {
 
-/// For the calls that tell nothing but a number.
+/// For calls that report only a number.
 inline void check(pmn_result result, const char *call)
 {
     if (result != PMN_OK) {
@@ -168,7 +190,7 @@ inline void check(pmn_result result, const char *call)
     }
 }
 
-/// Where a call says in words why it failed.
+/// Receives the error object of a call.
 class ErrorOut {
 public:
     ErrorOut() = default;
@@ -189,14 +211,14 @@ private:
     pmn_error *error_ = nullptr;
 };
 
-/// A NUL-terminated copy of a text, wiped when it goes: it may be a key.
+/// A NUL-terminated copy of a text, which may be a key: the destructor wipes it.
 class CText {
 public:
     explicit CText(std::string_view text) : text_(text)
     {
         if (text.find('\0') != std::string_view::npos) {
             wipe(text_);
-            throw Error(PMN_ERR_INVALID_ARGUMENT, "a text with a NUL in it");
+            throw Error(PMN_ERR_INVALID_ARGUMENT, "the text contains a NUL");
         }
     }
     CText(const CText &) = delete;
@@ -209,14 +231,14 @@ private:
     std::string text_;
 };
 
-/// What `write(buffer, capacity, length)` writes; none for PMN_ERR_NOT_FOUND.
+/// What `write(buffer, capacity, length)` writes; empty for PMN_ERR_NOT_FOUND.
 template <typename Write>
 std::optional<std::string> find_text(const char *call, const Write &write)
 {
     std::string text;
     for (;;) {
         std::size_t length = 0;
-        // The byte past its end is the string's NUL: another NUL may go there.
+        // The byte after the end is the string's own NUL, which a NUL may overwrite.
         const pmn_result result = write(text.data(), text.size() + 1, &length);
         if (result == PMN_ERR_NOT_FOUND) {
             return std::nullopt;
@@ -251,54 +273,57 @@ inline std::chrono::milliseconds milliseconds(std::uint64_t count) noexcept
                : max;
 }
 
-inline Clock::time_point time(std::int64_t unix_ms) noexcept
+inline Clock::time_point from_unix_ms(std::int64_t unix_ms) noexcept
 {
     return Clock::time_point(std::chrono::milliseconds(unix_ms));
 }
 
-/// 0 = never.
-inline std::optional<Clock::time_point> moment(std::int64_t unix_seconds) noexcept
+/// Empty for 0, which means never.
+inline std::optional<Clock::time_point> from_unix_s(std::int64_t unix_s) noexcept
 {
-    if (unix_seconds == 0) {
+    if (unix_s == 0) {
         return std::nullopt;
     }
-    return Clock::time_point(std::chrono::seconds(unix_seconds));
+    return Clock::time_point(std::chrono::seconds(unix_s));
 }
 
 inline Event convert(const pmn_event &event)
 {
+    const auto previous = static_cast<State>(event.previous), state = static_cast<State>(event.state);
     return {event.type,
-            time(event.time_unix_ms),
+            from_unix_ms(event.time_unix_ms),
             event.dropped,
-            event.old_state,
-            event.new_state,
+            previous,
+            state,
             event.secret_version,
             event.code,
             event.message,
             milliseconds(event.retry_in_ms),
-            moment(event.token_expires_at)};
+            from_unix_s(event.token_expires_at_unix_s),
+            previous,
+            state};
 }
 
 inline LogRecord convert(const pmn_log_record &record)
 {
-    return {record.level, time(record.time_unix_ms), record.dropped, record.target, record.message};
+    return {record.level, from_unix_ms(record.time_unix_ms), record.dropped, record.target, record.message};
 }
 
-/// A std::function on the heap, which the library owns once `set` has succeeded.
-template <typename Told>
+/// A std::function on the heap, which the library owns after release().
+template <typename Argument>
 class Callback {
 public:
-    using Function = std::function<void(const Told &)>;
+    using Function = std::function<void(const Argument &)>;
 
     explicit Callback(Function function) : function_(std::make_unique<Function>(std::move(function))) {}
 
-    template <typename CTold>
-    static void call(const CTold *told, void *function) noexcept
+    template <typename CArgument>
+    static void call(const CArgument *argument, void *function) noexcept
     {
         try {
-            (*static_cast<Function *>(function))(convert(*told));
+            (*static_cast<Function *>(function))(convert(*argument));
         } catch (...) {
-            // There is nobody above to tell.
+            // The caller is C code: the exception ends here.
         }
     }
 
@@ -323,7 +348,7 @@ public:
         }
     }
 
-    /// Sets an option from its text form.
+    /// Sets an option from text.
     Config &set(std::string_view name, std::string_view value)
     {
         detail::ErrorOut error;
@@ -332,7 +357,7 @@ public:
         return *this;
     }
 
-    /// Sets every option that the environment has a variable for.
+    /// Sets every option for which the environment has a variable.
     Config &load_env()
     {
         detail::ErrorOut error;
@@ -345,10 +370,10 @@ private:
     std::unique_ptr<pmn_config, void (*)(pmn_config *)> config_;
 };
 
-/// A node that registers with DDS and stays registered, until it is stopped or destroyed.
+/// A node that registers with DDS, and stays registered until it is stopped or destroyed.
 class Node {
 public:
-    /// Starts the node, and does not wait for DDS.
+    /// Starts the node without waiting for DDS.
     explicit Node(const Config &config) : node_(nullptr, pmn_node_free)
     {
         pmn_node *node = nullptr;
@@ -366,56 +391,56 @@ public:
         if (status.next_attempt_in_ms != 0) {
             next_attempt_in = detail::milliseconds(status.next_attempt_in_ms);
         }
-        return {status.state,
+        return {static_cast<State>(status.state),
                 status.running,
                 status.has_secret,
                 status.secret_version,
-                detail::moment(status.last_healthcheck),
-                detail::moment(status.registered_at),
+                detail::from_unix_s(status.last_healthcheck_unix_s),
+                detail::from_unix_s(status.registered_at_unix_s),
                 status.attempts,
                 status.consecutive_failures,
                 status.last_error,
                 next_attempt_in,
                 static_cast<Role>(status.role),
                 status.persistence_error,
-                detail::moment(status.token_expires_at),
+                detail::from_unix_s(status.token_expires_at_unix_s),
                 status.sign_in_failures,
                 std::chrono::milliseconds(status.clock_skew_ms),
                 status.callback_overdue};
     }
 
-    /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with what the last attempt failed with, or
+    /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with the error of the last attempt, or
     /// PMN_ERR_STOPPED.
     void wait_registered(std::chrono::milliseconds timeout = no_timeout) const
     {
         wait(PMN_WAIT_REGISTERED, timeout);
     }
 
-    /// Waits until the node has a secret. Throws as wait_registered() does, and PMN_ERR_NOT_FOUND at once when no
+    /// Waits until the node has a secret. Throws as wait_registered() does, and PMN_ERR_NOT_FOUND immediately if no
     /// secret can arrive: the node has none, and neither callback_bind nor state_dir is set.
     void wait_secret(std::chrono::milliseconds timeout = no_timeout) const { wait(PMN_WAIT_SECRET, timeout); }
 
-    /// The secret that DDS has sent; none so far is no error. The copy is yours to wipe().
+    /// The secret that DDS has sent, or empty if there is none yet. Call wipe() on it when you are done.
     std::optional<std::string> read_secret() const
     {
         return find("pmn_node_read_secret", pmn_node_read_secret);
     }
 
-    /// What the last attempt to register failed with; none after a success.
+    /// The error of the last attempt to register; empty after a success.
     std::optional<Error> last_error() const { return find_error("pmn_node_last_error", pmn_node_last_error); }
 
-    /// Why the state cannot be kept in state_dir at present, or the leader there not be followed.
+    /// Why the node currently cannot write its state to state_dir, or cannot follow the leader there.
     std::optional<Error> persistence_error() const
     {
         return find_error("pmn_node_persistence_error", pmn_node_persistence_error);
     }
 
-    /// An access token for the services behind DDS: from memory, after the first one. Call again for each
-    /// request rather than keep it. Throws PMN_ERR_REJECTED when DDS refuses the sign-in, with its own words;
-    /// PMN_ERR_TIMEOUT, with what the last sign-in failed with; or PMN_ERR_STOPPED.
+    /// An access token for the services behind DDS, from memory after the first one. Call this for each request
+    /// instead of storing the token. Throws PMN_ERR_REJECTED if DDS rejects the sign-in, with DDS's own words;
+    /// PMN_ERR_TIMEOUT, with the error of the last sign-in; or PMN_ERR_STOPPED.
     AccessToken access_token(std::chrono::milliseconds timeout = no_timeout) const
     {
-        std::string value(PMN_TOKEN_CAPACITY - 1, '\0'); // past its end the string has a NUL of its own
+        std::string value(PMN_TOKEN_CAPACITY - 1, '\0'); // the string has room for a NUL after its end
         std::size_t length = 0;
         std::int64_t expires_at = 0;
         detail::ErrorOut error;
@@ -425,14 +450,13 @@ public:
         return {std::move(value), Clock::time_point(std::chrono::seconds(expires_at))};
     }
 
-    /// Drops the access token that is held, and signs in anew, at once; only the second time within a second
-    /// the new token waits for the end of that second. Does not block.
+    /// Drops the held access token and signs in again, at most once a second. Does not block.
     void invalidate_token()
     {
         detail::check(pmn_node_invalidate_token(node_.get()), "pmn_node_invalidate_token");
     }
 
-    /// Drops the access token that is held if it is this one, such as after a service has answered 401 to it.
+    /// Drops the held access token if it is this one: call it when a service has responded with 401 to the token.
     /// Does not block.
     void invalidate_token_if(std::string_view token)
     {
@@ -440,14 +464,14 @@ public:
         detail::check(pmn_node_invalidate_token_if(node_.get(), text.get()), "pmn_node_invalidate_token_if");
     }
 
-    /// What the held access token says about the node, as a JSON object; none when no token is held, and when it is no
-    /// JWT. Read without verifying the signature: use the claims as hints and never as proof.
+    /// The claims of the held access token, as a JSON object; empty if none is held, or if it is not a JWT. The
+    /// signature is not verified: use the claims as hints, never as proof.
     std::optional<std::string> token_claims() const
     {
         return find("pmn_node_token_claims", pmn_node_token_claims);
     }
 
-    /// What the last sign-in for an access token failed with; none after a success.
+    /// The error of the last sign-in for an access token; empty after a success.
     std::optional<Error> token_error() const
     {
         return find_error("pmn_node_token_error", pmn_node_token_error);
@@ -461,15 +485,15 @@ public:
         error.check(pmn_node_rearm_with_error(node_.get(), error.out()));
     }
 
-    /// Stops the node: afterwards no event callback of it runs. Throws PMN_ERR_TIMEOUT when a callback does
-    /// not return in time. The destructor does the same, for at most five seconds, and throws nothing.
+    /// Stops the node. Afterwards no event callback of it runs. Throws PMN_ERR_TIMEOUT if a callback does not
+    /// return in time. The destructor does the same, for at most five seconds, and throws nothing.
     void stop(std::chrono::milliseconds timeout = no_timeout)
     {
         detail::ErrorOut error;
         error.check(pmn_node_stop_with_error(node_.get(), detail::timeout_ms(timeout), error.out()));
     }
 
-    /// Where the callback server listens; none if the node has no such server.
+    /// The address on which the callback server listens; empty if the node has none.
     std::optional<std::string> callback_address() const
     {
         return find("pmn_node_callback_address", pmn_node_callback_address);
@@ -490,7 +514,7 @@ public:
         return detail::find_text("pmn_node_sign", write).value();
     }
 
-    /// Tells `function` the node's events, in place of the former one; an empty one ends that.
+    /// Sets the function that receives the node's events. Replaces the former one; an empty function removes it.
     void on_event(std::function<void(const Event &)> function)
     {
         using Callback = detail::Callback<Event>;
@@ -538,12 +562,12 @@ private:
     std::unique_ptr<pmn_node, void (*)(pmn_node *)> node_;
 };
 
-/// Tells `function` the log records of all nodes of this process, up to `max_level` (PMN_LOG_...).
+/// Sets the function that receives the log records of all nodes in this process, up to `max_level` (PMN_LOG_...).
 inline void set_logger(std::function<void(const LogRecord &)> function, pmn_log_level max_level = PMN_LOG_INFO)
 {
     using Callback = detail::Callback<LogRecord>;
     if (!function) {
-        throw Error(PMN_ERR_INVALID_ARGUMENT, "an empty function; clear_logger() ends logging");
+        throw Error(PMN_ERR_INVALID_ARGUMENT, "the function is empty; call clear_logger() to stop logging");
     }
     Callback callback(std::move(function));
     detail::check(pmn_set_log_callback(Callback::call<pmn_log_record>, callback.user_data(), Callback::destroy,
@@ -552,7 +576,7 @@ inline void set_logger(std::function<void(const LogRecord &)> function, pmn_log_
     callback.release();
 }
 
-/// Ends what set_logger() began.
+/// Removes the function that set_logger() has set.
 inline void clear_logger()
 {
     detail::check(pmn_set_log_callback(nullptr, nullptr, nullptr, PMN_LOG_ERROR), "pmn_set_log_callback");
@@ -563,7 +587,7 @@ inline std::string eth_address(std::string_view privhex)
 {
     const detail::CText key(privhex);
     detail::ErrorOut error;
-    std::string address(42, '\0');
+    std::string address(PMN_ADDRESS_CAPACITY - 1, '\0');
     error.check(pmn_eth_address_with_error(key.get(), address.data(), address.size() + 1, nullptr, error.out()));
     return address;
 }
@@ -573,7 +597,7 @@ inline std::string sign_eip191(std::string_view privhex, std::string_view messag
 {
     const detail::CText key(privhex);
     detail::ErrorOut error;
-    std::string signature(132, '\0');
+    std::string signature(PMN_SIGNATURE_CAPACITY - 1, '\0');
     error.check(pmn_sign_eip191_with_error(key.get(), detail::bytes(message), message.size(), signature.data(),
                                            signature.size() + 1, nullptr, error.out()));
     return signature;

@@ -1,17 +1,18 @@
-// A node in a program with an epoll loop: the callback only rings an eventfd, and everything else happens
-// in the loop. So no event is handled on a thread that the program does not own.
+// A node in a program with an epoll loop. The event callback only signals an eventfd; everything else happens in the
+// loop, on the program's own thread. The loop never waits for a token: the first request for one returns at once, and
+// an event reports when the node has it.
 //
 //     cc -std=c11 epoll.c $(pkg-config --cflags --libs posemesh_node) -o epoll
 //     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
-//     CALLBACK_BIND=0.0.0.0:8080 ./epoll
+//     ./epoll
 //
-// It ends on Ctrl-C and SIGTERM, or, to be short, when it has the secret.
+// It ends on Ctrl-C and SIGTERM, and, as a short example, when it has a token.
 
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -21,13 +22,13 @@
 
 #include "posemesh_node.h"
 
-static void ring(const pmn_event *event, void *user_data)
+static void wake_loop(const pmn_event *event, void *user_data)
 {
-    const int *bell = user_data;
+    const int *wakeup = user_data;
     const uint64_t once = 1;
-    (void)event; // what has changed, the loop reads from the status
-    if (write(*bell, &once, sizeof once) < 0) {
-        // Only when it has been rung 2^64 - 2 times: it is heard anyway.
+    (void)event; // the loop reads the node's status
+    if (write(*wakeup, &once, sizeof once) < 0) {
+        // Fails only if the counter is full, and then the loop wakes up anyway.
     }
 }
 
@@ -52,7 +53,7 @@ static pmn_node *start(void)
     return node;
 }
 
-// Ctrl-C and SIGTERM, as something to read. Before the node starts: its threads have all signals blocked.
+// Makes Ctrl-C and SIGTERM readable from a descriptor.
 static int open_signals(void)
 {
     sigset_t signals;
@@ -69,8 +70,8 @@ static bool watch(int loop, int file)
     return epoll_ctl(loop, EPOLL_CTL_ADD, file, &wanted) == 0;
 }
 
-// What the program does when something has happened to its node. True: go on.
-static bool look(const pmn_node *node)
+// Runs when something has happened to the node. Returns whether to continue.
+static bool update(pmn_node *node)
 {
     static pmn_state shown = PMN_STATE_DISCONNECTED;
     static const char *const names[] = {"disconnected", "registering", "registered"};
@@ -82,27 +83,35 @@ static bool look(const pmn_node *node)
         shown = status.state;
         printf("%s\n", names[shown]);
     }
-    if (status.state != PMN_STATE_REGISTERED || !status.has_secret) {
+    if (status.state != PMN_STATE_REGISTERED) {
         return true;
     }
-    printf("secret number %" PRIu64 "\n", status.secret_version);
+    char token[PMN_TOKEN_CAPACITY];
+    size_t length = 0;
+    pmn_result result = pmn_node_access_token(node, 0, token, sizeof token, &length, NULL);
+    if (result == PMN_ERR_TIMEOUT) { // requested: an event follows
+        return true;
+    }
+    if (ok(result, "access token")) {
+        printf("token of %zu bytes\n", length);
+    }
     return false;
 }
 
-static bool serve(const pmn_node *node, int bell, int signals)
+static bool run_loop(pmn_node *node, int wakeup, int signals)
 {
     int loop = epoll_create1(EPOLL_CLOEXEC);
-    bool good = loop >= 0 && watch(loop, bell) && watch(loop, signals);
-    bool go_on = good && look(node); // what happened before the callback was set is not told again
-    while (go_on) {
+    bool good = loop >= 0 && watch(loop, wakeup) && watch(loop, signals);
+    bool running = good && update(node); // events from before the callback was set are not repeated
+    while (running) {
         struct epoll_event ready;
-        uint64_t rings;
+        uint64_t wakeups;
         int count = epoll_wait(loop, &ready, 1, -1);
         if (count < 0 && errno == EINTR) {
             continue;
         }
-        go_on = count == 1 && ready.data.fd == bell && read(bell, &rings, sizeof rings) == sizeof rings &&
-                look(node);
+        running = count == 1 && ready.data.fd == wakeup &&
+                  read(wakeup, &wakeups, sizeof wakeups) == sizeof wakeups && update(node);
     }
     close(loop);
     return good;
@@ -110,17 +119,17 @@ static bool serve(const pmn_node *node, int bell, int signals)
 
 int main(void)
 {
-    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), signals = open_signals();
+    int wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), signals = open_signals();
     pmn_node *node = start();
-    if (bell < 0 || signals < 0 || node == NULL) {
+    if (wakeup < 0 || signals < 0 || node == NULL) {
         return EXIT_FAILURE;
     }
-    bool good = ok(pmn_node_set_event_callback(node, ring, &bell, NULL), "event callback") &&
-                serve(node, bell, signals);
-    // After this nothing rings the bell any more.
+    bool good = ok(pmn_node_set_event_callback(node, wake_loop, &wakeup, NULL), "event callback") &&
+                run_loop(node, wakeup, signals);
+    // After this the callback no longer runs.
     good = ok(pmn_node_stop(node, 5000), "stopping") && good;
     pmn_node_free(node);
-    close(bell);
+    close(wakeup);
     close(signals);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

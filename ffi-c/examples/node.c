@@ -1,5 +1,5 @@
-// A node to start your own from: it takes its configuration from the environment, registers with DDS, gets an access
-// token, registers once more, and stops. If it has a callback server, it also waits for the node secret.
+// A complete node: it reads its configuration from the environment, registers with DDS, gets an access token,
+// registers once more, and stops. If it has a callback server, it also waits for the node secret.
 //
 //     cc -std=c11 -I include ffi-c/examples/node.c -lposemesh_node -o node
 //     export REG_SECRET=... SECP256K1_PRIVHEX=... CAPABILITIES=/example/v1 NODE_VERSION=1.0.0
@@ -14,7 +14,7 @@
 
 #include "posemesh_node.h"
 
-enum { PATIENCE_MS = 60 * 1000, STOP_MS = 5 * 1000 };
+enum { TIMEOUT_MS = 60 * 1000, STOP_TIMEOUT_MS = 5 * 1000 };
 
 // Runs on the library's thread.
 static void log_to_stderr(const pmn_log_record *record, void *user_data)
@@ -28,7 +28,7 @@ static void log_to_stderr(const pmn_log_record *record, void *user_data)
     fprintf(stderr, "%s.%03dZ %-5s %s: %s\n", text, (int)(record->time_unix_ms % 1000),
             levels[record->level], record->target, record->message);
     if (record->dropped != 0) {
-        fprintf(stderr, "(%" PRIu64 " records were lost before this one)\n", record->dropped);
+        fprintf(stderr, "(%" PRIu64 " records were dropped before this one)\n", record->dropped);
     }
 }
 
@@ -53,8 +53,8 @@ static pmn_node *start(void)
     return node;
 }
 
-// As ok(), for a call that says in words why it failed.
-static bool ok_with(pmn_result result, const char *what, pmn_error *error)
+// Like ok(), for calls that return an error object.
+static bool ok_or_error(pmn_result result, const char *what, pmn_error *error)
 {
     if (!ok(result, what)) {
         fprintf(stderr, "%s\n", pmn_error_message(error));
@@ -66,11 +66,11 @@ static bool ok_with(pmn_result result, const char *what, pmn_error *error)
 static bool wait_registered(const pmn_node *node)
 {
     pmn_error *error = NULL;
-    pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_REGISTERED, PATIENCE_MS, &error);
-    return ok_with(result, "waiting to be registered", error);
+    pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_REGISTERED, TIMEOUT_MS, &error);
+    return ok_or_error(result, "waiting to be registered", error);
 }
 
-// Through volatile, which no compiler leaves out.
+// No compiler removes writes through volatile.
 static void wipe(char *text, size_t size)
 {
     for (volatile char *byte = text; byte < text + size; byte++) {
@@ -78,18 +78,18 @@ static void wipe(char *text, size_t size)
     }
 }
 
-// Only for a node whose URL DDS knows, and that has a callback server (CALLBACK_BIND).
+// Only for nodes whose URL DDS knows, and which have a callback server (CALLBACK_BIND).
 static bool use_secret(const pmn_node *node)
 {
-    char secret[4096 + 1];
+    char secret[PMN_SECRET_CAPACITY];
     size_t length = 0;
     pmn_error *error = NULL;
-    pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PATIENCE_MS, &error);
-    if (result == PMN_ERR_NOT_FOUND) {
+    pmn_result result = pmn_node_wait_with_error(node, PMN_WAIT_SECRET, TIMEOUT_MS, &error);
+    if (result == PMN_ERR_NOT_FOUND) { // no secret can arrive
         pmn_error_free(error);
         return true;
     }
-    if (!ok_with(result, "waiting for the secret", error) ||
+    if (!ok_or_error(result, "waiting for the secret", error) ||
         !ok(pmn_node_read_secret(node, secret, sizeof secret, &length), "reading the secret")) {
         return false;
     }
@@ -98,28 +98,27 @@ static bool use_secret(const pmn_node *node)
     return true;
 }
 
-// For the services behind DDS. Ask for it again for each request: it comes from memory, and is refreshed.
+// Get the token again for each request: it comes from memory, and the library refreshes it.
 static bool use_token(pmn_node *node)
 {
     char token[PMN_TOKEN_CAPACITY];
     size_t length = 0;
     pmn_error *error = NULL;
     pmn_result result =
-        pmn_node_access_token_with_error(node, PATIENCE_MS, token, sizeof token, &length, NULL, &error);
-    if (!ok_with(result, "access token", error)) {
+        pmn_node_access_token_with_error(node, TIMEOUT_MS, token, sizeof token, &length, NULL, &error);
+    if (!ok_or_error(result, "access token", error)) {
         return false;
     }
     printf("token of %zu bytes\n", length);
-    // Your request goes here, with "Authorization: Bearer <token>". When the service answers 401:
-    //     pmn_node_invalidate_token_if(node, token);
-    // and once more from the top.
+    // Send your request here, with the header "Authorization: Bearer <token>". If the service responds with 401,
+    // call pmn_node_invalidate_token_if(node, token), get a new token, and send the request once more.
     wipe(token, sizeof token);
     return true;
 }
 
 static bool run(pmn_node *node)
 {
-    char wallet[43];
+    char wallet[PMN_ADDRESS_CAPACITY];
     if (!ok(pmn_node_wallet_address(node, wallet, sizeof wallet, NULL), "wallet address")) {
         return false;
     }
@@ -133,7 +132,7 @@ static bool run(pmn_node *node)
         return false;
     }
 
-    // When DDS or you have lost what was agreed: register again.
+    // Register again, as a program does that has lost its secret.
     if (!ok(pmn_node_rearm(node), "re-arming") || !wait_registered(node)) {
         return false;
     }
@@ -151,7 +150,7 @@ int main(void)
         return EXIT_FAILURE;
     }
     bool done = run(node);
-    bool stopped = ok(pmn_node_stop(node, STOP_MS), "stopping");
+    bool stopped = ok(pmn_node_stop(node, STOP_TIMEOUT_MS), "stopping");
     pmn_node_free(node);
     return done && stopped ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,4 +1,4 @@
-// A node in C++: its events and the library's log records go to the program's own logger, and the main thread gets
+// A node in C++. Its events and the library's log records go to the program's own logger, and the main thread gets
 // an access token. If the node has a callback server, it also waits for the node secret.
 //
 //     c++ -std=c++17 node.cpp $(pkg-config --cflags --libs posemesh_node) -o node
@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Stands for the logger that your program has: called by its own threads and by the library's.
+// Stands for your program's logger. Its own threads and the library's thread call it.
 class Logger {
 public:
     void write(std::string_view level, std::string_view source, std::string_view message)
@@ -47,9 +47,9 @@ void report(Logger &logger, const posemesh::Event &event)
 {
     switch (event.type) {
     case PMN_EVENT_STATUS_CHANGED:
-        if (event.new_state == PMN_STATE_REGISTERED) {
+        if (event.state == posemesh::State::registered) {
             logger.write("INFO", "node", "in service");
-        } else if (event.old_state == PMN_STATE_REGISTERED) {
+        } else if (event.previous == posemesh::State::registered) {
             logger.write("WARN", "node", "out of service");
         }
         break;
@@ -63,7 +63,7 @@ void report(Logger &logger, const posemesh::Event &event)
         logger.write("WARN", "node", std::string(event.message) + "; next attempt in " +
                                          std::to_string(event.retry_in.count()) + " ms");
         break;
-    default: // a later library may tell more
+    default: // a later version of the library may have more events
         break;
     }
 }
@@ -71,17 +71,17 @@ void report(Logger &logger, const posemesh::Event &event)
 void run(const std::shared_ptr<Logger> &logger)
 {
     posemesh::Node node(posemesh::Config().load_env());
-    // The function owns its share of the logger, for as long as the library may call it.
+    // The function shares ownership of the logger as long as the library may call it.
     node.on_event([logger](const posemesh::Event &event) { report(*logger, event); });
     std::cout << "wallet " << node.wallet_address() << '\n';
     node.wait_registered(60s);
     std::cout << "registered\n";
-    // For the services behind DDS. Ask for it again for each request: it comes from memory, and is refreshed.
+    // Get the token again for each request: it comes from memory, and the library refreshes it.
     posemesh::AccessToken token = node.access_token(60s);
     std::cout << "token of " << token.value.size() << " bytes\n";
-    // Your request goes here. When the service answers 401: node.invalidate_token_if(token.value)
+    // Send your request here. If the service responds with 401, call node.invalidate_token_if(token.value).
     posemesh::wipe(token.value);
-    // Only for a node whose URL DDS knows, and that has a callback server (CALLBACK_BIND).
+    // Only for nodes whose URL DDS knows, and which have a callback server (CALLBACK_BIND).
     if (node.callback_address()) {
         node.wait_secret(60s);
         if (std::optional<std::string> secret = node.read_secret()) {
@@ -89,7 +89,7 @@ void run(const std::shared_ptr<Logger> &logger)
             posemesh::wipe(*secret);
         }
     }
-    node.stop(5s); // the destructor would do it, too, but could not tell a failure
+    node.stop(5s); // the destructor would stop it too, but could not report a failure
 }
 
 } // namespace

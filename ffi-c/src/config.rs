@@ -1,4 +1,4 @@
-//! The options of a node to start.
+//! Configuration
 
 #![expect(unsafe_code, reason = "exports by name")]
 
@@ -12,29 +12,29 @@ use crate::error::{pmn_error, pmn_result};
 
 /// The options of a node to start.
 ///
-/// For one thread at a time. pmn_node_start() only reads it: it may be used for other nodes, changed, or
-/// freed afterwards, without a change to nodes that run.
+/// For one thread at a time. pmn_node_start() copies what it needs: afterwards you may change the configuration,
+/// start other nodes with it, or free it, without affecting running nodes.
 pub struct pmn_config(pub(crate) Config);
 
-/// A configuration with every option at its default.
+/// Creates a configuration in which every option has its default.
 ///
-/// Yours to free with pmn_config_free(). NULL only if a bug in this library was caught. Does not block.
+/// You free it with pmn_config_free(). NULL only if a bug in this library was caught. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmn_config_new() -> *mut pmn_config {
     guard_or(ptr::null_mut(), || give(pmn_config(Config::new())))
 }
 
-/// Frees a configuration, and wipes the secrets in it from memory. NULL is fine. Does not block.
+/// Frees a configuration and wipes the secrets in it from memory. NULL is allowed. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_config_free(config: *mut pmn_config) {
     free!(config);
 }
 
-/// Sets an option, named as in the table at the top, from its text form. The text is copied.
+/// Sets an option, named as in the table at the top, from text. The text is copied.
 ///
-/// PMN_ERR_INVALID_CONFIG when there is no such option or it cannot have that value: the message says what
-/// is expected, and never repeats a secret. Then nothing has changed. `error` may be NULL; what it gets is
-/// yours to free. Does not block.
+/// PMN_ERR_INVALID_CONFIG if there is no such option or the value is not allowed: the message says what is
+/// expected and never repeats a secret, and the configuration is unchanged. `error` may be NULL; you free what it
+/// receives. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_config_set(
     config: *mut pmn_config,
@@ -48,12 +48,12 @@ pub unsafe extern "C" fn pmn_config_set(
     })
 }
 
-/// Sets every option that the environment has a variable for; the others stay as they are.
+/// Sets every option for which the environment has a variable; the others are unchanged.
 ///
-/// Fails as pmn_config_set() does, naming the variable; then nothing has changed. `error` may be NULL; what
-/// it gets is yours to free. Blocks no longer than it takes to read the files that REG_SECRET_FILE and
-/// SECP256K1_PRIVHEX_FILE name. No other thread may change the environment meanwhile (setenv() and getenv()
-/// are not thread-safe).
+/// Fails as pmn_config_set() does, with a message that names the variable, and then the configuration is
+/// unchanged. `error` may be NULL; you free what it receives. Blocks only to read the files named by the
+/// variables that end in _FILE. No other thread may change the environment meanwhile (setenv() and getenv() are
+/// not thread-safe).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_config_load_env(
     config: *mut pmn_config,

@@ -1,4 +1,4 @@
-//! Addresses and signatures without a node.
+//! Addresses and signatures without a node
 
 #![expect(unsafe_code, reason = "exports by name")]
 
@@ -13,8 +13,8 @@ use crate::error::{pmn_error, pmn_result};
 /// Writes the Ethereum address of a private key (64 hex digits, "0x" optional): "0x" and 40 lowercase hex
 /// digits.
 ///
-/// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `buffer`,
-/// `capacity`, `length`: see "Text" at the top.
+/// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_ADDRESS_CAPACITY is always enough. `privhex` must
+/// not be NULL; no copy of it is kept. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_eth_address(
     privhex: *const c_char,
@@ -22,14 +22,14 @@ pub unsafe extern "C" fn pmn_eth_address(
     capacity: usize,
     length: *mut usize,
 ) -> pmn_result {
-    // SAFETY: the caller's promises are the same, and NULL asks for no error.
+    // SAFETY: the same requirements; NULL asks for no error.
     unsafe { pmn_eth_address_with_error(privhex, buffer, capacity, length, ptr::null_mut()) }
 }
 
-/// As pmn_eth_address(), and on failure says in words what is wrong with the key, which is not in them. Does
-/// not block; a NULL key is PMN_ERR_INVALID_ARGUMENT.
+/// Like pmn_eth_address(), with an error that says what is wrong with the key, without repeating it. Does not
+/// block.
 ///
-/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+/// `error` may be NULL. On failure you free `*error` with pmn_error_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_eth_address_with_error(
     privhex: *const c_char,
@@ -44,10 +44,11 @@ pub unsafe extern "C" fn pmn_eth_address_with_error(
     })
 }
 
-/// Signs `length` bytes with a private key as pmn_node_sign() does with the node's.
+/// Signs `length` bytes with a private key (EIP-191, personal_sign), and writes the signature: "0x" and 130
+/// lowercase hex digits.
 ///
-/// For any thread; does not block, and keeps no copy of the key, which must not be NULL. `message` may be
-/// NULL when `length` is 0. `buffer`, `capacity`, `written`: see "Text" at the top.
+/// `buffer`, `capacity`, `written`: see "Text" at the top; PMN_SIGNATURE_CAPACITY is always enough. `message` may
+/// be NULL if `length` is 0; `privhex` must not be NULL, and no copy of it is kept. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_sign_eip191(
     privhex: *const c_char,
@@ -57,16 +58,16 @@ pub unsafe extern "C" fn pmn_sign_eip191(
     capacity: usize,
     written: *mut usize,
 ) -> pmn_result {
-    // SAFETY: the caller's promises are the same, and NULL asks for no error.
+    // SAFETY: the same requirements; NULL asks for no error.
     unsafe {
         pmn_sign_eip191_with_error(privhex, message, length, buffer, capacity, written, ptr::null_mut())
     }
 }
 
-/// As pmn_sign_eip191(), and on failure says in words what is wrong with the key, which is not in them. Does
-/// not block; a NULL key is PMN_ERR_INVALID_ARGUMENT.
+/// Like pmn_sign_eip191(), with an error that says what is wrong with the key, without repeating it. Does not
+/// block.
 ///
-/// `error` may be NULL. On failure `*error` is yours: pmn_error_free().
+/// `error` may be NULL. On failure you free `*error` with pmn_error_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_sign_eip191_with_error(
     privhex: *const c_char,

@@ -1,11 +1,11 @@
 //! The C ABI of the posemesh node registration library.
 //!
-//! The core owns every decision; this door only converts. Each file holds one noun of the header, in the
-//! order in which the header shows them; `boundary` holds what all of them need. `include/posemesh_node.h`
-//! is generated from the doc comments here, which therefore speak to C programmers.
+//! The core makes every decision; this crate only converts. Each file is one section of the header, and the
+//! header shows them in the order below; `boundary` holds what all of them need. `include/posemesh_node.h` is
+//! generated from the doc comments here, which are therefore written for C programmers.
 
 #![allow(non_camel_case_types, reason = "the types have their C names, so that a search finds both")]
-#![allow(clippy::missing_safety_doc, reason = "the comments are the header's: what C must do stands there")]
+#![allow(clippy::missing_safety_doc, reason = "the comments are the header's, which states what C must do")]
 
 mod boundary;
 
@@ -17,9 +17,9 @@ pub mod node;
 
 pub mod status;
 
-pub mod secret;
-
 pub mod token;
+
+pub mod secret;
 
 pub mod event;
 

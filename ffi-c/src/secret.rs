@@ -1,20 +1,21 @@
-//! The node secret.
+//! The node secret, for nodes that DDS calls back
 
 #![expect(unsafe_code, reason = "exports by name")]
 
 use std::ffi::c_char;
 
-use posemesh_node_registration::error::{Error, ErrorCode};
-
 use crate::boundary::{borrow, guard, text_out};
-use crate::error::pmn_result;
+use crate::error::{found, pmn_result};
 use crate::node::pmn_node;
 
-/// Writes the secret that DDS has sent: at most 4096 bytes of UTF-8, and a NUL.
+/// The capacity of a buffer that fits every secret and its NUL.
+pub const PMN_SECRET_CAPACITY: usize = 4097;
+
+/// Writes the secret that DDS has sent: at most 4096 bytes of UTF-8.
 ///
-/// Does not block; answers after a stop, too. `buffer`, `capacity`, `length`: see "Text" at the top. The
-/// library leaves no copy but the one in your buffer: wipe that when you are done with it. Of the pointers
-/// only `node` must not be NULL. PMN_ERR_NOT_FOUND while there is none.
+/// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_SECRET_CAPACITY is always enough. `node` must not be
+/// NULL. The only copy that this leaves is the one in your buffer: wipe it when you are done. Does not block.
+/// Works after a stop. PMN_ERR_NOT_FOUND as long as there is no secret.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_read_secret(
     node: *const pmn_node,
@@ -24,9 +25,6 @@ pub unsafe extern "C" fn pmn_node_read_secret(
 ) -> pmn_result {
     guard(None, || {
         let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
-        node.0.with_secret(|secret| match secret {
-            Some(secret) => out.write(secret.expose()),
-            None => Err(Error::new(ErrorCode::NotFound, "DDS has not sent a secret yet")),
-        })?
+        node.0.with_secret(|secret| out.write(found(secret, "DDS has not sent a secret yet")?.expose()))?
     })
 }

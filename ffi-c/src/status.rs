@@ -1,4 +1,4 @@
-//! What a node is doing.
+//! Status
 
 #![expect(unsafe_code, reason = "exports by name")]
 
@@ -8,22 +8,22 @@ use crate::boundary::{borrow, guard, write_sized};
 use crate::error::{PMN_OK, number, pmn_result};
 use crate::node::pmn_node;
 
-/// Where a node stands with DDS: PMN_STATE_...
+/// The state of a node's registration: PMN_STATE_...
 pub type pmn_state = i32;
 
-/// Not registered, and no attempt made yet since the start or the last re-arm.
+/// Not registered, and not yet tried since the start or the last pmn_node_rearm().
 pub const PMN_STATE_DISCONNECTED: pmn_state = 0;
 /// Trying to register.
 pub const PMN_STATE_REGISTERING: pmn_state = 1;
-/// Registered. Nothing runs until DDS calls or the node is re-armed.
+/// Registered with DDS.
 pub const PMN_STATE_REGISTERED: pmn_state = 2;
 
-/// Which part a node has among the processes that share its `state_dir`: PMN_ROLE_...
+/// A node's role among the processes that share its `state_dir`: PMN_ROLE_...
 pub type pmn_role = i32;
 
-/// It registers, and DDS calls it. Without a `state_dir` every node does.
+/// This node registers, and DDS calls it. Every node without a `state_dir` is a leader.
 pub const PMN_ROLE_LEADER: pmn_role = 0;
-/// Another process does that, and this node shows what that one does. It takes over when that one ends.
+/// Another process leads, and this node shows its state. It takes over when the leader ends.
 pub const PMN_ROLE_FOLLOWER: pmn_role = 1;
 
 fn role(role: Role) -> pmn_role {
@@ -41,53 +41,52 @@ pub(crate) fn state(state: State) -> pmn_state {
     }
 }
 
-/// A consistent picture of a node at one moment.
+/// A consistent snapshot of a node.
 ///
 /// Later versions may add fields at the end; `size` tells the library which ones your header has.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pmn_status {
-    /// Set by you before the call: sizeof(pmn_status).
+    /// Set this to sizeof(pmn_status) before the call.
     pub size: usize,
     /// PMN_STATE_...
     pub state: pmn_state,
-    /// False once the node was stopped.
+    /// False after a stop.
     pub running: bool,
     /// Whether the node has a secret.
     pub has_secret: bool,
-    /// 0 = no secret so far; each new secret adds one.
+    /// 1 for the first secret, one more for each new one; 0 = no secret so far.
     pub secret_version: u64,
-    /// When DDS last probed /health, in seconds since 1970 (UTC); 0 = never.
-    pub last_healthcheck: i64,
+    /// When DDS last sent a health check, in seconds since 1970 (UTC); 0 = never.
+    pub last_healthcheck_unix_s: i64,
     /// When DDS last confirmed a registration, in seconds since 1970 (UTC); 0 = never.
-    pub registered_at: i64,
-    /// Registration attempts begun since the start.
+    pub registered_at_unix_s: i64,
+    /// Attempts to register since the start.
     pub attempts: u64,
     /// Attempts that failed since the last success.
     pub consecutive_failures: u32,
-    /// What the last attempt failed with; PMN_OK after a success.
+    /// Why the last attempt failed; PMN_OK after a success.
     pub last_error: pmn_result,
-    /// Milliseconds until the next attempt; 0 = none is scheduled.
+    /// The time until the next attempt; 0 = none is scheduled.
     pub next_attempt_in_ms: u64,
     /// PMN_ROLE_...
     pub role: pmn_role,
-    /// Why the state cannot be kept in `state_dir` at present, or the leader there not be followed; PMN_OK if
-    /// it can, or need not be.
+    /// Why the node currently cannot write its state to `state_dir`, or cannot follow the leader there; PMN_OK if
+    /// there is no such error.
     pub persistence_error: pmn_result,
-    /// When the access token that is held expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is
-    /// held.
-    pub token_expires_at: i64,
+    /// When the held access token expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is held.
+    pub token_expires_at_unix_s: i64,
     /// Sign-ins for an access token that failed since the last success.
     pub sign_in_failures: u32,
-    /// How far DDS's clock is ahead of this machine's, in milliseconds; negative when it is behind. From the
-    /// whole seconds that DDS tells: 0 as long as they do not contradict that.
+    /// How far DDS's clock is ahead of this machine's; negative if it is behind. DDS reports whole seconds: this is
+    /// 0 unless they contradict it.
     pub clock_skew_ms: i64,
-    /// Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node
+    /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
     /// whose URL it knows and can reach.
     pub callback_overdue: bool,
 }
 
-/// The size of `pmn_status` in the first version of the ABI, which every caller has at least.
+/// The size of `pmn_status` in the first version of the ABI: the least that a caller may have.
 const FIRST_SIZE: usize = 64;
 
 const _: () = {
@@ -102,7 +101,7 @@ fn seconds(time: Option<u64>) -> i64 {
 impl pmn_status {
     #[inline]
     fn new(size: usize, status: &Status) -> Self {
-        // Due at this moment is not the same as never.
+        // An attempt that is due now differs from none.
         let next_attempt = status.next_attempt_in().map(|pause| (pause.as_millis() as u64).max(1));
         Self {
             size,
@@ -110,15 +109,15 @@ impl pmn_status {
             running: status.running,
             has_secret: status.has_secret,
             secret_version: status.secret_version,
-            last_healthcheck: seconds(status.last_healthcheck),
-            registered_at: seconds(status.registered_at),
+            last_healthcheck_unix_s: seconds(status.last_healthcheck),
+            registered_at_unix_s: seconds(status.registered_at),
             attempts: status.attempts,
             consecutive_failures: status.consecutive_failures,
             last_error: status.last_error.map_or(PMN_OK, number),
             next_attempt_in_ms: next_attempt.unwrap_or(0),
             role: role(status.role),
             persistence_error: status.persistence_error.map_or(PMN_OK, number),
-            token_expires_at: seconds(status.token_expires_at),
+            token_expires_at_unix_s: seconds(status.token_expires_at),
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,
             callback_overdue: status.callback_overdue,
@@ -128,9 +127,9 @@ impl pmn_status {
 
 /// Fills `*status`, whose `size` you have set to sizeof(pmn_status).
 ///
-/// Does not block, and takes a few nanoseconds: call it as often as you like. Answers after a stop, too.
-/// PMN_ERR_INVALID_ARGUMENT for NULL, and when `size` is smaller than that of the first version of the ABI.
-/// When it is larger than the library knows, what the library does not know stays as it was.
+/// Does not block, and takes a few nanoseconds: call it as often as you like. Works after a stop.
+/// PMN_ERR_INVALID_ARGUMENT for NULL, and if `size` is smaller than in the first version of the ABI. If it is
+/// larger than the library knows, the fields that the library does not know are left unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_status(node: *const pmn_node, status: *mut pmn_status) -> pmn_result {
     guard(None, || {

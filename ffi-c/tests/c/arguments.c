@@ -1,5 +1,5 @@
-// Every function with arguments that it must refuse, with buffers of every interesting size, and after a
-// stop. Needs a DDS that calls back.
+// Calls every function with invalid arguments, with buffers of every interesting size, and after a stop. Needs a DDS
+// that calls back.
 
 #include "check.h"
 
@@ -20,7 +20,9 @@ _Static_assert(PMN_EVENT_STATUS_CHANGED == 1 && PMN_EVENT_SECRET_CHANGED == 2 &&
                    PMN_EVENT_TOKEN_REFRESHED == 5 && PMN_EVENT_REGISTRATION_LOST == 6,
                "events");
 _Static_assert(PMN_ROLE_LEADER == 0 && PMN_ROLE_FOLLOWER == 1, "roles");
-_Static_assert(PMN_TOKEN_CAPACITY == 8193, "room for 8192 bytes and a NUL");
+_Static_assert(PMN_TOKEN_CAPACITY == 8192 + 1 && PMN_SECRET_CAPACITY == 4096 + 1 && PMN_ADDRESS_CAPACITY == 42 + 1 &&
+                   PMN_SIGNATURE_CAPACITY == 132 + 1,
+               "capacities");
 _Static_assert(sizeof(pmn_result) == 4 && sizeof(pmn_state) == 4 && sizeof(bool) == 1, "widths");
 #if UINTPTR_MAX == UINT64_MAX
 _Static_assert(sizeof(pmn_status) == 104 && offsetof(pmn_status, state) == 8 &&
@@ -34,9 +36,17 @@ _Static_assert(sizeof(pmn_status) == 104 && offsetof(pmn_status, state) == 8 &&
                    offsetof(pmn_status, sign_in_failures) == 80 && offsetof(pmn_status, clock_skew_ms) == 88 &&
                    offsetof(pmn_status, callback_overdue) == 96,
                "pmn_status");
-_Static_assert(sizeof(pmn_event) == 80 && offsetof(pmn_event, message) == 56 &&
-                   offsetof(pmn_event, token_expires_at) == 72,
+_Static_assert(sizeof(pmn_event) == 80 && offsetof(pmn_event, old_state) == 32 && offsetof(pmn_event, new_state) == 36 &&
+                   offsetof(pmn_event, message) == 56 && offsetof(pmn_event, token_expires_at) == 72,
                "pmn_event");
+// The present names of renamed fields.
+_Static_assert(offsetof(pmn_status, last_healthcheck_unix_s) == offsetof(pmn_status, last_healthcheck) &&
+                   offsetof(pmn_status, registered_at_unix_s) == offsetof(pmn_status, registered_at) &&
+                   offsetof(pmn_status, token_expires_at_unix_s) == offsetof(pmn_status, token_expires_at) &&
+                   offsetof(pmn_event, previous) == offsetof(pmn_event, old_state) &&
+                   offsetof(pmn_event, state) == offsetof(pmn_event, new_state) &&
+                   offsetof(pmn_event, token_expires_at_unix_s) == offsetof(pmn_event, token_expires_at),
+               "former names");
 _Static_assert(sizeof(pmn_log_record) == 48 && offsetof(pmn_log_record, message) == 40, "pmn_log_record");
 #endif
 
@@ -133,7 +143,7 @@ static pmn_result access_token(const pmn_node *node, char *buffer, size_t capaci
     return pmn_node_access_token((pmn_node *)node, GUARD_MS, buffer, capacity, length, NULL);
 }
 
-// Gives a function that writes text every interesting buffer, and returns the length of the text.
+// Calls a function that writes text with every interesting buffer. Returns the length of the text.
 static size_t buffers(text_function write, const pmn_node *node)
 {
     size_t length = 12345;
@@ -141,7 +151,7 @@ static size_t buffers(text_function write, const pmn_node *node)
     CHECK(length > 0 && length <= 4096);
     EXPECT(PMN_ERR_BUFFER_TOO_SMALL, write(node, NULL, 0, NULL));
 
-    // On the heap, where the sanitizers see a byte too many.
+    // On the heap, where the sanitizers notice an overflow of one byte.
     char *buffer = malloc(length + 1);
     CHECK(buffer != NULL);
     memset(buffer, '#', length + 1);
@@ -173,16 +183,16 @@ static void tokens(pmn_node *node)
     pmn_error *none = NULL;
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(node, &status));
-    CHECK(status.token_expires_at == 0); // nobody has asked
+    CHECK(status.token_expires_at_unix_s == 0); // not yet requested
     CHECK(!status.callback_overdue);
 
-    // A buffer that is too small loses no token: this asks for the length.
+    // A buffer that is too small does not lose the token: this call returns its length.
     EXPECT(PMN_ERR_BUFFER_TOO_SMALL, pmn_node_access_token(node, GUARD_MS, NULL, 0, &length, &expires_at));
     CHECK(length > 0 && length < sizeof token && expires_at == 77);
     EXPECT(PMN_OK, pmn_node_status(node, &status));
-    CHECK(status.token_expires_at > 1700000000 && status.sign_in_failures == 0);
+    CHECK(status.token_expires_at_unix_s > 1700000000 && status.sign_in_failures == 0);
     EXPECT(PMN_OK, pmn_node_access_token(node, 0, token, sizeof token, &length, &expires_at));
-    CHECK(strlen(token) == length && expires_at == status.token_expires_at);
+    CHECK(strlen(token) == length && expires_at == status.token_expires_at_unix_s);
     CHECK(buffers(access_token, node) == length);
 
     // The local DDS issues JWTs.
@@ -268,7 +278,7 @@ static void status_sizes(const pmn_node *node)
     EXPECT(PMN_OK, pmn_node_status(node, &large.known));
     CHECK(large.known.size == sizeof large && large.known.running && large.known.has_secret);
     CHECK(large.known.state == PMN_STATE_REGISTERED && large.known.secret_version == 1);
-    CHECK(large.known.registered_at > 1700000000 && large.known.last_healthcheck == 0);
+    CHECK(large.known.registered_at_unix_s > 1700000000 && large.known.last_healthcheck_unix_s == 0);
     CHECK(large.known.attempts == 1 && large.known.consecutive_failures == 0);
     CHECK(large.known.last_error == PMN_OK && large.known.next_attempt_in_ms == 0);
     CHECK(large.known.role == PMN_ROLE_LEADER && large.known.persistence_error == PMN_OK);
@@ -277,7 +287,7 @@ static void status_sizes(const pmn_node *node)
         CHECK(large.newer[i] == '#');
     }
 
-    // A program that was built with the first version of the header gets what that one has.
+    // A program built with the first version of the header gets that version's fields.
     enum { FIRST_SIZE = offsetof(pmn_status, role) };
     pmn_status small, before;
     memset(&small, '#', sizeof small);
@@ -299,7 +309,7 @@ static void status_sizes(const pmn_node *node)
 
 static void keys(void)
 {
-    char text[133] = "#";
+    char text[PMN_SIGNATURE_CAPACITY] = "#";
     size_t length = 77;
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_eth_address(NULL, text, sizeof text, &length));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_eth_address("hunter2", text, sizeof text, &length));
@@ -343,7 +353,7 @@ static void after_stop(pmn_node *node)
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(node, &status));
     CHECK(!status.running && status.has_secret && status.state == PMN_STATE_DISCONNECTED);
-    CHECK(status.token_expires_at == 0);
+    CHECK(status.token_expires_at_unix_s == 0);
     buffers(pmn_node_read_secret, node);
     buffers(pmn_node_callback_address, node);
     buffers(pmn_node_wallet_address, node);
@@ -351,7 +361,7 @@ static void after_stop(pmn_node *node)
 }
 
 // scenario: already-running, wait-cannot-succeed, dropped-without-stop
-static void what_is_not_there(void)
+static void not_found(void)
 {
     char buffer[64] = "#";
     size_t length = 77;
@@ -369,7 +379,7 @@ static void what_is_not_there(void)
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_callback_address(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_read_secret(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_token_claims(node, buffer, sizeof buffer, &length));
-    pmn_error *no_secret = NULL; // at once: without a callback server, no secret can arrive
+    pmn_error *no_secret = NULL; // immediately: without a callback server, no secret can arrive
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PMN_NO_TIMEOUT, &no_secret));
     CHECK(strstr(pmn_error_message(no_secret), "callback_bind") != NULL);
     pmn_error_free(no_secret);
@@ -396,7 +406,7 @@ int main(void)
     pmn_node *node = start(1);
     pmn_node *second = NULL;
     pmn_config *config = config_for(2);
-    EXPECT(PMN_ERR_BIND, pmn_node_start(config, &second, NULL)); // the first one has the port
+    EXPECT(PMN_ERR_BIND, pmn_node_start(config, &second, NULL)); // the first node has the port
     CHECK(second == NULL);
     pmn_config_free(config);
 
@@ -407,6 +417,6 @@ int main(void)
     tokens(node);
     after_stop(node);
     pmn_node_free(node);
-    what_is_not_there();
+    not_found();
     return 0;
 }

@@ -1,5 +1,5 @@
-// What callbacks may do, how often they and their destroy run, and what a stop leaves of them. Needs a DDS
-// that calls back.
+// What callbacks may do, how often they and their destroy run, and that neither runs after a stop. Needs a DDS that
+// calls back.
 
 #include "check.h"
 
@@ -16,7 +16,7 @@ typedef struct {
     unsigned calls_after_destroy;
     uint64_t secret_version;
     int64_t token_expires_at;
-    bool gate_closed; // while it is, the callback does not return
+    bool gate_closed; // the callback does not return while it is closed
     pmn_result answer;
 } witness;
 
@@ -39,7 +39,7 @@ static void free_witness(witness *self)
     free(self);
 }
 
-// Waits until the condition holds; the alarm ends a wait that never does.
+// Waits until the condition holds. The alarm ends a wait that takes too long.
 #define UNTIL(self, condition)                                                                               \
     do {                                                                                                     \
         pthread_mutex_lock(&(self)->mutex);                                                                  \
@@ -78,7 +78,7 @@ static void on_event(const pmn_event *event, void *user_data)
     CHECK(event->type >= PMN_EVENT_STATUS_CHANGED && event->type <= PMN_EVENT_REGISTRATION_LOST);
     CHECK(event->message != NULL);
     CHECK(event->type == PMN_EVENT_ATTEMPT_FAILED || *event->message == '\0');
-    CHECK(event->type != PMN_EVENT_STATUS_CHANGED || event->old_state != event->new_state);
+    CHECK(event->type != PMN_EVENT_STATUS_CHANGED || event->previous != event->state);
     pthread_mutex_lock(&self->mutex);
     self->events[event->type]++;
     self->calls++;
@@ -86,9 +86,9 @@ static void on_event(const pmn_event *event, void *user_data)
     if (event->type == PMN_EVENT_SECRET_CHANGED) {
         self->secret_version = event->secret_version;
     }
-    CHECK((event->type == PMN_EVENT_TOKEN_REFRESHED) == (event->token_expires_at != 0));
+    CHECK((event->type == PMN_EVENT_TOKEN_REFRESHED) == (event->token_expires_at_unix_s != 0));
     if (event->type == PMN_EVENT_TOKEN_REFRESHED) {
-        self->token_expires_at = event->token_expires_at;
+        self->token_expires_at = event->token_expires_at_unix_s;
     }
     pthread_cond_broadcast(&self->changed);
     while (self->gate_closed) {
@@ -105,7 +105,7 @@ static void set_gate(witness *self, bool closed)
     pthread_mutex_unlock(&self->mutex);
 }
 
-// Each re-arm makes events: disconnected, registering, registered.
+// Each re-arm causes events: disconnected, registering, registered.
 static void make_events(pmn_node *node)
 {
     EXPECT(PMN_OK, pmn_node_rearm(node));
@@ -130,7 +130,7 @@ static void set_replaced_cleared(void)
     make_events(node);
     UNTIL(second, second->calls >= 3);
 
-    // A call that is refused leaves everything as it was.
+    // A call that fails changes nothing.
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_set_event_callback(node, NULL, third, NULL));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_set_event_callback(node, NULL, NULL, on_destroy));
     EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_set_event_callback(NULL, on_event, third, on_destroy));
@@ -144,7 +144,7 @@ static void set_replaced_cleared(void)
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, third, on_destroy));
     make_events(node);
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
-    CHECK(third->destroyed == 1 && third->calls >= 3); // nothing runs any more: no lock needed
+    CHECK(third->destroyed == 1 && third->calls >= 3); // no callback runs now, so no lock is needed
     CHECK(library_threads_left() == 0);
     pmn_node_free(node);
     CHECK(first->destroyed == 1 && second->destroyed == 1 && third->destroyed == 1 && first->calls == calls);
@@ -189,17 +189,17 @@ static void no_destroy(void)
     free_witness(self);
 }
 
-// Everything but stop is allowed inside a callback.
+// Everything except stop is allowed inside a callback.
 static void on_event_calls_back(const pmn_event *event, void *user_data)
 {
     witness *self = user_data;
-    if (event->type != PMN_EVENT_STATUS_CHANGED || event->new_state != PMN_STATE_REGISTERED) {
+    if (event->type != PMN_EVENT_STATUS_CHANGED || event->state != PMN_STATE_REGISTERED) {
         return;
     }
     char text[PMN_TOKEN_CAPACITY];
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(self->node, &status));
-    // The sign-in needs nothing of this thread.
+    // The sign-in does not need this thread.
     EXPECT(PMN_OK, pmn_node_access_token(self->node, GUARD_MS, text, sizeof text, NULL, NULL));
     EXPECT(PMN_OK, pmn_node_invalidate_token_if(self->node, text));
     EXPECT(PMN_OK, pmn_node_wallet_address(self->node, text, sizeof text, NULL));
@@ -208,7 +208,7 @@ static void on_event_calls_back(const pmn_event *event, void *user_data)
     EXPECT(PMN_OK, pmn_node_rearm(self->node));
     self->answer = pmn_node_stop(self->node, GUARD_MS);
     EXPECT(PMN_OK, pmn_node_set_event_callback(self->node, NULL, NULL, NULL));
-    CHECK(self->destroyed == 0); // still inside its last call
+    CHECK(self->destroyed == 0); // its last call has not returned
 }
 
 // scenario: stop-in-callback
@@ -233,7 +233,7 @@ static void on_event_frees(const pmn_event *event, void *user_data)
     (void)event;
     notify(self, &self->calls);
     pmn_node_free(self->node);
-    CHECK(self->destroyed == 0); // the node goes when this has returned
+    CHECK(self->destroyed == 0); // the node is freed when this returns
 }
 
 // scenario: stop-in-callback
@@ -242,7 +242,7 @@ static void free_inside_a_callback(void)
     pmn_node *node = start(1);
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
     witness *self = new_witness(node);
-    // More events are waiting when the first one frees the node: they must not be delivered.
+    // Other events are queued when the first one frees the node: they must not be delivered.
     witness *gate = new_witness(node);
     set_gate(gate, true);
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, gate, on_destroy));
@@ -272,8 +272,8 @@ static void *wait_for_a_token(void *node)
     return (void *)(intptr_t)pmn_node_access_token(node, PMN_NO_TIMEOUT, token, sizeof token, NULL, NULL);
 }
 
-// For a wait that never ends otherwise: a DDS that does not know where the callback server listens sends no secret, and
-// without a DDS there is no token.
+// Starts a node whose wait only ends with the stop: a DDS that does not know where the callback server listens sends no
+// secret, and without a DDS there is no token.
 // scenario: stop-during-wait
 static void stop_ends_waits(void *(*wait)(void *), const char *dds_base_url, bool registers)
 {
@@ -314,7 +314,7 @@ static void stop_with_a_stuck_callback(void)
     witness *self = new_witness(node);
     set_gate(self, true);
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, self, on_destroy));
-    make_events(node); // the registrar does not mind a stuck callback
+    make_events(node); // a stuck callback does not block registrations
     UNTIL(self, self->calls == 1);
     EXPECT(PMN_ERR_TIMEOUT, pmn_node_stop(node, 100));
     EXPECT(PMN_ERR_TIMEOUT, pmn_node_stop(node, 0));
@@ -326,8 +326,8 @@ static void stop_with_a_stuck_callback(void)
     free_witness(self);
 }
 
-// Runs on the thread that replaces the callback, or on the library's: under a lock of the library it would
-// never return.
+// Runs on the thread that replaces the callback, or on the library's. If the library held a lock, this would not
+// return.
 static void on_destroy_calls_back(void *user_data)
 {
     witness *self = user_data;
@@ -375,7 +375,7 @@ static void log_callback(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
     unsigned calls = read_count(first, &first->calls);
-    CHECK(calls >= 2 && first->destroyed == 0); // at least: secret received, stopped
+    CHECK(calls >= 2 && first->destroyed == 0); // at least for: secret received, stopped
     pmn_node_free(node);
 
     EXPECT(PMN_OK, pmn_set_log_callback(on_log, second, on_destroy, PMN_LOG_ERROR));

@@ -1,4 +1,4 @@
-// What the test programs share. Each ends at the first failed check, and at the latest by an alarm.
+// Shared by the test programs. Each one ends at the first failed check, or when its alarm goes off.
 
 #ifndef CHECK_H
 #define CHECK_H
@@ -13,7 +13,7 @@
 
 #include "posemesh_node.h"
 
-// A guard against hanging, not a bound on speed.
+// Guards against hanging; not a performance limit.
 enum { GUARD_SECONDS = 240, GUARD_MS = 1000 * GUARD_SECONDS };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -23,7 +23,7 @@ enum { GUARD_SECONDS = 240, GUARD_MS = 1000 * GUARD_SECONDS };
 static inline void check(bool holds, const char *file, int line, const char *what)
 {
     if (!holds) {
-        fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
+        fprintf(stderr, "%s:%d: check failed: %s\n", file, line, what);
         _exit(1);
     }
 }
@@ -31,13 +31,13 @@ static inline void check(bool holds, const char *file, int line, const char *wha
 static inline void expect(pmn_result expected, pmn_result got, const char *file, int line, const char *call)
 {
     if (got != expected) {
-        fprintf(stderr, "%s:%d: %s, not %s: %s\n", file, line, pmn_result_name(got),
+        fprintf(stderr, "%s:%d: got %s, expected %s: %s\n", file, line, pmn_result_name(got),
                 pmn_result_name(expected), call);
         _exit(1);
     }
 }
 
-// The environment's configuration, with a wallet of its own for each number.
+// The environment's configuration, with a different wallet for each number.
 static inline pmn_config *config_for(int wallet)
 {
     char key[65];
@@ -80,12 +80,12 @@ static inline int library_threads(void)
     return count;
 }
 
-// The same after a stop. A thread that was joined is listed for a moment longer: the kernel tells its end
-// before it clears up. And a node that was freed while a callback was slow ends after that.
+// The same after a stop. The kernel still lists a thread for a moment after it was joined, and a node that was freed
+// while a callback was slow ends later.
 static inline int library_threads_left(void)
 {
     int left = library_threads();
-    for (int patience_ms = GUARD_MS; left > 0 && patience_ms > 0; patience_ms--) {
+    for (int remaining_ms = GUARD_MS; left > 0 && remaining_ms > 0; remaining_ms--) {
         usleep(1000);
         left = library_threads();
     }

@@ -1,5 +1,5 @@
-// A program that closes every descriptor between two nodes, as one that becomes a daemon does: nothing of the
-// library is among them, and what takes their numbers is left alone.
+// A program that closes every descriptor between two nodes, as a daemon does when it starts: the library has none open,
+// and does not touch descriptors that reuse the numbers.
 
 #include "check.h"
 
@@ -26,14 +26,14 @@ static void close_all(void)
 int main(void)
 {
     alarm(GUARD_SECONDS);
-    close_all(); // those of the process that started this one
+    close_all(); // inherited from the parent process
     const int before = open_files();
     for (int round = 0; round < 3; round++) {
         live();
         CHECK(open_files() == before);
         close_all();
 
-        // Sockets of the program, with something to read, where the library had its own.
+        // Readable sockets of the program, with the numbers that the library's descriptors had.
         int pairs[16][2];
         char text[8];
         for (size_t i = 0; i < COUNT(pairs); i++) {

@@ -1,5 +1,5 @@
-// What went wrong, in words: from each call with a second form that hands them out. The test says how the node
-// fails, and gives the words of that as the argument.
+// The error messages of every call that has a second form. The test makes the node fail, and passes the expected words
+// as the argument.
 
 #include "check.h"
 
@@ -39,7 +39,7 @@ static pmn_result sign_with_no_key(pmn_node *node, pmn_error **error)
     return pmn_sign_eip191_with_error("hunter2", NULL, 0, NULL, 0, NULL, error);
 }
 
-// With and without a place for the error the number is the same.
+// The result is the same with and without an error pointer.
 static void says(pmn_result expected, const char *words, failing_call call, pmn_node *node)
 {
     pmn_error *error = NULL;

@@ -1,5 +1,4 @@
-// A node's whole life leaves the process as it was: environment, signals, threads, open files, output (the
-// test looks at that one).
+// A node leaves the process as it was: environment, signals, threads, open files, and output (which the test checks).
 
 #include "check.h"
 
@@ -29,7 +28,7 @@ static void take(footprint *print)
         used += length;
     }
     for (int number = 1; number < 65; number++) {
-        (void)sigaction(number, NULL, &print->actions[number]); // some numbers are not for us to ask about
+        (void)sigaction(number, NULL, &print->actions[number]); // fails for some numbers
     }
     CHECK(pthread_sigmask(SIG_SETMASK, NULL, &print->mask) == 0);
     snprintf(print->locale, sizeof print->locale, "%s", setlocale(LC_ALL, NULL));
@@ -37,7 +36,7 @@ static void take(footprint *print)
     print->threads = library_threads_left();
 }
 
-// The C library leaves the part of a signal set that the kernel does not know as it was on its stack.
+// The C library does not initialise the part of a signal set that the kernel does not use.
 static bool same_set(const sigset_t *a, const sigset_t *b)
 {
     for (int number = 1; number < 65; number++) {

@@ -1,5 +1,5 @@
-// A forked child: the parent's node answers at once and frees, a node of the child's own works, and the
-// parent goes on.
+// A forked child: the parent's node returns PMN_ERR_FORKED immediately and can be freed, a node of the child's own
+// works, and the parent's node continues.
 
 #include "check.h"
 
@@ -8,7 +8,7 @@
 static void on_event(const pmn_event *event, void *user_data)
 {
     (void)event;
-    CHECK(*(pid_t *)user_data == getpid()); // never the parent's callback in the child
+    CHECK(*(pid_t *)user_data == getpid()); // the parent's callback does not run in the child
 }
 
 static void child(pmn_node *inherited)
@@ -36,7 +36,7 @@ static void child(pmn_node *inherited)
     EXPECT(PMN_ERR_FORKED, pmn_node_stop(inherited, PMN_NO_TIMEOUT));
     pmn_node_free(inherited);
 
-    pmn_config *config = config_for(1); // the parent's wallet; its port is the parent's, too
+    pmn_config *config = config_for(1); // the parent's wallet; the parent also has the port
     EXPECT(PMN_OK, pmn_config_set(config, "callback_bind", "127.0.0.1:0", NULL));
     pmn_node *own = NULL;
     EXPECT(PMN_OK, pmn_node_start(config, &own, NULL));
@@ -55,7 +55,7 @@ int main(void)
     pmn_node *node = start(1);
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, &parent, NULL));
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
-    char token[PMN_TOKEN_CAPACITY]; // which the child must not be given
+    char token[PMN_TOKEN_CAPACITY]; // which the child must not receive
     EXPECT(PMN_OK, pmn_node_access_token(node, GUARD_MS, token, sizeof token, NULL, NULL));
 
     pid_t pid = fork();

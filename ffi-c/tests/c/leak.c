@@ -1,5 +1,5 @@
-// Leaks error objects on purpose: the checkers that run the other programs must notice. Several, because a checker does
-// not report an object whose address is left in a register or on the stack.
+// Leaks error objects on purpose: the checkers that run the other programs must report it. Several objects, because a
+// checker does not report one whose address is still in a register or on the stack.
 
 #include "check.h"
 

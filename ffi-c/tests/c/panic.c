@@ -1,4 +1,4 @@
-// A panic inside the library ends at its border. Needs a library with the feature test-exports.
+// A panic inside the library ends at its boundary. Needs a library with the feature test-exports.
 
 #include "check.h"
 
@@ -15,7 +15,7 @@ int main(void)
     pmn_error_free(error);
     EXPECT(PMN_ERR_PANIC, pmn_test_panic(NULL));
 
-    // And the library goes on.
+    // The library still works.
     pmn_node *node = start(1);
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));

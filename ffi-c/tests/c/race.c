@@ -1,5 +1,5 @@
-// What a program must not do, for a test that asks whether it is noticed: the callback, on the library's
-// thread, counts what this thread reads without a lock.
+// A data race, which the test must detect: the callback, on the library's thread, writes a counter that this thread
+// reads without a lock.
 
 #include "check.h"
 

@@ -1,4 +1,4 @@
-// DDS refuses the node for good (the test injects that): an event tells it, and the words of DDS can be read.
+// DDS permanently refuses the node (the test injects that): an event and the last error contain DDS's own words.
 
 #include "check.h"
 
@@ -21,7 +21,7 @@ int main(void)
     CHECK(pipe(told) == 0);
     pmn_node *node = start(1);
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, tell, NULL, NULL));
-    EXPECT(PMN_OK, pmn_node_rearm(node)); // the first attempt may have failed before there was a callback
+    EXPECT(PMN_OK, pmn_node_rearm(node)); // the first attempt may have failed before the callback was set
     char byte;
     CHECK(read(told[0], &byte, 1) == 1);
 

@@ -1,5 +1,5 @@
-// Two processes with one state_dir are one node: who leads, what the follower sees, and who takes over. Then
-// one alone: what it has kept, and what it says when it cannot keep it. Needs a DDS that calls back.
+// Two processes with the same state_dir act as one node: leader, follower and takeover. Then a single process: what it
+// finds after a restart, and what it reports if it cannot write. Needs a DDS that calls back.
 
 #include "check.h"
 
@@ -12,7 +12,7 @@ static pmn_status status_of(const pmn_node *node)
     return status;
 }
 
-// Until the condition holds for the node's status; the alarm ends a wait that never does.
+// Waits until the condition holds for the node's status. The alarm ends a wait that takes too long.
 #define UNTIL(node, condition)                                                                               \
     for (pmn_status status = status_of(node); !(condition); status = status_of(node)) {                      \
         usleep(1000);                                                                                        \
@@ -35,7 +35,7 @@ static void follow(int from_leader, int to_leader)
     EXPECT(PMN_OK, pmn_node_callback_address(node, address, sizeof address, NULL));
     CHECK(strcmp(address, getenv("CALLBACK_BIND")) == 0);
 
-    // DDS sends another secret, to the leader.
+    // DDS sends another secret to the leader.
     EXPECT(PMN_OK, pmn_node_rearm(node));
     UNTIL(node, status.secret_version == 2 && status.state == PMN_STATE_REGISTERED);
     read_secret(node, secret);
@@ -65,7 +65,7 @@ static void two_processes(void)
 {
     int down[2], up[2];
     CHECK(pipe(down) == 0 && pipe(up) == 0);
-    pid_t follower = fork(); // before the library has done anything
+    pid_t follower = fork(); // before the first call of the library
     CHECK(follower >= 0);
     if (follower == 0) {
         alarm(GUARD_SECONDS);
@@ -83,7 +83,7 @@ static void one_alone(const char *state_dir)
     pmn_node *node = start(1);
     CHECK(status_of(node).has_secret && status_of(node).secret_version >= 2);
 
-    // A second node in this process would have to share with itself.
+    // The same process cannot have a second node with the same state_dir.
     pmn_node *twin = NULL;
     pmn_config *config = config_for(2);
     EXPECT(PMN_OK, pmn_config_set(config, "callback_bind", "127.0.0.1:0", NULL));
@@ -94,17 +94,17 @@ static void one_alone(const char *state_dir)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
     char command[300];
     snprintf(command, sizeof command, "rm -r '%s' 2>/dev/null", state_dir);
-    while (system(command) != 0) { // as long as the node still writes there
+    while (system(command) != 0) { // fails while the node is still writing there
         usleep(1000);
     }
-    EXPECT(PMN_OK, pmn_node_rearm(node)); // which there is nowhere to write
+    EXPECT(PMN_OK, pmn_node_rearm(node)); // the new state cannot be written
     UNTIL(node, status.persistence_error != PMN_OK);
     pmn_error *error = NULL;
     EXPECT(PMN_OK, pmn_node_persistence_error(node, &error));
     CHECK(pmn_error_code(error) == status_of(node).persistence_error);
     CHECK(strlen(pmn_error_message(error)) > 0);
     pmn_error_free(error);
-    EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS)); // it goes on in memory
+    EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS)); // it continues in memory
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
     pmn_node_free(node);
 }

@@ -1,5 +1,5 @@
-// SIGPIPE ends this program if it gets there: it does not, though DDS resets connections (the test injects
-// that) and callers of the callback server leave without reading the answers.
+// SIGPIPE would end this program. It is not raised, although DDS resets connections (the test injects that) and clients
+// of the callback server disconnect without reading the responses.
 
 #include "check.h"
 
@@ -9,7 +9,7 @@
 
 enum { CALLERS = 50, REQUESTS = 100 };
 
-// Asks for health many times over one connection, and is gone before the answers come.
+// Requests /health many times over one connection, and disconnects before the responses arrive.
 static void call_and_leave(uint16_t port)
 {
     static const char request[] = "GET /health HTTP/1.1\r\nHost: node\r\n\r\n";
@@ -19,7 +19,7 @@ static void call_and_leave(uint16_t port)
     CHECK(connection >= 0);
     CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
     for (int i = 0; i < REQUESTS; i++) {
-        // It may be closed by now; the signal is for the library to provoke, not for this caller.
+        // The connection may be closed by now. This client must not raise the signal itself.
         if (send(connection, request, sizeof request - 1, MSG_NOSIGNAL) < 0) {
             break;
         }
@@ -41,7 +41,7 @@ int main(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
     pmn_status status = {.size = sizeof status};
     EXPECT(PMN_OK, pmn_node_status(node, &status));
-    CHECK(status.attempts > 1); // DDS did reset
+    CHECK(status.attempts > 1); // DDS has reset a connection
     EXPECT(PMN_OK, pmn_node_stop(node, GUARD_MS));
     pmn_node_free(node);
     return 0;

@@ -1,4 +1,4 @@
-// A thread with the stack that the header promises to be enough makes every call that goes deep.
+// A thread with the stack size that the header requires makes every call that needs much stack.
 
 #include "check.h"
 

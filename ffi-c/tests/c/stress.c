@@ -1,8 +1,8 @@
-// Every function, from many threads at once, while nodes come and go and DDS fails (the test sees to that).
+// Calls every function from many threads at once, while nodes start and stop and DDS fails (the test injects that).
 //
-// Owners start, use, stop and free nodes of their own, each time in another manner. Users call everything on
-// nodes that all share, which the owners stop and replace under them. In the end the process must hold what
-// it held before: files, threads, memory. STRESS_CYCLES says how often nodes are started, 1000 if not set.
+// Owners start, use, stop and free their own nodes, each time in another way. Users call every function on shared
+// nodes, which the owners stop and replace meanwhile. In the end the process must have the same files, threads and
+// memory as before. STRESS_CYCLES is the number of nodes to start (1000 by default).
 
 #include "check.h"
 
@@ -16,10 +16,10 @@ enum { OWNERS = 3, USERS = 3, SHARED = 2, WAYS = 8, OWN_WALLET = 100, SINGLE_WAL
 static atomic_ulong starts, stops, calls, events, records, receivers_made, receivers_destroyed;
 static atomic_bool owners_are_done;
 
-// What a callback is given. Freed by its destroy: a call after that is a use after free.
+// A callback's user_data. Its destroy frees it, so a later call would be a use after free.
 typedef struct {
     pthread_mutex_t mutex;
-    pmn_node *to_free; // the callback does that, once it gets the mutex
+    pmn_node *to_free; // the callback frees it when it gets the mutex
     sem_t *destroyed;
 } receiver;
 
@@ -70,7 +70,7 @@ static void on_record(const pmn_log_record *record, void *user_data)
     pthread_mutex_unlock(&self->mutex);
 }
 
-// One of several results, for calls that race with a stop.
+// Accepts several results, for calls that race with a stop.
 static pmn_result one_of(pmn_result first, pmn_result second, pmn_result third, pmn_result got)
 {
     if (got != second && got != third) {
@@ -94,7 +94,7 @@ static void receive_records(pmn_log_level level)
     EXPECT(PMN_OK, pmn_set_log_callback(on_record, new_receiver(NULL), destroy_receiver, level));
 }
 
-// Shared nodes. Freeing one is the last use of it: that is what the lock is for, and nothing else.
+// Shared nodes. The lock only ensures that no thread uses a node that is being freed.
 
 typedef struct {
     pthread_rwlock_t lock;
@@ -107,7 +107,7 @@ static shared_node shared[SHARED];
 static pmn_node *start_for(int wallet)
 {
     pmn_config *config = config_for(wallet);
-    if (wallet != 1) { // only one of them has the port that DDS calls
+    if (wallet != 1) { // only one node can have the port that DDS calls
         EXPECT(PMN_OK, pmn_config_set(config, "callback_bind", "127.0.0.1:0", NULL));
     }
     pmn_node *node = NULL;
@@ -137,7 +137,7 @@ static void start_shared(void)
     }
 }
 
-// Stopped while others use it, replaced when they do not.
+// Stops a node while others use it, and replaces it when they do not.
 static void replace_shared(shared_node *place)
 {
     pthread_rwlock_rdlock(&place->lock);
@@ -163,7 +163,7 @@ static void use_token(pmn_node *node, unsigned what)
     size_t length = 0;
     int64_t expires_at = 0;
     pmn_result result = pmn_node_access_token(node, what % 4, token, sizeof token, &length, &expires_at);
-    if (result == PMN_ERR_REJECTED) { // by a fault
+    if (result == PMN_ERR_REJECTED) { // because of an injected fault
         return;
     }
     if (one_of(PMN_OK, PMN_ERR_STOPPED, PMN_ERR_TIMEOUT, result) == PMN_OK) {
@@ -256,7 +256,7 @@ static void *user(void *argument)
 {
     unsigned random = 1 + (unsigned)(uintptr_t)argument;
     while (!owners_are_done) {
-        random = random * 1664525 + 1013904223; // its low bits repeat soon
+        random = random * 1664525 + 1013904223; // its low bits have a short period
         shared_node *place = &shared[random >> 16 & 1];
         pthread_rwlock_rdlock(&place->lock);
         use(place->node, random >> 17);
@@ -286,7 +286,7 @@ static void stop_beside(void *(*other)(void *), pmn_node *node)
     stop_and_free(node);
 }
 
-// Its own callback frees it. That one waits for the mutex: until then the node is used here.
+// Its own callback frees the node. The callback waits for the mutex, because the node is used here until then.
 static void give_away(pmn_node *node)
 {
     sem_t destroyed;
@@ -316,7 +316,7 @@ static void refuse_a_twin(int wallet)
 static void live(int owner, int cycle)
 {
     int way = cycle % WAYS;
-    // Freed without a stop, a node may outlive its free() where five seconds are not enough to stop it.
+    // A node that is freed without a stop may outlive pmn_node_free() if five seconds are not enough to stop it.
     bool once = way == 0 || way == 6;
     int wallet = once ? SINGLE_WALLET + owner + OWNERS * cycle : OWN_WALLET + owner;
     pmn_node *node = start_for(wallet);
@@ -327,7 +327,7 @@ static void live(int owner, int cycle)
     receive_events(node, NULL);
     switch (way) {
     case 0:
-        pmn_node_free(node); // which stops it
+        pmn_node_free(node); // stops it
         stops++;
         return;
     case 1:
@@ -406,7 +406,7 @@ static holdings take(void)
     FILE *file = fopen("/proc/self/statm", "r");
     CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
     fclose(file);
-    int threads = library_threads_left(); // first: a thread holds files
+    int threads = library_threads_left(); // first, because a thread has files open
     return (holdings){.files = open_files(),
                       .threads = threads,
                       .heap = mallinfo2().uordblks,
@@ -419,7 +419,7 @@ int main(void)
     int cycles = text == NULL ? 1000 : atoi(text);
     alarm(GUARD_SECONDS + (unsigned)cycles);
 
-    // What is made once and kept, such as the allocator's arenas, is there after the first tenth.
+    // Permanent allocations, such as the allocator's arenas, exist after the first tenth.
     run(cycles / 10);
     holdings before = take();
     run(cycles - cycles / 10);
@@ -435,7 +435,7 @@ int main(void)
     CHECK(receivers_made == receivers_destroyed);
     CHECK(before.files == after.files);
     CHECK(before.threads == 0 && after.threads == 0);
-    // Less than a block for each start, so nothing is left of any of them.
+    // Less than one block per start, so no start leaks anything.
     CHECK(after.heap <= before.heap + 16 * (size_t)cycles);
     return 0;
 }

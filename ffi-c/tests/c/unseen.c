@@ -1,8 +1,8 @@
-// What ThreadSanitizer cannot see. Each function here wraps another one (ld --wrap), and tells what that one
-// orders; it adds nothing else.
+// Synchronisation that ThreadSanitizer cannot see. Each function here wraps another one (ld --wrap) and reports the
+// ordering that it establishes.
 //
-// First Rust's standard library, which comes compiled without ThreadSanitizer: that a lock is taken and given
-// where its functions do that themselves. The test gives their mangled names.
+// First, Rust's standard library, which comes compiled without ThreadSanitizer: where its functions acquire and release
+// a lock. The test passes their mangled names.
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,8 +62,8 @@ void WRAPPED(ONCE_CALL)(void *once, bool anew, void *closure, void *vtable, void
     __tsan_release(once);
 }
 
-// What one thread adds to an epoll, another one waits for. ThreadSanitizer knows that of one descriptor; tokio
-// adds with a copy of the one that it waits with.
+// One thread adds to an epoll instance, and another waits for it. ThreadSanitizer sees that only if both use the same
+// descriptor, but tokio adds with a duplicate of the one that it waits on.
 static char epolls;
 
 int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
@@ -81,8 +81,8 @@ int __wrap_epoll_wait(int epoll, struct epoll_event *events, int capacity, int t
     return count;
 }
 
-// The last Arc of several frees what the others have used: the standard library orders that by a fence, which
-// ThreadSanitizer does not follow, and by this count, where it can.
+// The last of several Arcs frees what the others have used. The standard library orders this with a fence, which
+// ThreadSanitizer does not support, and with this counter, which it does.
 enum { ACQUIRE_AND_RELEASE = 4 };
 
 uint64_t __real___tsan_atomic64_fetch_sub(volatile uint64_t *count, uint64_t by, int order);
