@@ -1,10 +1,10 @@
-# Builds with cargo, and gives the libraries the names under which programs find them.
+# Builds with cargo, and gives the libraries the names that programs expect.
 
 set(library_dir "${CMAKE_CURRENT_BINARY_DIR}/lib")
 set(shared_library "${library_dir}/libposemesh_node.so.${PROJECT_VERSION}")
 set(static_library "${library_dir}/libposemesh_node.a")
 
-# cargo zigbuild takes the version of glibc behind the target, which is no part of the directory's name.
+# cargo zigbuild accepts a glibc version after the target, which is not part of the directory name.
 string(REGEX REPLACE "[.].*$" "" cargo_triple "${POSEMESH_NODE_CARGO_TARGET}")
 string(REGEX REPLACE "^dev$" "debug" cargo_profile_dir "${POSEMESH_NODE_CARGO_PROFILE}")
 set(cargo_target_argument)
@@ -13,7 +13,7 @@ if(POSEMESH_NODE_CARGO_TARGET)
 endif()
 get_filename_component(cargo_output "${POSEMESH_NODE_CARGO_TARGET_DIR}/${cargo_triple}/${cargo_profile_dir}" ABSOLUTE)
 
-# Always run: cargo knows what is stale.
+# Always runs, because cargo knows what is out of date.
 add_custom_target(posemesh_node_cargo
     COMMAND ${POSEMESH_NODE_CARGO} --locked --package posemesh-node-ffi
             --profile "${POSEMESH_NODE_CARGO_PROFILE}" ${cargo_target_argument}
@@ -34,15 +34,15 @@ add_custom_command(
             "libposemesh_node.so.${POSEMESH_NODE_ABI}" "${library_dir}/libposemesh_node.so"
     VERBATIM)
 
-# Rust puts its whole standard library into an archive, with names that the next Rust library in the same
-# program has, too. As one object that shows nothing but pmn_..., it links beside any of them.
+# Rust puts its whole standard library into the archive, and its symbols would clash with those of another Rust library
+# in the same program. Linked into one object that exports only pmn_..., it does not clash.
 set(object "${library_dir}/posemesh_node.o")
 add_custom_command(
     OUTPUT "${static_library}"
     DEPENDS "${cargo_output}/libposemesh_node.a"
     COMMAND "${CMAKE_COMMAND}" -E make_directory "${library_dir}"
     COMMAND "${CMAKE_LINKER}" -r --force-group-allocation --whole-archive "${cargo_output}/libposemesh_node.a" -o "${object}"
-    # Without the bitcode of the standard library: it is for rustc, and confuses plugins of binutils.
+    # Removes the standard library's bitcode, which only rustc uses and which confuses binutils plugins.
     COMMAND "${CMAKE_OBJCOPY}" --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd
             --wildcard "--keep-global-symbol=pmn_*" "${object}"
     COMMAND "${CMAKE_COMMAND}" -E remove -f "${static_library}"
@@ -53,7 +53,7 @@ add_custom_command(
 add_custom_target(posemesh_node_libraries ALL DEPENDS "${shared_library}" "${static_library}")
 add_dependencies(posemesh_node_libraries posemesh_node_cargo)
 
-# What the static library needs of the system, in rustc's words: "-lpthread -lm ...".
+# The system libraries that the static library needs, as rustc reports them: "-lpthread -lm ...".
 execute_process(
     COMMAND rustc --print native-static-libs --crate-type staticlib --crate-name none
             -o "${CMAKE_CURRENT_BINARY_DIR}/none.a" -

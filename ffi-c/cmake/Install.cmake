@@ -1,5 +1,5 @@
-# What is installed. It may be moved afterwards: no file in it knows an absolute path. In two components, for
-# packages of their own: what programs run with, and what they are built with.
+# Installs the package, which may be moved afterwards because no file contains an absolute path. It has two components,
+# for separate packages: Runtime to run programs, Development to build them.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
@@ -9,7 +9,7 @@ set(runtime COMPONENT PosemeshNode_Runtime)
 set(development COMPONENT PosemeshNode_Development)
 
 install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
-# The links go as links.
+# Symbolic links are installed as links.
 install(FILES "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
 install(FILES "${library_dir}/libposemesh_node.so" "${static_library}"
@@ -29,7 +29,7 @@ install(FILES
     "${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeTargets.cmake"
     DESTINATION "${package_dir}" ${development})
 
-# Up from the file to the prefix: lib may be lib/x86_64-linux-gnu.
+# The way from the .pc file up to the prefix: lib may be lib/x86_64-linux-gnu.
 string(REGEX REPLACE "[^/]+" ".." prefix "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 configure_file(cmake/posemesh_node.pc.in posemesh_node.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/posemesh_node.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig"

@@ -1,5 +1,5 @@
-//! The C ABI as C programs see it: each test is a C program, linked with the library as it ships and run
-//! next to a local DDS.
+//! The C ABI as C programs see it. Each test is a C program, linked with the library as it ships and run with a local
+//! DDS.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
@@ -27,7 +27,7 @@ fn valgrind(program: &Path) -> Command {
     command
 }
 
-/// A test program that must end with success and in silence.
+/// Runs a test program, which must succeed and print nothing.
 fn passes(source: &'static str, link: Link) {
     let output = run(Dds::start().environment(&mut Command::new(compile(source, link))));
     assert_eq!(stdout(&output) + &stderr(&output), "", "{source} {link:?}");
@@ -39,8 +39,8 @@ fn passes_under_valgrind(source: &'static str) {
     assert_eq!(stdout(&output) + &stderr(&output), "", "{source}");
 }
 
-/// Checks what the example prints. The secret is nowhere in it.
-fn is_a_good_example(dds: &Dds, output: &Output) {
+/// Checks what the example prints. It must not contain the secret.
+fn check_example(dds: &Dds, output: &Output) {
     let printed = without_token_length(&stdout(output));
     let lines: Vec<_> = printed.lines().collect();
     let wallet = "wallet 0xfdbb6caf01414300c16ea14859fec7736d95355f";
@@ -61,7 +61,7 @@ fn the_example_runs() {
     for link in [Link::Shared, Link::Static, Link::Sanitized] {
         let dds = Dds::start();
         let output = run(dds.environment(&mut Command::new(compile("examples/node.c", link))));
-        is_a_good_example(&dds, &output);
+        check_example(&dds, &output);
     }
 }
 
@@ -70,39 +70,42 @@ fn the_example_runs_under_valgrind() {
     let dds = Dds::start();
     let program = compile("examples/node.c", Link::Static);
     let output = run(dds.environment(&mut valgrind(&program)));
-    is_a_good_example(&dds, &output);
+    check_example(&dds, &output);
 }
 
 #[test]
-fn the_example_tells_what_is_missing() {
+fn the_example_says_which_option_is_missing() {
     let mut command = Command::new(compile("examples/node.c", Link::Shared));
     let output = output(Dds::start().environment(&mut command).env_remove("REG_SECRET"));
     assert_eq!(output.status.code(), Some(1));
-    let told = stderr(&output);
-    assert!(told.starts_with("PMN_ERR_INVALID_CONFIG: ") && told.contains("REG_SECRET_FILE"), "{told}");
+    let printed = stderr(&output);
+    assert!(
+        printed.starts_with("PMN_ERR_INVALID_CONFIG: ") && printed.contains("REG_SECRET_FILE"),
+        "{printed}"
+    );
 }
 
 #[test]
-fn arguments_and_buffers() {
+fn invalid_arguments_and_small_buffers_are_refused() {
     passes("tests/c/arguments.c", Link::Shared);
     passes("tests/c/arguments.c", Link::Sanitized);
     passes_under_valgrind("tests/c/arguments.c");
 }
 
 #[test]
-fn callbacks() {
+fn callbacks_run_in_order_and_destroy_runs_once() {
     passes("tests/c/callbacks.c", Link::Shared);
     passes("tests/c/callbacks.c", Link::Sanitized);
     passes_under_valgrind("tests/c/callbacks.c");
 }
 
 #[test]
-fn fork() {
+fn a_forked_child_cannot_use_the_parents_node_but_can_start_its_own() {
     passes("tests/c/fork.c", Link::Shared);
 }
 
 #[test]
-fn processes_share_a_node() {
+fn processes_with_one_state_dir_act_as_one_node() {
     passes("tests/c/shared.c", Link::Shared);
     passes("tests/c/shared.c", Link::Sanitized);
 }
@@ -115,13 +118,13 @@ fn a_process_may_end_while_its_node_runs() {
 }
 
 #[test]
-fn a_health_probe_reaches_the_program() {
+fn a_health_check_reaches_the_program() {
     let dds = Dds::with(DevDds::builder().health_interval(Duration::from_millis(5)));
     run(dds.environment(&mut Command::new(compile("tests/c/healthcheck.c", Link::Sanitized))));
 }
 
 #[test]
-fn sigpipe() {
+fn a_closed_connection_does_not_raise_sigpipe() {
     let dds = Dds::start();
     dds.dds.inject(Endpoint::Challenge, Fault::Reset, 1);
     dds.dds.inject(Endpoint::Register, Fault::Reset, 1);
@@ -129,33 +132,32 @@ fn sigpipe() {
 }
 
 #[test]
-fn the_promised_stack_is_enough() {
+fn the_documented_stack_size_is_enough() {
     passes("tests/c/stack.c", Link::Shared);
 }
 
 #[test]
 fn the_words_of_dds_reach_the_program() {
     let dds = Dds::start();
-    let no = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
-    dds.dds.inject(Endpoint::Register, no, u32::MAX);
+    let rejection = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
+    dds.dds.inject(Endpoint::Register, rejection, u32::MAX);
     run(dds.environment(&mut Command::new(compile("tests/c/refusal.c", Link::Shared))));
 }
 
-/// Whatever keeps the node from registering, the error of a wait says it, and so do those of the other calls.
 #[test]
-fn what_went_wrong_is_said_in_words() {
-    let no = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
+fn errors_say_why_the_node_is_not_registered() {
+    let rejection = Fault::Status { code: 403, retry_after: None, body: b"this wallet is blocked".to_vec() };
     let refusing = Dds::start();
-    refusing.dds.inject(Endpoint::Register, no, u32::MAX);
+    refusing.dds.inject(Endpoint::Register, rejection, u32::MAX);
     let busy = Dds::start();
     busy.dds.inject(Endpoint::Challenge, Fault::status(503), u32::MAX);
     let errors = compile("tests/c/errors.c", Link::Sanitized);
-    let elsewhere = Dds::start();
+    let unreachable = Dds::start();
     for (dds, url, words) in [
         (&refusing, refusing.dds.url(), "this wallet is blocked"),
         (&busy, busy.dds.url(), "503"),
-        (&elsewhere, "http://127.0.0.1:1".into(), "refused"),
-        (&elsewhere, "https://no-such-host.invalid".into(), "no-such-host.invalid"),
+        (&unreachable, "http://127.0.0.1:1".into(), "refused"),
+        (&unreachable, "https://no-such-host.invalid".into(), "no-such-host.invalid"),
     ] {
         let mut command = Command::new(&errors);
         run(dds.environment(&mut command).env("DDS_BASE_URL", url).arg(words));
@@ -174,7 +176,7 @@ fn a_refused_sign_in_and_a_lost_registration_reach_the_program() {
 }
 
 #[test]
-fn a_node_leaves_no_trace() {
+fn a_node_leaves_the_process_as_it_was() {
     passes("tests/c/footprint.c", Link::Shared);
     passes("tests/c/footprint.c", Link::Static);
 }
@@ -188,7 +190,7 @@ fn a_program_may_close_every_descriptor_between_two_nodes() {
 fn panics_end_at_the_boundary() {
     let output =
         run(Dds::start().environment(&mut Command::new(compile("tests/c/panic.c", Link::TestExports))));
-    assert!(stderr(&output).contains("asked for by a test"), "the host's panic hook is not told");
+    assert!(stderr(&output).contains("asked for by a test"), "the host's panic hook did not run");
 }
 
 #[test]
@@ -197,9 +199,9 @@ fn the_library_links_with_cpp() {
     passes("tests/c/link.cpp", Link::Static);
 }
 
-/// Without this, a sanitizer that is not linked would pass every test.
+/// Otherwise a sanitizer that is not linked in would pass every test.
 #[test]
-fn the_checkers_notice_a_leak() {
+fn the_checkers_report_a_leak() {
     let sanitized = compile("tests/c/leak.c", Link::Sanitized);
     assert!(stdout(&run(Command::new("nm").arg(&sanitized))).contains("__asan_init"));
     let found = output(&mut Command::new(sanitized));

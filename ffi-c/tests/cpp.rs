@@ -1,4 +1,4 @@
-//! `include/posemesh_node.hpp`: compiles under everything that a project may demand, and keeps its word.
+//! `include/posemesh_node.hpp` compiles with strict warnings and does what it documents.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use support::{Dds, Link, WARNINGS, compilers, crate_root, include, output, run, stderr, stdout};
 
-/// A compiler that a project with high demands has set up.
+/// A compiler with the warnings of a strict project.
 fn strict(compiler: &str, standard: &str) -> Command {
     let mut command = Command::new(compiler);
     command.arg(format!("-std={standard}")).args(WARNINGS).arg("-Wold-style-cast").arg("-I").arg(include());
@@ -29,10 +29,10 @@ fn wrapper(compiler: &str, link: Link, flags: &[&str]) {
     run(compile.args(flags).arg(source).arg("-o").arg(&program).args(link.arguments()));
     let dds = Dds::start();
     let retry_after = Some("600".into());
-    let no = Fault::Status { code: 403, retry_after, body: b"this wallet is blocked".to_vec() };
+    let rejection = Fault::Status { code: 403, retry_after, body: b"this wallet is blocked".to_vec() };
     let lost = Fault::Status { code: 403, retry_after: None, body: b"node not found".to_vec() };
-    dds.dds.inject(Endpoint::Register, no.clone(), 1);
-    dds.dds.inject(Endpoint::Verify, no, 1);
+    dds.dds.inject(Endpoint::Register, rejection.clone(), 1);
+    dds.dds.inject(Endpoint::Verify, rejection, 1);
     dds.dds.inject(Endpoint::Verify, lost, 1);
     let output = run(dds.environment(&mut Command::new(program)));
     assert_eq!(stdout(&output) + &stderr(&output), "", "{compiler} {link:?}");
@@ -43,7 +43,7 @@ fn the_wrapper_converts_owns_and_wipes() {
     for compiler in compilers("g++", "clang++") {
         wrapper(compiler, Link::Shared, &["-fno-rtti", "-O2"]);
     }
-    // Keys and secrets must be gone with every level of optimisation; memory must be right with none.
+    // Optimised code must still wipe keys and secrets; the sanitizers check memory without optimisation.
     wrapper("g++", Link::Sanitized, &["-O0"]);
 }
 
@@ -68,7 +68,7 @@ fn a_health_probe_reaches_the_program() {
 }
 
 #[test]
-fn the_header_compiles_alone() {
+fn the_header_compiles_on_its_own() {
     let source = temporary("alone_hpp.cpp");
     fs::write(&source, "#include \"posemesh_node.hpp\"\n#include \"posemesh_node.hpp\"\n")
         .expect("a source file");
@@ -76,7 +76,7 @@ fn the_header_compiles_alone() {
         for standard in ["c++17", "c++20", "c++2b"] {
             run(strict(compiler, standard).args(["-fno-rtti", "-fsyntax-only"]).arg(&source));
         }
-        // Where it cannot work it says so, before the compiler says it in its own way.
+        // If it cannot work, its own error comes first.
         for (standard, flag, says) in [
             ("c++14", "-fexceptions", "posemesh_node.hpp needs C++17"),
             ("c++17", "-fno-exceptions", "posemesh_node.hpp throws exceptions"),
@@ -87,9 +87,8 @@ fn the_header_compiles_alone() {
     }
 }
 
-/// Two files of one program may include it.
 #[test]
-fn the_header_defines_nothing_twice() {
+fn two_files_of_one_program_may_include_the_header() {
     let (one, two) = (temporary("one.cpp"), temporary("two.cpp"));
     let use_it = "#include \"posemesh_node.hpp\"\nstd::string_view name() { return posemesh::version(); }\n";
     fs::write(&one, use_it.replace("name()", "one()")).expect("a source file");
@@ -100,7 +99,6 @@ fn the_header_defines_nothing_twice() {
     run(&mut Command::new(program));
 }
 
-/// What a caller can do wrong, and the compiler notices.
 // scenario: wrong-argument
 #[test]
 fn misuse_does_not_compile() {

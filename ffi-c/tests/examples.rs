@@ -14,10 +14,7 @@ fn the_epoll_example_gets_a_token_without_blocking_its_loop() {
         let printed =
             stdout(&run(Dds::start().environment(&mut Command::new(compile("examples/epoll.c", link)))));
         // Earlier states may pass before the loop reads the status.
-        assert!(
-            without_token_length(&printed).ends_with("registered\ntoken\n"),
-            "{link:?}: {printed}"
-        );
+        assert!(without_token_length(&printed).ends_with("registered\ntoken\n"), "{link:?}: {printed}");
     }
 }
 

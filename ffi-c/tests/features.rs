@@ -1,10 +1,10 @@
-//! What ships asks its dependencies only for what it needs: an unused feature of tokio may still open sockets, start
+//! The libraries that ship enable only the features they need: an unused feature of tokio may still open sockets, start
 //! threads and install signal handlers.
 
 use std::path::Path;
 use std::process::Command;
 
-/// What the HTTP client, the callback server and the runtime need.
+/// The features that the HTTP client, the callback server and the runtime need.
 const NEEDED_OF_TOKIO: &[&str] = &[
     "bytes",
     "default",
@@ -19,11 +19,11 @@ const NEEDED_OF_TOKIO: &[&str] = &[
     "time",
     "tokio-macros",
 ];
-/// What pulls in a second TLS, a second runtime or more of the system than a node needs.
+/// Crates that bring a second TLS library, a second runtime, or system features that a node does not need.
 const UNWANTED: &[&str] =
     &["async-std", "aws-lc-sys", "clap", "ctrlc", "native-tls", "openssl-sys", "signal-hook-registry"];
 
-/// Each crate in what ships of `package` for this machine, with its features.
+/// The crates that `package` ships with on this platform, with their features.
 fn crates(package: &str) -> Vec<(String, Vec<String>)> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"])
@@ -41,18 +41,18 @@ fn crates(package: &str) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn each_artefact_has_the_features_it_needs_and_no_more() {
+fn every_package_enables_only_the_features_it_needs() {
     for package in ["posemesh-node-ffi", "posemesh-node-python", "posemesh-node-js"] {
         let crates = crates(package);
         let tokio = crates.iter().find(|(name, _)| name == "tokio");
         let (_, features) = tokio.unwrap_or_else(|| panic!("{package} has no tokio: {crates:?}"));
         let unneeded: Vec<_> =
             features.iter().filter(|feature| !NEEDED_OF_TOKIO.contains(&feature.as_str())).collect();
-        assert!(unneeded.is_empty(), "{package} asks tokio for {unneeded:?}");
+        assert!(unneeded.is_empty(), "{package} enables {unneeded:?} of tokio");
         let unwanted: Vec<_> = crates.iter().filter(|(name, _)| UNWANTED.contains(&name.as_str())).collect();
-        assert!(unwanted.is_empty(), "{package} has {unwanted:?}");
+        assert!(unwanted.is_empty(), "{package} depends on {unwanted:?}");
     }
-    // The look is at the right thing: the program dev-dds, which ends on signals, is found out.
+    // The check works: it finds the signal feature of dev-dds, a program that handles signals.
     let (_, of_program) =
         crates("posemesh-dev-dds").into_iter().find(|(name, _)| name == "tokio").expect("tokio");
     assert!(of_program.iter().any(|feature| feature == "signal"), "{of_program:?}");

@@ -1,5 +1,4 @@
-//! The package: what CMake installs, and projects that use it, built outside the source tree and run next
-//! to a local DDS.
+//! The package that CMake installs, and projects that use it, built outside the source tree and run with a local DDS.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
@@ -14,7 +13,7 @@ use std::sync::OnceLock;
 
 use support::{Dds, Link, crate_root, is_there, output, run, skipped, stderr, stdout, without_token_length};
 
-/// The oldest CMake that the package promises to work with, under the name by which `tests/run` installs it.
+/// The oldest CMake that the package supports, under the name that `tests/run` gives it.
 const OLDEST_CMAKE: &str = "cmake-3.16";
 
 /// An empty directory.
@@ -25,7 +24,7 @@ fn fresh(name: &str) -> PathBuf {
     directory
 }
 
-/// CMake, set up so that cargo finds the harness's build of the library and need not build another one.
+/// Configures with CMake, so that cargo reuses the library that the other tests have built.
 fn configure(cmake: &str, source: &Path, build: &Path) -> Command {
     Link::Shared.directory();
     let mut command = Command::new(cmake);
@@ -44,25 +43,25 @@ fn build(cmake: &str, directory: &Path) {
     run(Command::new(cmake).arg("--build").arg(directory));
 }
 
-/// Builds the package and installs it; returns where.
+/// Builds the package, installs it, and returns the prefix.
 fn install(cmake: &str) -> PathBuf {
     let fresh = |part: &str| fresh(&format!("{cmake}-{part}"));
     let (tree, first, prefix) = (fresh("build"), fresh("first"), fresh("package"));
     run(configure(cmake, crate_root(), &tree).arg("-DCMAKE_INSTALL_LIBDIR=lib"));
     build(cmake, &tree);
     run(Command::new(cmake).arg("--install").arg(tree).arg("--prefix").arg(&first));
-    // Moved: nothing in it may know where it was.
+    // Moved, because nothing in it may depend on the original path.
     fs::rename(first, &prefix).expect("the package can be moved");
     prefix
 }
 
-/// Where the package is installed.
+/// The prefix of the installed package.
 fn prefix() -> &'static Path {
     static PREFIX: OnceLock<PathBuf> = OnceLock::new();
     PREFIX.get_or_init(|| install("cmake"))
 }
 
-/// A copy of the examples: they must do without the source tree.
+/// A copy of the examples, which must build without the source tree.
 fn examples(name: &str) -> PathBuf {
     let directory = fresh(name);
     run(Command::new("cp").arg("-r").arg(crate_root().join("examples/.")).arg(&directory));
@@ -107,8 +106,8 @@ fn a_cmake_project_finds_the_installed_package() {
 }
 
 #[test]
-fn the_oldest_cmake_will_do() {
-    if !is_there(OLDEST_CMAKE, "the package with the oldest CMake that it promises to work with") {
+fn the_oldest_supported_cmake_works() {
+    if !is_there(OLDEST_CMAKE, "the package with the oldest supported CMake") {
         return;
     }
     let version = stdout(&run(Command::new(OLDEST_CMAKE).arg("--version")));
@@ -122,9 +121,8 @@ fn files(directory: &Path) -> BTreeSet<String> {
     stdout(&found).lines().map(str::to_owned).collect()
 }
 
-/// What programs run with and what they are built with, for packages of their own.
 #[test]
-fn the_components_are_the_whole_in_two_parts() {
+fn every_file_belongs_to_the_runtime_or_the_development_component() {
     prefix();
     let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cmake-build");
     let component = |name: &str| {
@@ -141,7 +139,7 @@ fn the_components_are_the_whole_in_two_parts() {
     assert_eq!(&runtime | &development, files(prefix()));
 }
 
-/// Before 1.0 a minor version may break; a patch may not.
+/// Before 1.0, minor versions may be incompatible, and patch versions may not.
 #[test]
 fn cmake_finds_compatible_versions_only() {
     let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
@@ -171,9 +169,12 @@ fn cmake_finds_compatible_versions_only() {
 fn pkg_config(prefix: &Path, arguments: &[&str]) -> String {
     let packages = prefix.join("lib/pkgconfig");
     let mut command = Command::new("pkg-config");
-    let told = run(command.args(arguments).arg("posemesh_node").env("PKG_CONFIG_PATH", packages));
-    // Not quite what is written: where it is installed.
-    stdout(&told).trim().replace(&prefix.display().to_string(), "PREFIX").replace("lib/pkgconfig/../../", "")
+    let printed = run(command.args(arguments).arg("posemesh_node").env("PKG_CONFIG_PATH", packages));
+    // Independent of where the package is installed.
+    stdout(&printed)
+        .trim()
+        .replace(&prefix.display().to_string(), "PREFIX")
+        .replace("lib/pkgconfig/../../", "")
 }
 
 /// Builds the example of a Makefile that uses what is installed, and runs it.
@@ -194,9 +195,9 @@ fn a_makefile_finds_the_installed_package() {
     is_found_by_a_makefile(prefix());
 }
 
-/// Without the files for CMake, and with the static library as cargo makes it, which shows every name.
+/// Except for the files for CMake, and the static library, in which cargo leaves every symbol visible.
 #[test]
-fn cargo_c_installs_the_same() {
+fn cargo_c_installs_the_same_package() {
     if !is_there("cargo-cinstall", "what `cargo cinstall` installs") {
         return;
     }
@@ -226,7 +227,7 @@ fn cargo_c_installs_the_same() {
     assert!(dynamic(&package.join("lib/libposemesh_node.so")).contains("soname: [libposemesh_node.so.1]"));
 }
 
-/// The blocks of commands in the README.
+/// The blocks of shell commands in the README.
 fn readme_commands() -> Vec<String> {
     let readme = fs::read_to_string(crate_root().join("README.md")).expect("the README is there");
     let blocks = readme.split("```sh\n").skip(1);
@@ -238,7 +239,7 @@ fn the_commands_of_the_readme_build_two_nodes() {
     let home = fresh("readme");
     symlink(crate_root(), home.join("ffi-c")).expect("the temporary directory is writable");
     let commands = readme_commands()[..2].concat();
-    // What the other tests have built need not be built again.
+    // Reuses the library that the other tests have built.
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
     let dev = format!(
         " -B build -DPOSEMESH_NODE_CARGO_PROFILE=dev -DPOSEMESH_NODE_CARGO_TARGET_DIR={}",
@@ -254,7 +255,7 @@ fn the_commands_of_the_readme_build_two_nodes() {
 }
 
 #[test]
-fn the_sources_are_a_part_of_another_build() {
+fn the_sources_can_be_part_of_another_build() {
     let root = crate_root().join("..");
     let ways = [
         ("add-subdirectory", format!("add_subdirectory({}/ffi-c posemesh_node)", root.display())),
@@ -286,7 +287,7 @@ fn the_sources_are_a_part_of_another_build() {
         build("cmake", &tree);
         registers(&tree.join("shared"), "");
         registers(&tree.join("static"), "");
-        // Only what the project itself wants installed.
+        // Only the project's own files are installed.
         let prefix = fresh(&format!("{name}-prefix"));
         run(Command::new("cmake").arg("--install").arg(tree).arg("--prefix").arg(&prefix));
         assert!(prefix.join("bin/shared").exists() && !prefix.join("include").exists());
@@ -294,7 +295,7 @@ fn the_sources_are_a_part_of_another_build() {
 }
 
 #[test]
-fn the_names_of_the_library_carry_its_versions() {
+fn the_library_file_names_contain_its_versions() {
     let directory = prefix().join("lib");
     let link = |name: &str| fs::read_link(directory.join(name)).expect("a link");
     let file = format!("libposemesh_node.so.{}", env!("CARGO_PKG_VERSION"));

@@ -1,12 +1,12 @@
-//! Data races between the threads of the library and those of the host: ThreadSanitizer watches the library,
-//! what it depends on, and the C program.
+//! Data races between the library's threads and the host's: ThreadSanitizer instruments the library, its dependencies,
+//! and the C program.
 //!
-//! Safe Rust has no data races, and of unsafe code there is little: `src/boundary.rs` here, `process.rs` and
-//! `runtime.rs` in the core. This looks at what those rest on, and at what the header promises of callbacks
-//! and of freeing. In what order threads may see the words of a status is another question: `tests/model`.
+//! Safe Rust has no data races, and there is little unsafe code: `src/boundary` here, and a few files of the core. These
+//! tests check what that code relies on, and what the header promises about callbacks and freeing. The memory order of
+//! a status is checked elsewhere, in `tests/model`.
 //!
-//! The standard library comes compiled without ThreadSanitizer. `tests/c/unseen.c` tells it what the locks do.
-//! It takes a nightly Rust, and is skipped where there is none.
+//! The standard library comes compiled without ThreadSanitizer, so `tests/c/unseen.c` reports what its locks do. These
+//! tests need a nightly Rust, and are skipped without one.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
@@ -19,8 +19,8 @@ use support::{
     Dds, WARNINGS, crate_root, failing_dds, include, output, run, skipped, stderr, stdout, stress_cycles,
 };
 
-/// The functions of the standard library that `unseen.c` wraps: how it calls them, and what the mangled name
-/// has in it and ends with.
+/// The functions of the standard library that `unseen.c` wraps: the name that it uses, and a part and the end of the
+/// mangled name.
 const LOCKS: [(&str, &str, &str); 6] = [
     ("MUTEX_LOCK_CONTENDED", "5mutex5futex", "5Mutex14lock_contended"),
     ("RWLOCK_READ_CONTENDED", "6rwlock5futex", "6RwLock14read_contended"),
@@ -36,21 +36,21 @@ fn nightly() -> Command {
     command
 }
 
-/// The runtime of ThreadSanitizer that fits the compiler.
+/// The compiler's ThreadSanitizer runtime.
 fn runtime() -> Option<PathBuf> {
     let directory = nightly().args(["rustc", "--print", "target-libdir"]).output().ok()?;
     let runtime = Path::new(stdout(&directory).trim()).join("librustc-nightly_rt.tsan.a");
     runtime.is_file().then_some(runtime)
 }
 
-/// The static library, watched.
+/// The static library, instrumented.
 fn library() -> PathBuf {
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("race");
-    // Procedural macros are not to be watched: with a target, the flags are not for them.
+    // With an explicit target, the flags do not apply to procedural macros.
     let host = stdout(&run(nightly().args(["rustc", "--print", "host-tuple"])));
     run(nightly()
         .args(["cargo", "build", "--locked", "--package", "posemesh-node-ffi", "--target", host.trim()])
-        // Half the time of the build, and this library's own code is the same.
+        // Halves the build time, and leaves this library's own code as it is.
         .args(["--config", "profile.dev.package.\"*\".opt-level=0", "--target-dir"])
         .arg(&target_dir)
         .env("RUSTFLAGS", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer")
@@ -58,8 +58,7 @@ fn library() -> PathBuf {
     target_dir.join(host.trim()).join("debug/libposemesh_node.a")
 }
 
-/// The mangled names of what `unseen.c` wraps, each with the name that it gives it; `None` if the standard
-/// library has other locks.
+/// The functions that `unseen.c` wraps, each with its mangled name; `None` if the standard library has other locks.
 fn locks(library: &Path) -> Option<Vec<(&'static str, String)>> {
     let symbols = stdout(&run(Command::new("nm").args(["--undefined-only", "--quiet"]).arg(library)));
     let mangled = |within: &str, end: &str| {
@@ -69,17 +68,15 @@ fn locks(library: &Path) -> Option<Vec<(&'static str, String)>> {
     LOCKS.into_iter().map(|(name, within, end)| Some((name, mangled(within, end)?))).collect()
 }
 
-/// Builds a program in which everything but the standard library is watched; `None` where that cannot be.
-fn watched(name: &str) -> Option<PathBuf> {
+/// Builds a program in which everything except the standard library is instrumented; `None` if that is not possible.
+fn instrumented(name: &str) -> Option<PathBuf> {
     let Some(runtime) = runtime() else {
         skipped("ThreadSanitizer: there is no nightly Rust with its runtime");
         return None;
     };
     let library = library();
     let Some(locks) = locks(&library) else {
-        skipped(
-            "ThreadSanitizer: the standard library of this nightly Rust has locks that unseen.c does not know",
-        );
+        skipped("ThreadSanitizer: unseen.c does not know the locks of this nightly Rust's standard library");
         return None;
     };
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("race-{name}"));
@@ -93,7 +90,7 @@ fn watched(name: &str) -> Option<PathBuf> {
         .arg(include())
         .args([sources.join(name).with_extension("c"), sources.join("unseen.c")])
         .current_dir(&directory));
-    // Not with -fsanitize: the runtime is that of the Rust compiler.
+    // Without -fsanitize, because the runtime is the Rust compiler's.
     let program = directory.join(name);
     run(Command::new("gcc")
         .args([directory.join(name).with_extension("o"), directory.join("unseen.o"), library])
@@ -114,7 +111,7 @@ fn there_is_no_data_race() {
     for (name, dds) in
         [("stress", failing_dds(cycles)), ("callbacks", Dds::start()), ("shared", Dds::start())]
     {
-        let Some(program) = watched(name) else { return };
+        let Some(program) = instrumented(name) else { return };
         let mut command = Command::new(program);
         let output = run(dds.environment(&mut command).env("STRESS_CYCLES", cycles.to_string()));
         assert_eq!(stderr(&output), "", "{name}");
@@ -122,13 +119,13 @@ fn there_is_no_data_race() {
     }
 }
 
-/// Without this, a sanitizer that sees nothing would pass.
+/// Otherwise a sanitizer that detects nothing would pass.
 #[test]
-fn a_data_race_is_noticed() {
-    let Some(program) = watched("race") else { return };
+fn a_data_race_is_detected() {
+    let Some(program) = instrumented("race") else { return };
     let found = output(Dds::start().environment(&mut Command::new(program)));
-    let told = stderr(&found);
-    assert!(!found.status.success() && told.contains("ThreadSanitizer: data race"), "{told}");
-    // It sees the host's side of the callback, and ours.
-    assert!(told.contains("#0 on_event") && told.contains("posemesh_node::event::pmn_event"), "{told}");
+    let report = stderr(&found);
+    assert!(!found.status.success() && report.contains("ThreadSanitizer: data race"), "{report}");
+    // It sees the host's side of the callback and the library's.
+    assert!(report.contains("#0 on_event") && report.contains("posemesh_node::event::pmn_event"), "{report}");
 }

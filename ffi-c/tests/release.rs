@@ -1,5 +1,5 @@
-//! What is handed out: the release build shows only the functions of the header, runs on older systems, and
-//! links beside other Rust libraries.
+//! The release build exports only the functions of the header, runs on older systems, and links together with other
+//! Rust libraries.
 
 #[allow(dead_code, reason = "shared by several tests")]
 mod support;
@@ -19,13 +19,13 @@ fn temporary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// Where `build-release` has installed to.
+/// The directory in which `build-release` has installed the library.
 fn release() -> &'static Path {
     static RELEASE: OnceLock<PathBuf> = OnceLock::new();
     RELEASE.get_or_init(|| {
         let directory = temporary("release");
         let mut build = Command::new(crate_root().join("build-release"));
-        // One directory for all runs: a build from nothing takes minutes.
+        // Every run uses the same directory, because a clean build takes minutes.
         run(build.arg(&directory).env("CARGO_TARGET_DIR", temporary("release-target")));
         directory
     })
@@ -56,12 +56,12 @@ fn nm(arguments: &[&str], library: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn it_shows_the_functions_of_the_header_and_nothing_else() {
+fn it_exports_the_functions_of_the_header_and_nothing_else() {
     let functions = functions();
     assert!(functions.len() >= 24, "{functions:?}");
     assert_eq!(nm(&["--dynamic"], &library("libposemesh_node.so")), functions);
     let mut archive = nm(&["--extern-only"], &library("libposemesh_node.a"));
-    // The name of the archive's member, and the line above it.
+    // nm prints the name of the archive's member, and an empty line above it.
     archive.retain(|line| !line.is_empty() && !line.ends_with(':'));
     assert_eq!(archive, functions);
     for name in ["libposemesh_node.so", "libposemesh_node.a"] {
@@ -85,9 +85,9 @@ fn it_runs_on_older_systems() {
     assert!(highest <= OLDEST_GLIBC, "it needs glibc {highest:?}");
 }
 
-/// A program that is linked with both, in either order.
+/// In either order.
 #[test]
-fn it_links_beside_another_rust_library() {
+fn it_links_with_another_rust_library() {
     let sources = crate_root().join("tests/other");
     let other = temporary("libother.a");
     run(Command::new("rustc")

@@ -1,8 +1,8 @@
-//! Nodes by the thousand, from many threads, against a DDS that fails in every way it can.
+//! Thousands of nodes, on many threads, with a DDS that fails in every way it can.
 //!
-//! Memory is watched by AddressSanitizer and Valgrind here, and threads by ThreadSanitizer in `race.rs`.
+//! AddressSanitizer and Valgrind check memory here; ThreadSanitizer checks threads in `race.rs`.
 //!
-//! `STRESS_CYCLES=20000 cargo test -p posemesh-node-ffi --test stress -- --nocapture` runs for longer; so does
+//! `STRESS_CYCLES=20000 cargo test -p posemesh-node-ffi --test stress -- --nocapture` runs longer, and so does
 //! `--test race`.
 
 #[allow(dead_code, reason = "shared by several tests")]
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use support::{Link, compile, failing_dds, run, stderr, stdout, stress_cycles};
 
-/// Returns the figures.
+/// Returns what the program prints: its figures.
 fn stress(cycles: u32, command: &mut Command) -> String {
     let output = run(failing_dds(cycles).environment(command).env("STRESS_CYCLES", cycles.to_string()));
     assert_eq!(stderr(&output), "");
@@ -20,12 +20,12 @@ fn stress(cycles: u32, command: &mut Command) -> String {
 }
 
 #[test]
-fn nodes_come_and_go_and_leave_nothing() {
+fn thousands_of_nodes_leave_nothing_behind() {
     println!("{}", stress(stress_cycles(1000), &mut Command::new(compile("tests/c/stress.c", Link::Shared))));
 }
 
 #[test]
-fn valgrind_finds_nothing() {
+fn valgrind_finds_no_error() {
     let program = compile("tests/c/stress.c", Link::Static);
     let mut command = Command::new("valgrind");
     command.args(["--quiet", "--leak-check=full", "--show-leak-kinds=definite,indirect"]);
@@ -34,7 +34,7 @@ fn valgrind_finds_nothing() {
 }
 
 #[test]
-fn the_address_sanitizer_finds_nothing() {
+fn the_address_sanitizer_finds_no_error() {
     let program = compile("tests/c/stress.c", Link::Sanitized);
     assert!(stdout(&run(Command::new("nm").arg(&program))).contains("__asan_init"));
     println!("{}", stress(300, &mut Command::new(program)));

@@ -1,4 +1,4 @@
-// posemesh_node.hpp, next to a DDS that calls back: what it converts, who owns what, and what it wipes.
+// posemesh_node.hpp with a DDS that calls back: conversions, ownership, and wiping.
 
 #include "posemesh_node.hpp"
 
@@ -16,7 +16,7 @@
 
 using namespace std::chrono_literals;
 
-// A guard against hanging, not a bound on speed.
+// Guards against hanging; not a performance limit.
 constexpr std::chrono::seconds guard = 240s;
 
 #define CHECK(condition) check((condition), __LINE__, #condition)
@@ -26,7 +26,7 @@ constexpr std::chrono::seconds guard = 240s;
 static void check(bool holds, int line, const char *what)
 {
     if (!holds) {
-        std::fprintf(stderr, "line %d: not so: %s\n", line, what);
+        std::fprintf(stderr, "line %d: check failed: %s\n", line, what);
         std::_Exit(1);
     }
 }
@@ -55,12 +55,12 @@ static std::string message(Call call)
     }
 }
 
-// Every block that C++ frees is searched for what must have been wiped. A short text would stand inside
-// its std::string, not on the heap.
+// Searches every block that C++ frees for text that must have been wiped. (A short text would be inside its
+// std::string, not on the heap.)
 static const char *volatile forbidden = nullptr;
 static std::atomic<int> found{0};
 
-// Not inline: the compiler would find fault with free() for what new gave.
+// Not inline, because the compiler would warn about free() for memory from new.
 [[gnu::noinline]] void operator delete(void *block) noexcept
 {
     if (block != nullptr && forbidden != nullptr) {
@@ -85,8 +85,10 @@ static_assert(std::is_nothrow_move_constructible_v<posemesh::Node>);
 static_assert(std::is_nothrow_move_assignable_v<posemesh::Node>);
 static_assert(std::is_nothrow_destructible_v<posemesh::Node>);
 static_assert(std::is_base_of_v<std::runtime_error, posemesh::Error>);
+static_assert(posemesh::State::registered == PMN_STATE_REGISTERED && posemesh::State::registered != PMN_STATE_REGISTERING);
+static_assert(!std::is_convertible_v<posemesh::State, int> && !std::is_convertible_v<posemesh::Role, int>);
 
-// What callbacks count, and a thread waits for.
+// Counts callbacks, for a thread that waits for them.
 struct Counts {
     std::mutex mutex;
     std::condition_variable changed;
@@ -128,7 +130,7 @@ static void errors()
     } catch (const std::exception &error) {
         CHECK(std::strstr(error.what(), "max_retry") != nullptr);
     }
-    // Not NUL-terminated where the view ends.
+    // The view does not end with a NUL.
     config.set(std::string_view("max_retry!", 9), std::string_view("345", 1));
 
     setenv("REGISTER_MAX_RETRY", "many", 1);
@@ -177,7 +179,7 @@ static void keys_are_wiped()
         CHECK(text.empty());
     }
     CHECK(found == 0);
-    // And the search does find what was not wiped.
+    // The search does find a text that was not wiped.
     {
         const std::string text(key);
         CHECK(posemesh::eth_address(text) == wallet);
@@ -198,7 +200,7 @@ static void a_node()
     CHECK(node.sign("hello") == posemesh::sign_eip191(key, "hello"));
 
     posemesh::Status status = node.status();
-    CHECK(status.state == PMN_STATE_REGISTERED && status.running && status.has_secret);
+    CHECK(status.state == posemesh::State::registered && status.running && status.has_secret);
     CHECK(status.secret_version == 1 && status.attempts >= 1 && status.consecutive_failures == 0);
     CHECK(status.last_error == PMN_OK && !status.last_healthcheck && !status.next_attempt_in);
     CHECK(status.role == posemesh::Role::leader && status.persistence_error == PMN_OK);
@@ -238,7 +240,7 @@ static void tokens()
     CHECK(node.status().token_expires_at == token.expires_at);
     CHECK(!node.token_error());
 
-    // What is not handed out is wiped.
+    // Every other copy is wiped.
     const std::string text = token.value;
     forbidden = text.c_str();
     {
@@ -261,7 +263,7 @@ static void tokens()
     THROWS(PMN_ERR_STOPPED, node.invalidate_token_if(text));
 }
 
-// The test has DDS refuse one registration,
+// The test makes DDS reject one registration.
 // scenario: dds-refuses
 static void a_refused_registration()
 {
@@ -273,7 +275,7 @@ static void a_refused_registration()
     SAYS("this wallet is blocked", node.wait_registered(0ms));
 }
 
-// one sign-in,
+// The test makes DDS reject one sign-in.
 // scenario: sign-in-refused
 static void a_refused_sign_in()
 {
@@ -342,7 +344,7 @@ static void a_node_without_a_server()
     posemesh::Node node(config);
     CHECK(!node.callback_address());
     CHECK(!node.read_secret());
-    // Without a callback server none can come.
+    // Without a callback server, no secret can arrive.
     THROWS(PMN_ERR_NOT_FOUND, node.wait_secret());
     CHECK(!node.token_claims());
     node.access_token(guard);
@@ -361,7 +363,7 @@ static void moving()
     first.wait_secret(guard);
     const posemesh::Config config = environment();
     first.stop(guard);
-    first = posemesh::Node(config); // the former one is freed
+    first = posemesh::Node(config); // frees the former node
     CHECK(first.status().running);
 }
 
@@ -372,10 +374,12 @@ static void events()
     posemesh::Node node(environment());
     node.wait_secret(guard);
 
-    // Exceptions end in the callback, and do not end the telling.
+    // Exceptions end in the callback, and events continue.
     auto captured = std::make_shared<int>(0);
     node.on_event([counts, captured](const posemesh::Event &event) {
         CHECK(event.time > posemesh::Clock::time_point() && event.dropped == 0);
+        CHECK((event.previous != event.state) == (event.type == PMN_EVENT_STATUS_CHANGED));
+        CHECK(event.old_state == event.previous && event.new_state == event.state);
         CHECK(event.message.empty() == (event.type != PMN_EVENT_ATTEMPT_FAILED));
         CHECK(event.token_expires_at.has_value() == (event.type == PMN_EVENT_TOKEN_REFRESHED));
         counts->add(event.type == PMN_EVENT_SECRET_CHANGED);
@@ -385,7 +389,7 @@ static void events()
     counts->until([&] { return counts->secrets >= 1 && counts->calls >= 3; });
     CHECK(captured.use_count() == 2);
 
-    // Replaced: freed once it has been told what was queued; at the latest by the stop.
+    // A function that was replaced is destroyed after its queued events, at the latest by the stop.
     auto second = std::make_shared<int>(0);
     node.on_event([second](const posemesh::Event &) {});
     node.on_event(nullptr);
@@ -393,7 +397,7 @@ static void events()
     node.stop(guard);
     CHECK(captured.use_count() == 1 && second.use_count() == 1);
 
-    // Refused: freed at once.
+    // A function that was refused is destroyed immediately.
     THROWS(PMN_ERR_STOPPED, node.on_event([second](const posemesh::Event &) {}));
     CHECK(second.use_count() == 1);
 }
@@ -402,12 +406,12 @@ static void events()
 static void destroyed_in_its_callback()
 {
     const auto counts = std::make_shared<Counts>();
-    // Counts when the function that holds it is destroyed: the last thing to happen.
+    // Counts when the function that owns it is destroyed, which happens last.
     std::shared_ptr<Counts> last(counts.get(), [counts](Counts *self) { self->add(false); });
     const auto node = std::make_shared<std::optional<posemesh::Node>>(
         environment().set("secp256k1_privhex", std::string(64, '1')).set("callback_bind", "127.0.0.1:0"));
     {
-        // The callback waits until the node is not used here any more.
+        // The callback waits until the node is no longer used here.
         const std::lock_guard lock(counts->mutex);
         (*node)->on_event([last = std::move(last), node](const posemesh::Event &) {
             std::unique_lock(last->mutex).unlock();

@@ -1,4 +1,4 @@
-//! Builds the library as it ships, compiles C programs against it, and runs them next to a local DDS.
+//! Builds the library as it ships, compiles C programs with it, and runs them with a local DDS.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use posemesh_dev_dds::{Builder, DevDds, Endpoint, Fault};
 
-/// What a project with high demands sets.
+/// The warnings of a strict project.
 pub(crate) const WARNINGS: &[&str] =
     &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror", "-g"];
 
-/// What the static library needs of the system.
+/// The system libraries that the static library needs.
 const SYSTEM_LIBRARIES: &[&str] = &["-lpthread", "-ldl", "-lm"];
 
 pub(crate) fn crate_root() -> &'static Path {
@@ -40,7 +40,7 @@ pub(crate) enum Link {
     TestExports,
 }
 
-/// The directory with a fresh build. A build of its own, because the one that `cargo test` makes has the
+/// Builds the library and returns its directory. The library that `cargo test` builds is not used, because it has the
 /// features of the test dependencies.
 fn library_directory(features: &'static str) -> PathBuf {
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -48,12 +48,12 @@ fn library_directory(features: &'static str) -> PathBuf {
         .args(["build", "--package", "posemesh-node-ffi", "--message-format", "json", "--features", features])
         .env("CARGO_TARGET_DIR", temporary.join("c-abi"))
         .current_dir(crate_root())));
-    // The next build with other features overwrites them.
+    // Copied, because the next build with other features overwrites them.
     let directory = temporary.join(if features.is_empty() { "c-abi-default" } else { features });
     fs::create_dir_all(&directory).expect("the temporary directory is writable");
     let artifacts = messages
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo speaks JSON"))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("cargo prints JSON"))
         .filter(|message| {
             message["reason"] == "compiler-artifact" && message["target"]["name"] == "posemesh_node"
         })
@@ -61,11 +61,11 @@ fn library_directory(features: &'static str) -> PathBuf {
     for artifact in artifacts {
         let artifact = Path::new(artifact.as_str().expect("a path"));
         let to = directory.join(artifact.file_name().expect("a file"));
-        // A new file, not new content: a running program may have the former one mapped.
+        // A new file, because a running program may have mapped the former one.
         let _ = fs::remove_file(&to);
         fs::copy(artifact, to).expect("the artifact can be copied");
     }
-    // The name that programs load it by: its SONAME.
+    // Programs load it by its SONAME.
     let soname = directory.join("libposemesh_node.so.1");
     let _ = fs::remove_file(&soname);
     symlink("libposemesh_node.so", soname).expect("the temporary directory is writable");
@@ -153,28 +153,28 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The compilers of a language that are there. Clang has an eye for other things than GCC.
+/// The installed compilers of a language. Clang warns about other things than GCC.
 pub(crate) fn compilers(gcc: &'static str, clang: &'static str) -> Vec<&'static str> {
     let mut compilers = vec![gcc];
     compilers.extend(is_there(clang, "the headers with it").then_some(clang));
     compilers
 }
 
-/// Whether a tool that not every machine has is there; says so if not.
+/// Whether an optional tool is installed. If not, this prints what is skipped.
 pub(crate) fn is_there(tool: &str, without_it: &str) -> bool {
-    let there = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
-        skipped(&format!("{without_it}: there is no {tool}"));
+    let installed = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !installed {
+        skipped(&format!("{without_it}: {tool} is not installed"));
     }
-    there
+    installed
 }
 
-/// Says what is not tested and why, past the capture of a test's output.
+/// Prints what is not tested and why, even if the test's output is captured.
 pub(crate) fn skipped(what: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED: {what}");
 }
 
-/// A DDS that knows where the program under test will listen.
+/// A DDS that knows the URL of the program under test.
 pub(crate) struct Dds {
     pub(crate) dds: DevDds,
     callback_bind: String,
@@ -193,7 +193,7 @@ impl Dds {
         Self { dds, callback_bind }
     }
 
-    /// The command with the environment that configures a node for this DDS, and no other.
+    /// Replaces the command's environment with one that configures a node for this DDS.
     pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env_clear()
@@ -207,12 +207,12 @@ impl Dds {
     }
 }
 
-/// How many nodes `stress.c` starts, unless the environment says how many.
-pub(crate) fn stress_cycles(usually: u32) -> u32 {
-    env::var("STRESS_CYCLES").map_or(usually, |cycles| cycles.parse().expect("a number"))
+/// The number of nodes that `stress.c` starts, unless the environment overrides it.
+pub(crate) fn stress_cycles(default: u32) -> u32 {
+    env::var("STRESS_CYCLES").map_or(default, |cycles| cycles.parse().expect("a number"))
 }
 
-/// A DDS that answers well most of the time, and then fails, each time in another way.
+/// A DDS that mostly works, and sometimes fails, each time in another way.
 pub(crate) fn failing_dds(rounds: u32) -> Dds {
     let dds = Dds::start();
     for round in 0..rounds {
@@ -236,7 +236,7 @@ pub(crate) fn failing_dds(rounds: u32) -> Dds {
     dds
 }
 
-/// What a program printed, without the length of its token, which is DDS's business.
+/// A program's output without the length of its token, which depends on DDS.
 pub(crate) fn without_token_length(printed: &str) -> String {
     let shorten = |line: &str| match line.split_once("token of ") {
         Some((before, rest)) if rest.ends_with(" bytes") => format!("{before}token\n"),
