@@ -618,7 +618,7 @@ typedef struct pmn_event {
     /// PMN_EVENT_STATUS_CHANGED: the state now.
     union {
         pmn_state state;
-        pmn_new_state new_state; // the former name
+        pmn_state new_state; // the former name
     };
     /// PMN_EVENT_SECRET_CHANGED: 1 for the first secret, one more for each new one.
     uint64_t secret_version;
@@ -651,7 +651,7 @@ typedef void (*pmn_destroy_fn)(void *user_data);
 ///
 /// `destroy` may be NULL. It runs exactly once, after the last call of `callback`, when the callback was replaced
 /// or the node stopped: on the library's thread, or on the thread that made that call. If this function fails,
-/// `destroy` does not run and you still own `user_data`. PMN_ERR_STOPPED after a stop. Does not block.
+/// `destroy` does not run and `user_data` remains yours. PMN_ERR_STOPPED after a stop. Does not block.
 pmn_result pmn_node_set_event_callback(pmn_node *node,
                                        pmn_event_fn callback,
                                        void *user_data,
@@ -698,8 +698,8 @@ typedef void (*pmn_log_fn)(const pmn_log_record *record, void *user_data);
 /// callback; NULL removes it (then pass NULL for `user_data` and `destroy`, too; `max_level` is ignored).
 ///
 /// Best called before the first node starts. Without a callback the library logs nothing. Threads, locks, and
-/// when `destroy` runs: as for pmn_node_set_event_callback(). The callback stays set after pmn_node_stop(), and
-/// `destroy` does not run when the process ends. Does not block.
+/// when `destroy` frees `user_data`: as for pmn_node_set_event_callback(). The callback stays set after
+/// pmn_node_stop(), and `destroy` does not run when the process ends. Does not block.
 pmn_result pmn_set_log_callback(pmn_log_fn callback,
                                 void *user_data,
                                 pmn_destroy_fn destroy,

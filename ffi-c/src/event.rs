@@ -137,7 +137,7 @@ impl EventCallback {
 ///
 /// `destroy` may be NULL. It runs exactly once, after the last call of `callback`, when the callback was replaced
 /// or the node stopped: on the library's thread, or on the thread that made that call. If this function fails,
-/// `destroy` does not run and you still own `user_data`. PMN_ERR_STOPPED after a stop. Does not block.
+/// `destroy` does not run and `user_data` remains yours. PMN_ERR_STOPPED after a stop. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_set_event_callback(
     node: *mut pmn_node,

@@ -62,8 +62,8 @@ impl LogCallback {
 /// callback; NULL removes it (then pass NULL for `user_data` and `destroy`, too; `max_level` is ignored).
 ///
 /// Best called before the first node starts. Without a callback the library logs nothing. Threads, locks, and
-/// when `destroy` runs: as for pmn_node_set_event_callback(). The callback stays set after pmn_node_stop(), and
-/// `destroy` does not run when the process ends. Does not block.
+/// when `destroy` frees `user_data`: as for pmn_node_set_event_callback(). The callback stays set after
+/// pmn_node_stop(), and `destroy` does not run when the process ends. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_set_log_callback(
     callback: pmn_log_fn,

@@ -124,7 +124,8 @@ impl Item {
                 .find(|line| line.ends_with(&format!(" {present};")))
                 .expect("a field")
                 .to_owned();
-            let alias = field.replace(present, former).trim_start().to_owned();
+            let alias =
+                field.replace(&format!(" {present};"), &format!(" {former};")).trim_start().to_owned();
             let union = format!("    union {{\n    {field}\n        {alias} // the former name\n    }};");
             code = code.replace(&field, &union);
         }
