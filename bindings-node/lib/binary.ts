@@ -1,17 +1,17 @@
-/** Finds and loads the compiled addon. Nothing is ever compiled or downloaded on the user's machine. */
+/** Finds and loads the compiled addon. Nothing is compiled or downloaded on the user's machine. */
 
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 type Native = typeof import('./native.js')
 
-/** What could not be loaded, and why. */
+/** A path that could not be loaded, and why. */
 interface Attempt {
   readonly path: string
   readonly cause: unknown
 }
 
-/** This machine as the names of binary packages have it, such as `linux-x64-gnu`. */
+/** The name of this platform in the names of binary packages, such as `linux-x64-gnu`. */
 export function target(): string {
   const { platform, arch } = process
   const libc = platform === 'linux' ? `-${linuxLibc()}` : ''
@@ -20,11 +20,11 @@ export function target(): string {
 
 function linuxLibc(): 'gnu' | 'musl' {
   try {
-    // The dynamic loader of musl is its C library.
+    // In musl, the dynamic loader is the C library.
     return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-') ? 'musl' : 'gnu'
   } catch {
-    // Where /proc is not to be read, a report tells. It takes milliseconds, and seconds if it resolves the addresses of
-    // open sockets by name.
+    // If /proc cannot be read, a report contains the answer. It takes milliseconds, but seconds if it resolves the addresses
+    // of open sockets.
     const report = process.report as { excludeNetwork?: boolean; getReport(): unknown }
     const before = report.excludeNetwork
     report.excludeNetwork = true
@@ -32,7 +32,7 @@ function linuxLibc(): 'gnu' | 'musl' {
       const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } }
       return header.glibcVersionRuntime ? 'gnu' : 'musl'
     } catch {
-      // Deno wants a permission for that, which nothing else here needs. It has no release for musl.
+      // Deno requires a permission for the report that nothing else here needs. It has no release for musl.
       return 'gnu'
     } finally {
       report.excludeNetwork = before ?? false
@@ -40,7 +40,7 @@ function linuxLibc(): 'gnu' | 'musl' {
   }
 }
 
-/** The addon, or what went wrong with each place that it can be in. */
+/** Loads the addon, or throws an error that lists each path and its failure. */
 function load(): Native {
   const attempts: Attempt[] = []
   const override = process.env['POSEMESH_NODE_BINARY']
@@ -50,7 +50,7 @@ function load(): Native {
 }
 
 /**
- * Loads the package with the binary for this machine. Bundlers and file tracers only follow a `require` whose argument is
+ * Loads the package with the binary for this platform. Bundlers and file tracers only follow a `require` whose argument is
  * a literal, and only ignore a package that is not installed if the `require` is directly inside a `try`.
  */
 function fromPackage(attempts: Attempt[]): Native | undefined {
@@ -78,14 +78,14 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
   }
 }
 
-/** Loads what `npm run build:addon` writes beside `dist`, in a checkout of this package. */
+/** Loads the file that `npm run build:addon` writes next to `dist`, in a checkout of this package. */
 function fromBuild(attempts: Attempt[]): Native | undefined {
-  // An ES module, which a bundler may have made of this file, has no __dirname.
+  // A bundler may have converted this file to an ES module, which has no __dirname.
   if (typeof __dirname !== 'string') return undefined
   return fromFile(join(__dirname, '..', `posemesh-node.${target()}.node`), attempts)
 }
 
-/** Loads a file by its path. Bundlers replace a `require` with a variable argument by one that always fails. */
+/** Loads a file by its path. Bundlers replace a `require` with a variable argument by a function that always fails. */
 function fromFile(path: string, attempts: Attempt[]): Native | undefined {
   const module = { exports: {} }
   try {
@@ -98,7 +98,7 @@ function fromFile(path: string, attempts: Attempt[]): Native | undefined {
 }
 
 function loadError(attempts: readonly Attempt[]): Error {
-  // Node.js puts the stack of requires below the first line, and the dynamic loader the path before its message.
+  // Node.js adds the stack of requires after the first line, and the dynamic loader adds the path before its message.
   const reason = ({ path, cause }: Attempt) => {
     const [line = ''] = (cause instanceof Error ? cause.message : String(cause)).split('\n', 1)
     return line.startsWith(`${path}: `) ? line : `${path}: ${line}`
@@ -112,7 +112,7 @@ function loadError(attempts: readonly Attempt[]): Error {
   return Object.assign(error, { code: 'ERR_POSEMESH_BINARY' })
 }
 
-/** What the user can do about it. */
+/** What the user can do. */
 function advice(attempts: readonly Attempt[]): string {
   if (attempts.some(({ cause }) => isDenied(cause))) {
     if ('deno' in process.versions) {
@@ -120,7 +120,7 @@ function advice(attempts: readonly Attempt[]): string {
     }
     // Defined only while the permission model is on.
     return process.permission === undefined
-      ? 'Node.js runs with --no-addons: run it without.'
+      ? 'Node.js runs with --no-addons: run it without that option.'
       : 'The permission model of Node.js is on: run it with --allow-addons, and --allow-fs-read for the installed packages.'
   }
   if (process.env['POSEMESH_NODE_BINARY']) {
@@ -133,7 +133,7 @@ function advice(attempts: readonly Attempt[]): string {
   )
 }
 
-/** Whether the process may not do what loading takes. */
+/** Whether the process has no permission to load the addon. */
 function isDenied(cause: unknown): boolean {
   const { code, name } = cause as { code?: unknown; name?: unknown }
   return code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED' || name === 'NotCapable'

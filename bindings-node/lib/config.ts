@@ -1,4 +1,4 @@
-/** Options as a Node.js programmer writes them, and as core takes them: text by core's names. */
+/** Converts the options of a Node.js program to core's: text, by core's names. */
 
 import { URL, fileURLToPath } from 'node:url'
 
@@ -6,13 +6,13 @@ import { native } from './binary.js'
 import { PosemeshError, typeError, valueError } from './error.js'
 import type { Logger, LogLevel } from './log.js'
 import type { OptionInfo } from './native.js'
-import { withoutPrototype } from './options.js'
+import { withoutPrototype } from './arguments.js'
 
-/** The options that core has. Each says which environment variable {@link PosemeshNode.fromEnv} reads for it. */
+/** The options of core, each with the environment variable that {@link PosemeshNode.fromEnv} reads for it. */
 export interface CoreOptions {
-  /** The discovery service to register with: https, or http on this machine. `DDS_BASE_URL`, default `https://dds.auki.network`. */
+  /** The discovery service. Must be https, except on this machine. `DDS_BASE_URL`, default `https://dds.auki.network`. */
   ddsBaseUrl?: string | URL | undefined
-  /** The registration credentials from the console, passed through untouched. `REG_SECRET` or `REG_SECRET_FILE`, required. */
+  /** The registration credentials, exactly as the console shows them. `REG_SECRET` or `REG_SECRET_FILE`, required. */
   regSecret?: string | undefined
   /**
    * The private key of the node's wallet: 64 hex digits, `0x` optional. `SECP256K1_PRIVHEX` or `SECP256K1_PRIVHEX_FILE`,
@@ -33,60 +33,60 @@ export interface CoreOptions {
    * that variable to the version of Node.js: set `POSEMESH_NODE_VERSION` there, which wins.
    */
   nodeVersion?: string | undefined
-  /** How many jobs the node takes at a time. `MAX_CONCURRENCY`, by default not sent. */
+  /** How many jobs the node accepts at a time. `MAX_CONCURRENCY`, by default not sent. */
   maxConcurrency?: number | undefined
   /** Seconds between attempts after a conflict, a lasting refusal, or `maxRetry` failures. `REGISTER_INTERVAL_SECS`, default 120. */
   registerIntervalSecs?: number | undefined
-  /** Failures in a row after which the registrar pauses for one interval; −1 = never. `REGISTER_MAX_RETRY`, default −1. */
+  /** Failures in a row before a pause of `registerIntervalSecs`; −1 = no pause. `REGISTER_MAX_RETRY`, default −1. */
   maxRetry?: number | undefined
   /** Seconds that one request to DDS may take. `REQUEST_TIMEOUT_SECS`, default 10. */
   requestTimeoutSecs?: number | undefined
-  /** Where the callback server listens: `host:port`, port 0 = any. `CALLBACK_BIND`, by default there is none. */
+  /** Where the callback server listens, `host:port`; port 0 = any. `CALLBACK_BIND`, by default there is no server. */
   callbackBind?: string | undefined
   /**
-   * Which secret wins among the callbacks that confirm a registration: the first one, or with `open` the last one.
-   * `CALLBACK_POLICY`, default `per_registration`.
+   * Which secret is kept: the first one of each registration or, with `open`, the last one. `CALLBACK_POLICY`, default
+   * `per_registration`.
    */
   callbackPolicy?: 'per_registration' | 'open' | undefined
   /** Seconds without a health probe, after a first one, until the node registers again; 0 = never. `HEALTHCHECK_TTL_SECS`, default 0. */
   healthcheckTtlSecs?: number | undefined
-  /** The domain that the node agrees to sign in to; `any` turns the check off. `SIWE_DOMAIN`, by default that of `ddsBaseUrl`. */
+  /** The domain that the node agrees to sign in to; `any` = no check. `SIWE_DOMAIN`, default: the host of `ddsBaseUrl`. */
   siweDomain?: string | undefined
-  /** The form of the signed message: DDS's own, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */
+  /** The form of the signed message: that of DDS, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */
   siweFormat?: 'posemesh' | 'eip4361' | undefined
   /**
-   * A directory, for this node alone and on a disk of this machine, for state that outlives the process and is shared by
-   * the processes of the node: one of them leads, the others follow. Made if it does not exist. Linux only. `STATE_DIR`,
-   * by default the state is in memory.
+   * A directory for state that outlives the process. It must be on a disk of this machine, and each node needs its own.
+   * The processes of one node share it: one of them leads, the others follow. It is created if it does not exist. Linux
+   * only. `STATE_DIR`, by default the state is in memory.
    */
   stateDir?: string | URL | undefined
   /**
-   * A PEM file with certificate authorities to trust beside the system's. `CA_FILE`, by default the file that Node.js
-   * itself reads: `NODE_EXTRA_CA_CERTS`.
+   * A PEM file with certificate authorities to trust in addition to the system's. `CA_FILE`, by default the file that
+   * `NODE_EXTRA_CA_CERTS` names, as in Node.js.
    */
   caFile?: string | URL | undefined
-  /** Allows http to a DDS on another machine: credentials then travel in the open. `ALLOW_INSECURE_HTTP`, default false. */
+  /** Allows http to a DDS on another machine. Anyone on the network path can then read the credentials. `ALLOW_INSECURE_HTTP`, default false. */
   allowInsecureHttp?: boolean | undefined
 }
 
-/** What {@link PosemeshNode.fromEnv} takes: it wins over the environment. */
+/** The options of {@link PosemeshNode.fromEnv}. They win over the environment. */
 export interface PosemeshNodeOverrides extends CoreOptions {
   /**
-   * Gets the log records of the library as lines of text: `console`, a pino logger, Fastify's `app.log`. A logger that
-   * several nodes share gets each record once.
+   * Receives the log records of the library as lines of text: `console`, a pino logger, Fastify's `app.log`. A logger that
+   * several nodes share receives each record once.
    */
   logger?: Logger | undefined
-  /** The least important level that `logger` and `on('log')` are told. Default `info`. */
+  /** The least severe level that `logger` and `on('log')` receive. Default `info`. */
   logLevel?: LogLevel | undefined
   /** Aborts the start. It has no effect once the node runs. */
   signal?: AbortSignal | undefined
 }
 
-/** What {@link PosemeshNode.start} takes. */
+/** The options of {@link PosemeshNode.start}. */
 export type PosemeshNodeOptions = PosemeshNodeOverrides &
   Required<Pick<CoreOptions, 'regSecret' | 'capabilities' | 'nodeVersion'>>
 
-/** `ddsBaseUrl` for `dds_base_url`. */
+/** Returns `ddsBaseUrl` for `dds_base_url`. */
 const camelCase = (name: string) => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 
 const table: ReadonlyMap<string, OptionInfo> = new Map(
@@ -95,7 +95,7 @@ const table: ReadonlyMap<string, OptionInfo> = new Map(
 
 const camelNames: ReadonlyMap<string, string> = new Map(Array.from(table, ([camel, { name }]) => [name, camel]))
 
-/** The options for core, as text by core's names. An option that is `undefined` is not set. */
+/** Converts options to text by core's names. An option that is `undefined` is not set. */
 export function toCore(options: object): Record<string, string> {
   const set = Object.entries(options).filter(([, value]) => value !== undefined)
   return withoutPrototype(
@@ -129,7 +129,7 @@ function toText(name: string, kind: OptionInfo['kind'], value: unknown): string 
   }
 }
 
-/** Half a surrogate pair would reach core, and DDS, as U+FFFD: another text than the one that was given. */
+/** Rejects half a surrogate pair, which would reach core and DDS as U+FFFD. */
 function wellFormed(name: string, value: string): string {
   if (value.isWellFormed()) return value
   throw new PosemeshError('ERR_INVALID_CONFIG', `${name} has a lone surrogate; expected well-formed Unicode text`)
@@ -139,7 +139,7 @@ function toList(name: string, value: unknown): string {
   if (!Array.isArray(value)) throw typeError(name, 'an array of strings', value)
   value.forEach((entry: unknown, index) => {
     if (typeof entry !== 'string') throw typeError(`${name}[${index}]`, 'a string', entry)
-    // Core has lists as one text: this would silently become two entries.
+    // Core separates entries with commas, so this would silently become two entries.
     if (entry.includes(',')) {
       throw new PosemeshError('ERR_INVALID_CONFIG', `${name}[${index}] has a comma; make it two entries`)
     }
@@ -154,30 +154,30 @@ function unknownOption(name: string): PosemeshError {
 }
 
 /**
- * The variables of `env` that core is to read: all that it knows, but for those of options that are given anyway.
- * JavaScript reads them because `process.env` of a worker is not the environment of the process.
+ * Returns the variables of `env` for core: those of all options that are not given. JavaScript reads them because
+ * `process.env` of a worker is not the environment of the process.
  */
 export function environment(env: NodeJS.ProcessEnv, given: Record<string, string>): Record<string, string> {
   const variables = Array.from(table.values())
     .filter((option) => !(option.name in given))
     .flatMap((option) => option.variables)
-  // An environment inherits from Object.prototype, in Node.js as in a test that passes one.
+  // `process.env` inherits from Object.prototype.
   const set = variables.filter((name) => Object.hasOwn(env, name) && env[name] !== undefined)
   return withoutPrototype(set.map((name) => [name, wellFormed(name, env[name] as string)]))
 }
 
 export const EXTRA_AUTHORITIES = 'NODE_EXTRA_CA_CERTS'
 
-/** The file of certificate authorities that Node.js trusts, if core is to trust them because no other file is given. */
+/** Returns the file of certificate authorities that Node.js trusts, if core should trust them because no other file is given. */
 export function extraAuthorities(given: Record<string, string>, variables: Record<string, string>): string | undefined {
   const valueOf = (name: string) => given[name] ?? variables[name.toUpperCase()]
   if (valueOf('ca_file') !== undefined || !Object.hasOwn(process.env, EXTRA_AUTHORITIES)) return undefined
-  // A connection without TLS needs none, and core does not read the system's for it.
+  // A connection without TLS needs none, and core does not read the system's either.
   const usesTls = !/^\s*http:/i.test(valueOf('dds_base_url') ?? '')
   return usesTls ? process.env[EXTRA_AUTHORITIES] || undefined : undefined
 }
 
-/** Puts the names that options have in JavaScript into a message of core. Parts of a path stay as they are. */
+/** Replaces core's option names in a message by those of JavaScript, except in paths. */
 export function inCamelCase(message: string): string {
   return message.replace(/(?<!\/)\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?!\/)/g, (name) => camelNames.get(name) ?? name)
 }

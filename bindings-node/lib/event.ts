@@ -1,4 +1,4 @@
-/** What a node tells its listeners. */
+/** The events of a node. */
 
 import type { EventEmitter } from 'node:events'
 
@@ -10,45 +10,52 @@ import type { State } from './status.js'
 interface NodeEvent {
   /** When it happened. */
   readonly at: Date
-  /** Events of this node that were lost just before this one, because the program did not keep up. */
+  /** How many events of this node were dropped just before this one because the program was too slow. */
   readonly dropped: number
 }
 
-/** The node moved from one state to another. */
+/** The state of the node changed. */
 export interface StatusEvent extends NodeEvent {
+  /** The state before. */
+  readonly previous: State
+  /** The state now. */
+  readonly state: State
+  /** @deprecated Use {@link previous}. */
   readonly from: State
+  /** @deprecated Use {@link state}. */
   readonly to: State
 }
 
-/** DDS sent a new secret; {@link PosemeshNode.readSecret} has it. */
+/** DDS sent a new secret. {@link PosemeshNode.readSecret} returns it. */
 export interface SecretEvent extends NodeEvent {
-  /** 1 for the first secret, then one more for each. */
+  /** 1 for the first secret, then one more for each new one. */
   readonly version: number
 }
 
-/** A registration attempt failed; the registrar goes on by itself. */
+/** A registration attempt failed. The node retries by itself. */
 export interface AttemptFailedEvent extends NodeEvent {
-  /** `ERR_REJECTED` or `ERR_UNAVAILABLE`, with DDS's own words. */
+  /** `ERR_REJECTED` or `ERR_UNAVAILABLE`, with the text that DDS sent. */
   readonly error: PosemeshError
-  /** Whole milliseconds until the next attempt. */
+  /** Milliseconds until the next attempt. */
   readonly retryInMs: number
 }
 
-/** DDS probed `/health`. */
+/** DDS probed the callback server. */
 export type HealthcheckEvent = NodeEvent
 
-/** A new access token is held; {@link PosemeshNode.accessToken} has it. */
+/** The node received a new access token. {@link PosemeshNode.accessToken} returns it. */
 export interface TokenRefreshedEvent extends NodeEvent {
+  /** When the token expires, by the clock of DDS. */
   readonly expiresAt: Date
 }
 
-/** DDS does not know this node any more, so it registers again by itself. */
+/** DDS no longer knows the node. The node registers again by itself. */
 export interface RegistrationLostEvent extends NodeEvent {
-  /** How the loss was noticed, with DDS's own words. */
+  /** How the node noticed, with the text that DDS sent. */
   readonly reason: string
 }
 
-/** The events of a node and what their listeners get. There is no `'error'`: a background retry is none. */
+/** The events of a node and their arguments. There is no `'error'` event, because the node retries by itself. */
 export interface PosemeshNodeEvents {
   status: [event: StatusEvent]
   secret: [event: SecretEvent]
@@ -72,16 +79,18 @@ export const sentEvents = [
 /** @internal Whether the addon sends an event of this name. */
 export const isSent = (event: unknown) => (sentEvents as readonly unknown[]).includes(event)
 
-/** @internal Emits what the addon sent. */
+/** @internal Emits an event that the addon sent. */
 export function emitEvent(
   node: EventEmitter<PosemeshNodeEvents>,
   message: Exclude<Message, { type: 'waited' | 'closed' }>,
 ): void {
   const common = { at: new Date(message.at), dropped: message.dropped }
   switch (message.type) {
-    case 'status':
-      node.emit('status', { from: message.from, to: message.to, ...common })
+    case 'status': {
+      const { previous, state } = message
+      node.emit('status', { previous, state, from: previous, to: state, ...common })
       break
+    }
     case 'secret':
       node.emit('secret', { version: message.version, ...common })
       break

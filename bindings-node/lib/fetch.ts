@@ -1,35 +1,36 @@
-/** A `fetch` that signs in with the access token of a node. */
+/** A `fetch` that sends the access token of a node. */
 
 import { types } from 'node:util'
 
 import { typeError } from './error.js'
 import type { PosemeshNode } from './node.js'
-import { type Checks, checkFunction, checkTimeout, readOptions } from './options.js'
+import { type Checks, checkFunction, checkTimeout, readOptions } from './arguments.js'
 import { now } from './timers.js'
 import type { AccessToken } from './token.js'
 
-/** What {@link authorizedFetch} takes. */
+/** The options of {@link authorizedFetch}. */
 export interface AuthorizedFetchOptions {
-  /** What sends the requests; by default the global `fetch`. */
+  /** The function that sends the requests. By default, the global `fetch`. */
   fetch?: typeof globalThis.fetch | undefined
-  /** Milliseconds that a request may wait for access tokens, in all; by default as long as it takes. */
+  /** Milliseconds that a request may wait for access tokens in total. By default there is no limit. */
   timeoutMs?: number | undefined
 }
 
 const checks: Checks<AuthorizedFetchOptions> = { fetch: checkFunction('fetch'), timeoutMs: checkTimeout }
 
 /**
- * Makes a `fetch` that sends the node's access token as a bearer token, in place of any other authorization.
+ * Returns a `fetch` that sends the node's access token as a bearer token, in place of any other authorization.
  *
- * A 401 invalidates that token, and the request is sent once more with a new one. That needs a body that can be sent
- * twice: not a stream, and not that of a `Request`. Without such a body the 401 is returned, and the next request has
- * the new token. The token goes wherever the caller sends a request to, but to no other origin by a redirect.
+ * A response with status 401 invalidates the token, and the request is sent once more with a new one. This requires a body
+ * that can be sent twice: not a stream, and not the body of a `Request`. Otherwise the response is returned, and the next
+ * request has the new token. The token is sent to every URL that the caller requests, but a redirect does not send it to
+ * another origin.
  *
- * Besides what `fetch` rejects with, there are the errors of {@link PosemeshNode.accessToken}.
+ * A request rejects with the errors of `fetch` and those of {@link PosemeshNode.accessToken}.
  *
  * @example
  * const fetch = authorizedFetch(node, { timeoutMs: 30_000 })
- * const answer = await fetch('https://service.example/jobs', { method: 'POST', body: JSON.stringify(job) })
+ * const response = await fetch('https://service.example/jobs', { method: 'POST', body: JSON.stringify(job) })
  */
 export function authorizedFetch(
   node: Pick<PosemeshNode, 'accessToken' | 'invalidateToken'>,
@@ -47,7 +48,7 @@ export function authorizedFetch(
       try {
         return await node.accessToken({ timeoutMs: left, signal })
       } catch (error) {
-        // As fetch does it.
+        // As fetch does: it rejects with the reason itself.
         signal?.throwIfAborted()
         throw error
       } finally {
@@ -61,27 +62,27 @@ export function authorizedFetch(
     }
 
     const first = await token()
-    const answer = await send(first).catch((error: unknown) => {
+    const response = await send(first).catch((error: unknown) => {
       if (hides401(error)) node.invalidateToken(first)
       throw error
     })
-    if (answer.status !== 401 || !hadToken(answer, request?.url ?? String(input))) return answer
+    if (response.status !== 401 || !hadToken(response, request?.url ?? String(input))) return response
     node.invalidateToken(first)
-    if (!canBeSentTwice(init?.body ?? request?.body)) return answer
-    // Else the connection stays in use until the answer is collected. One that has broken meanwhile is no matter.
-    await answer.body?.cancel().catch(() => {})
+    if (!canBeSentTwice(init?.body ?? request?.body)) return response
+    // Otherwise the connection stays in use until the response is collected. It does not matter if it has broken.
+    await response.body?.cancel().catch(() => {})
     return send(await token())
   }
 }
 
-/** What the fetch of Node.js 24.14 rejects with when a stream is answered with 401; later ones return the answer. */
+/** The fetch of Node.js 24.14 rejects with this error when the response to a stream is a 401. Later ones return the response. */
 function hides401(error: unknown): boolean {
   return error instanceof TypeError && (error.cause as Error | undefined)?.message === 'expected non-null body source'
 }
 
-/** A redirect to another origin drops the token. What is answered there says nothing about it. */
-function hadToken(answer: Response, url: string): boolean {
-  return !answer.redirected || new URL(answer.url).origin === new URL(url).origin
+/** A redirect to another origin drops the token, so a response from there does not say whether the token is valid. */
+function hadToken(response: Response, url: string): boolean {
+  return !response.redirected || new URL(response.url).origin === new URL(url).origin
 }
 
 function canBeSentTwice(body: unknown): boolean {
@@ -95,17 +96,17 @@ function canBeSentTwice(body: unknown): boolean {
   )
 }
 
-/** By its tag rather than its class: undici from npm and every realm have classes of their own. */
+/** Compares the tag and not the class, because undici from npm and every realm have their own classes. */
 function isTagged(body: unknown, tags: readonly string[]): boolean {
   return tags.includes(Object.prototype.toString.call(body).slice('[object '.length, -1))
 }
 
-/** The FormData of the package form-data has that tag, too, and is a stream, which is spent once it was sent. */
+/** The FormData of the package form-data has the same tag but is a stream, which can be sent only once. */
 function isStream(body: unknown): boolean {
   return typeof (body as { pipe?: unknown }).pipe === 'function'
 }
 
-/** Also one of another realm or of a `fetch` from npm. */
+/** This also accepts a Request of another realm or of a `fetch` from npm. */
 function isRequest(input: unknown): input is Request {
   return typeof input === 'object' && input !== null && 'headers' in input && 'url' in input
 }

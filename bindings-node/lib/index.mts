@@ -1,2 +1,2 @@
-// One implementation for both module systems, so that `instanceof` holds across them.
+// Both module systems share one implementation, so that `instanceof` works across them.
 export * from './index.js'

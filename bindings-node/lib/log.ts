@@ -1,6 +1,7 @@
 /**
- * Log records. They are the library's, not one node's: every logger and every `'log'` listener hears of all nodes of
- * the process, workers included. What nobody wants is never made into a record, and records never keep a process alive.
+ * Log records. They belong to the library and not to one node: every logger and every `'log'` listener receives those of
+ * all nodes of the process, including those in workers. Without a listener, no records are made. Records never keep a
+ * process alive.
  */
 
 import { native } from './binary.js'
@@ -9,10 +10,10 @@ import type { LogRecord as NativeLogRecord } from './native.js'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
-/** From the most important one on. */
+/** From the most severe to the least severe. */
 export const logLevels: readonly LogLevel[] = ['error', 'warn', 'info', 'debug']
 
-/** What `console`, pino, winston, bunyan and Fastify's `app.log` have in common. */
+/** The methods that `console`, pino, winston, bunyan and Fastify's `app.log` have in common. */
 export type Logger = { [level in LogLevel]: (message: string) => unknown }
 
 /** One log record. */
@@ -23,30 +24,30 @@ export interface LogRecord {
   readonly target: string
   /** One line of text. */
   readonly message: string
-  /** Records that were lost just before this one, because the program did not keep up. */
+  /** How many records were dropped just before this one because the program was too slow. */
   readonly dropped: number
 }
 
 interface Listener {
   readonly level: LogLevel
-  readonly listen: (record: LogRecord) => void
+  readonly receive: (record: LogRecord) => void
 }
 
-/** Everyone in this environment who listens. The key makes a logger that is given twice one listener. */
+/** The listeners of this environment. The key makes a logger that is passed twice one listener. */
 const listeners = new Map<object, Listener[]>()
 
 const sink = new native.LogSink(({ at, ...rest }: NativeLogRecord) => {
   const record: LogRecord = Object.freeze({ at: new Date(at), ...rest })
   for (const [listener] of listeners.values()) {
-    if (listener && rank(record.level) <= rank(listener.level)) listener.listen(record)
+    if (listener && rank(record.level) <= rank(listener.level)) listener.receive(record)
   }
 })
 
 const rank = (level: LogLevel) => logLevels.indexOf(level)
 
-/** Listens until the returned function is called. The first of several listeners with one key is told. */
-export function listen(key: object, level: LogLevel, tell: (record: LogRecord) => void): () => void {
-  const listener: Listener = { level, listen: tell }
+/** Listens until the returned function is called. Of several listeners with one key, the first receives the records. */
+export function listen(key: object, level: LogLevel, receive: (record: LogRecord) => void): () => void {
+  const listener: Listener = { level, receive }
   listeners.set(key, [...(listeners.get(key) ?? []), listener])
   updateLevel()
   return () => {
@@ -65,7 +66,7 @@ function updateLevel(): void {
 /** Writes records to a logger, as lines. */
 export function write(logger: Logger): (record: LogRecord) => void {
   return ({ level, target, message, dropped }) => {
-    if (dropped > 0) logger.warn(`posemesh_node: ${dropped} log records were lost`)
+    if (dropped > 0) logger.warn(`posemesh_node: ${dropped} log records were dropped`)
     logger[level](`${target}: ${message}`)
   }
 }

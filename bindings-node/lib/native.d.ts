@@ -4,15 +4,15 @@
 /** Where the log records of this process go in one environment. */
 export declare class LogSink {
   /**
-   * Listens to nothing yet.
+   * A sink that does not listen yet.
    *
    * # Errors
    * `ERR_INTERNAL` when Node-API fails.
    */
   constructor(deliver: (arg: LogRecord) => void)
   /**
-   * Listens to records up to this level; `null` to none. Fails with `ERR_INVALID_ARGUMENT` when there is no such
-   * level.
+   * Listens to records up to this level, or to none with `null`. Fails with `ERR_INVALID_ARGUMENT` if there is no
+   * such level.
    */
   setLevel(level?: string | undefined | null): undefined | Failure
 }
@@ -28,64 +28,74 @@ export declare class NativeLocalDds {
 /** A running node. */
 export declare class NativeNode {
   /**
-   * A 32-bit number that is another one after every change of the status; `null` where the engine shares no
-   * memory. Whoever writes to it breaks `status()`.
+   * A 32-bit counter of the changes of the status, which include those of the access token; `null` if the engine does
+   * not allow external memory. JavaScript must not write to it.
    */
   statusChanges(): ArrayBuffer | null | Failure
-  /** What the node is doing. */
+  /** A snapshot of the node. */
   status(): Status | Failure
-  /** Whether events are sent from now on. A node that was started sends them; one that was stopped has none. */
-  hearEvents(yes: boolean): undefined | Failure
-  /** The node secret, once DDS has sent one. */
+  /** Sets whether events are sent. They are after a start. After a stop this does nothing. */
+  sendEvents(yes: boolean): undefined | Failure
+  /** The node secret, if DDS has sent one. */
   readSecret(): string | null | Failure
-  /** The access token that is held. `ERR_TIMEOUT` says why there is none yet. */
+  /**
+   * The access token that the node holds. Without one, the node signs in, and this fails with `ERR_TIMEOUT` and the
+   * error of the last sign-in.
+   */
   accessToken(): Token | Failure
-  /** Drops the access token that is held; with a value only if it is this one. */
+  /** The access token that the node holds, if there is one. This never signs in. */
+  tryAccessToken(): HeldToken | null | Failure
+  /** Drops the access token that the node holds. With a value, it does so only if the token has that value. */
   invalidateToken(value?: string | undefined | null): undefined | Failure
   /** Registers again. */
   rearm(): undefined | Failure
-  /** Where the callback server listens. */
+  /** The address of the callback server. */
   callbackAddress(): string | null | Failure
   /** The node's Ethereum address. */
   walletAddress(): string | Failure
   /** Signs a message with the node's key. */
   sign(message: Uint8Array): string | Failure
-  /** Begins a wait and returns its number. A `waited` message ends it, if `endWait` does not do so first. */
+  /** Begins a wait and returns its number. A `waited` message follows when it ends, unless `endWait` is called before. */
   beginWait(what: 'registered' | 'secret' | 'token'): number | Failure
-  /**
-   * Lets go of a wait, finished or not, and returns the token that it brought. Each one that was begun
-   * needs it.
-   */
+  /** Ends a wait, finished or not, and returns the token that it was for, if it has one. Each wait must be ended once. */
   endWait(wait: number): Token | null | Failure
   /**
-   * Ends the node, on libuv's pool: it joins threads. The time in the pool's queue is part of `timeoutMs`. A
-   * `closed` message follows when it succeeds.
+   * Stops the node, on libuv's pool, because it joins threads. The time in the pool's queue counts towards
+   * `timeoutMs`. On success, a `closed` message follows.
    */
   stop(timeoutMs: number): Promise<void | Failure>
-  /** Whether the node keeps the event loop alive. */
+  /** Sets whether the node keeps the event loop alive. */
   keepAlive(yes: boolean): undefined | Failure
 }
 
-/** Keeps a start from happening that still waits for a thread of libuv's pool. */
+/** Cancels a start that still waits for a thread of libuv's pool. */
 export declare class StartCancellation {
-  /** For one start. */
+  /** A cancellation for one start. */
   constructor()
-  /** Whether the start will not happen. Otherwise it has begun, or was over. */
+  /** Cancels the start. False if the start has already begun. */
   cancel(): boolean
 }
 
-/** The name of every error code that core knows. */
+/** The names of core's error codes. */
 export declare function errorCodes(): Array<string>
 
-/** The Ethereum address of a private key. Fails with `ERR_INVALID_ARGUMENT` when the key is none. */
+/** The Ethereum address of a private key. Fails with `ERR_INVALID_ARGUMENT` if the key is not a private key. */
 export declare function ethAddress(privhex: string): string | Failure
 
-/** Something that failed, as a value. */
+/** An error, as a value. */
 export interface Failure {
   /** The stable name, such as `ERR_TIMEOUT`. */
-  code: import('./error.js').ErrorCode
+  code: string
   /** What happened and what to do about it. */
   message: string
+}
+
+/** The access token that a node holds. */
+export interface HeldToken {
+  /** The token. */
+  token: Token
+  /** For how many milliseconds it may be used, unless the status changes before. */
+  usableForMs: number
 }
 
 /** How a local DDS is set up. */
@@ -112,56 +122,56 @@ export interface LocalDdsSetup {
 export interface LogRecord {
   /** When it was written. */
   at: number
-  /** How much it matters. */
-  level: import('./log.js').LogLevel
+  /** Its severity. */
+  level: 'error' | 'warn' | 'info' | 'debug'
   /** The part of the library that wrote it, such as `posemesh_node::register`. */
   target: string
   /** One line of text. */
   message: string
-  /** Records that were lost just before this one. */
+  /** Records that were dropped just before this one. */
   dropped: number
 }
 
 /**
- * A message to the JavaScript object of a node. `at` is in milliseconds since 1970 (UTC); `dropped` counts
- * the events that were lost just before this one.
+ * A message to the JavaScript object of a node. `at` is in milliseconds since 1970 (UTC). `dropped` is the number of
+ * events that were dropped just before this one.
  */
 export type Message =
   | { type: 'status'; /** The state before. */
-    from: import('./status.js').State; /** The state now. */
-    to: import('./status.js').State; /** When. */
-    at: number; /** Events lost before. */
+    previous: 'disconnected' | 'registering' | 'registered'; /** The state now. */
+    state: 'disconnected' | 'registering' | 'registered'; /** When it happened. */
+    at: number; /** Events dropped before. */
   dropped: number }
   | { type: 'secret'; /** 1 for the first one. */
-    version: number; /** When. */
-    at: number; /** Events lost before. */
+    version: number; /** When it happened. */
+    at: number; /** Events dropped before. */
   dropped: number }
   | { type: 'attemptFailed'; /** Why. */
     error: Failure; /** The time until the next attempt. */
-    retryInMs: number; /** When. */
-    at: number; /** Events lost before. */
+    retryInMs: number; /** When it happened. */
+    at: number; /** Events dropped before. */
   dropped: number }
-  | { type: 'healthcheck'; /** When. */
-    at: number; /** Events lost before. */
+  | { type: 'healthcheck'; /** When it happened. */
+    at: number; /** Events dropped before. */
   dropped: number }
   | { type: 'tokenRefreshed'; /** When it expires, in milliseconds since 1970 (UTC). */
-    expiresAt: number; /** When. */
-    at: number; /** Events lost before. */
+    expiresAt: number; /** When it happened. */
+    at: number; /** Events dropped before. */
   dropped: number }
-  | { type: 'registrationLost'; /** How that was noticed. */
-    reason: string; /** When. */
-    at: number; /** Events lost before. */
+  | { type: 'registrationLost'; /** How the node noticed. */
+    reason: string; /** When it happened. */
+    at: number; /** Events dropped before. */
   dropped: number }
-  | { type: 'waited'; /** What `beginWait` returned. */
-    wait: number; /** Why it failed, if it did. */
+  | { type: 'waited'; /** The number that `beginWait` returned. */
+    wait: number; /** Why the wait failed, if it did. */
   error: Failure | null }
   | { type: 'closed' }
 
-/** One option of a node, as core knows it. */
+/** One option of a node, from core's table. */
 export interface OptionInfo {
   /** Its name in core, in snake case. */
   name: string
-  /** What its values are. */
+  /** The kind of its values. */
   kind: 'text' | 'path' | 'integer' | 'boolean' | 'list' | 'choice'
   /** The environment variables that hold its value, or name a file that does. */
   variables: Array<string>
@@ -170,13 +180,13 @@ export interface OptionInfo {
 /** Every option, in the order of core's table. */
 export declare function options(): Array<OptionInfo>
 
-/** Signs a message as a wallet does (EIP-191 `personal_sign`). Fails with `ERR_INVALID_ARGUMENT` when the key is none. */
+/** Signs a message as a wallet does (EIP-191 `personal_sign`). Fails with `ERR_INVALID_ARGUMENT` if the key is not a private key. */
 export declare function signEip191(privhex: string, message: Uint8Array): string | Failure
 
 /**
- * Starts a node, on libuv's pool: that may read certificates. `options` and `environment` are text by the
- * names that core has for them, in objects without a prototype: Node-API also reads what an object inherits.
- * `deliver` is called with everything that happens to the node.
+ * Starts a node, on libuv's pool, because a start may read certificates. `options` and `environment` map core's names to
+ * text. They must have no prototype, because Node-API also reads inherited properties. `deliver` receives the messages
+ * of the node.
  */
 export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void, cancellation: StartCancellation): Promise<NativeNode | Failure> | Failure
 
@@ -186,37 +196,37 @@ export declare function start(options: Record<string, string>, environment: Reco
  */
 export declare function startLocalDds(setup: LocalDdsSetup, deliver: (line: string) => void): NativeLocalDds | Failure
 
-/** A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC). */
+/** A consistent snapshot of a node. Times are in seconds since 1970 (UTC). */
 export interface Status {
-  /** Where the node stands with DDS. */
-  state: import('./status.js').State
+  /** The state of the registration. */
+  state: 'disconnected' | 'registering' | 'registered'
   /** False once the node was stopped. */
   running: boolean
-  /** Whether a node secret is held. */
+  /** Whether the node has a node secret. */
   hasSecret: boolean
-  /** 0 = no secret so far; each new secret adds one. */
+  /** 0 if there is no secret yet; each new secret adds one. */
   secretVersion: number
   /** When DDS last probed the node. */
   lastHealthcheck: number | null
   /** When DDS last confirmed a registration. */
   registeredAt: number | null
-  /** Registration attempts begun since the start. */
+  /** Registration attempts since the start. */
   attempts: number
   /** Attempts that failed since the last success. */
   consecutiveFailures: number
-  /** What the last attempt failed with; none after a success. */
+  /** The error of the last attempt; none after a success. */
   lastError: Failure | null
-  /** The time until the next attempt, while the registrar waits for one. */
+  /** The time until the next attempt, while the registrar waits for it. */
   nextAttemptInMs: number | null
-  /** Which part the node has among those that share its `state_dir`. */
-  role: import('./status.js').Role
-  /** Why the state cannot be kept in `state_dir` at present. */
+  /** The role of the node among those that share its `state_dir`. */
+  role: 'leader' | 'follower'
+  /** Why the state cannot currently be written to `state_dir`. */
   persistenceError: Failure | null
-  /** When the access token that is held expires. */
+  /** When the current access token expires. */
   tokenExpiresAt: number | null
-  /** Sign-ins for an access token that failed since the last one that succeeded. */
+  /** Sign-ins for an access token that failed since the last success. */
   signInFailures: number
-  /** How far the clock of DDS is ahead of this machine's. */
+  /** How far the clock of DDS is ahead of this machine's clock. */
   clockSkewMs: number
   /** Whether DDS has not called the callback server within a minute of the registration. */
   callbackOverdue: boolean
@@ -224,11 +234,11 @@ export interface Status {
 
 /** An access token. `expiresAt` is in milliseconds since 1970 (UTC). */
 export interface Token {
-  /** The token itself: the engine's copy is the only one that is made. */
+  /** The token itself. No copy is made but the engine's. */
   value: string
   /** When it expires. */
   expiresAt: number
 }
 
-/** The claims of a token as JSON text; none if it is no JWT. */
+/** The claims of a token as JSON text, or none if it is not a JWT. */
 export declare function tokenClaims(token: string): string | null

@@ -1,57 +1,59 @@
-/** What a node is doing. */
+/** The status of a node. */
 
 import { inspect } from 'node:util'
 
 import { inCamelCase } from './config.js'
-import { PosemeshError, call, fromFailure } from './error.js'
+import type { Changes } from './changes.js'
+import { type PosemeshError, call, fromFailure } from './error.js'
 import type { NativeNode, Status as NativeStatus } from './native.js'
 
-/** Where a node stands with DDS. */
+/** The state of a node's registration. */
 export type State = 'disconnected' | 'registering' | 'registered'
 
 /**
- * Which part a node has among the processes that share its `stateDir`. The leader runs the registrar and the callback
- * server; without a `stateDir` every node does. A follower shows what the leader does, and takes over when that one ends.
+ * The role of a node among the processes that share its `stateDir`. The leader runs the registrar and the callback
+ * server. Without a `stateDir`, every node is a leader. A follower has the status of the leader, and takes over when the
+ * leader ends.
  */
 export type Role = 'leader' | 'follower'
 
-/** A consistent picture of a node at one moment. */
+/** A consistent snapshot of a node. */
 export interface Status {
-  /** Where the node stands with DDS. */
+  /** The state of the registration. */
   readonly state: State
-  /** False once the node was stopped. */
+  /** False after a stop. */
   readonly running: boolean
-  /** Whether a node secret is held. */
+  /** Whether the node has a node secret. */
   readonly hasSecret: boolean
-  /** 0 = no secret so far; each new secret adds one. */
+  /** 0 if there is no secret yet; each new secret adds one. */
   readonly secretVersion: number
-  /** When DDS last probed `/health`. */
+  /** When DDS last probed the callback server. */
   readonly lastHealthcheck: Date | null
   /** When DDS last confirmed a registration. */
   readonly registeredAt: Date | null
-  /** Registration attempts begun since the start. */
+  /** Registration attempts since the start. */
   readonly attempts: number
   /** Attempts that failed since the last success. */
   readonly consecutiveFailures: number
-  /** What the last attempt failed with, in DDS's own words; `null` after a success. */
+  /** The error of the last attempt, with the text that DDS sent; `null` after a success. */
   readonly lastError: PosemeshError | null
-  /** Whole milliseconds until the next attempt, while the registrar waits for one. */
+  /** Milliseconds until the next attempt, while the node waits for it. */
   readonly nextAttemptInMs: number | null
-  /** Which part the node has among those that share its `stateDir`. */
+  /** The role of the node among those that share its `stateDir`. */
   readonly role: Role
-  /** Why the state cannot be kept in `stateDir` at present; `null` when it can. The node goes on in memory meanwhile. */
+  /** Why the state cannot currently be written to `stateDir`; `null` if it can. The node keeps it in memory meanwhile. */
   readonly persistenceError: PosemeshError | null
-  /** When the access token that is held expires; `null` before somebody asked for one. */
+  /** When the current access token expires; `null` before the first call of {@link PosemeshNode.accessToken}. */
   readonly tokenExpiresAt: Date | null
-  /** Sign-ins for an access token that failed since the last one that succeeded. */
+  /** Sign-ins for an access token that failed since the last success. */
   readonly signInFailures: number
   /**
-   * How far the clock of DDS is ahead of this machine's, in milliseconds; negative when it is behind. DDS tells whole
-   * seconds: 0 as long as nothing contradicts that.
+   * How far the clock of DDS is ahead of this machine's clock, in milliseconds; negative if it is behind. DDS sends whole
+   * seconds, so this is 0 if the difference is too small to measure.
    */
   readonly clockSkewMs: number
   /**
-   * Whether DDS has not called the callback server within a minute of the registration. DDS calls only a node whose URL
+   * Whether DDS has not called the callback server within a minute of the registration. DDS only calls a node whose URL
    * it knows and can reach.
    */
   readonly callbackOverdue: boolean
@@ -60,45 +62,37 @@ export interface Status {
 /** @internal Reads the status of one node. */
 export class StatusReader {
   readonly #native: NativeNode
-  /** Another number after every change. */
-  readonly #changes: Int32Array | null
-  #seen = 0
-  /** What was read last, while it may be read again. */
-  #last: Status | null = null
+  readonly #changes: Changes
+  /** The status that was read last, if it may be returned again, and the count of changes before it was read. */
+  #last: { readonly status: Status; readonly count: number } | undefined
 
-  constructor(native: NativeNode) {
+  constructor(native: NativeNode, changes: Changes) {
     this.#native = native
-    const shared = call(() => native.statusChanges())
-    this.#changes = shared && new Int32Array(shared)
+    this.#changes = changes
   }
 
   read(): Status {
-    if (!this.#changes) return this.#readAnew()
-    // Before the status: what changes meanwhile makes it be read once more.
-    const now = Atomics.load(this.#changes, 0)
-    if (this.#last && now === this.#seen) return this.#last
-    const status = this.#readAnew()
-    this.#seen = now
-    // The time left runs, errors collect properties, and DDS may have other words for the same failure.
+    // Before the status is read, so that a change in between causes another read.
+    const count = this.#changes.count()
+    if (this.#last && count === this.#last.count) return this.#last.status
+    const status = toStatus(call(() => this.#native.status()))
+    // The time until the next attempt passes, programs can add properties to errors, and DDS can send another text for the
+    // same failure.
     const lasts = status.nextAttemptInMs === null && !status.lastError && !status.persistenceError
-    this.#last = lasts ? status : null
+    this.#last = lasts && count !== undefined ? { status, count } : undefined
     return status
-  }
-
-  #readAnew(): Status {
-    return toStatus(call(() => this.#native.status()))
   }
 }
 
 function toStatus(status: NativeStatus): Status {
   const date = (seconds: number | null) => (seconds === null ? null : new Date(seconds * 1000))
   const { lastError, persistenceError } = status
-  const picture: Status = {
+  const snapshot: Status = {
     state: status.state,
     running: status.running,
     hasSecret: status.hasSecret,
     secretVersion: status.secretVersion,
-    // A Date can be set, and many share this object: each gets a Date of its own.
+    // Callers share this object and a Date can be modified, so each caller receives its own Date.
     get lastHealthcheck() {
       return date(status.lastHealthcheck)
     },
@@ -110,9 +104,8 @@ function toStatus(status: NativeStatus): Status {
     lastError: lastError && fromFailure(lastError),
     nextAttemptInMs: status.nextAttemptInMs,
     role: status.role,
-    persistenceError: persistenceError
-      ? new PosemeshError(persistenceError.code, inCamelCase(persistenceError.message))
-      : null,
+    persistenceError:
+      persistenceError && fromFailure({ ...persistenceError, message: inCamelCase(persistenceError.message) }),
     get tokenExpiresAt() {
       return date(status.tokenExpiresAt)
     },
@@ -120,7 +113,7 @@ function toStatus(status: NativeStatus): Status {
     clockSkewMs: status.clockSkewMs,
     callbackOverdue: status.callbackOverdue,
   }
-  // A debug print shows what the getters return.
-  Object.defineProperty(picture, inspect.custom, { value: () => ({ ...picture }) })
-  return Object.freeze(picture)
+  // Debug output shows what the getters return.
+  Object.defineProperty(snapshot, inspect.custom, { value: () => ({ ...snapshot }) })
+  return Object.freeze(snapshot)
 }

@@ -6,7 +6,7 @@ import { native } from './binary.js'
 import type { PosemeshNodeOptions } from './config.js'
 import { PosemeshError, call, rangeError, typeError, valueError } from './error.js'
 import type { LocalDdsSetup, NativeLocalDds } from './native.js'
-import { type Checks, readOptions } from './options.js'
+import { type Checks, readOptions } from './arguments.js'
 import { AccessToken } from './token.js'
 
 /** How a {@link LocalDds} is set up. */

@@ -1,7 +1,6 @@
 /**
- * The timers of Node.js and its monotonic clock, taken when this package is loaded. Test runners replace the global
- * functions, and those of `node:timers`, by fakes that only move when a test says so; the threads of a node do not wait
- * for that.
+ * The timers and clocks of Node.js, captured when this package is loaded. Test runners replace the global functions, and
+ * those of `node:timers`, with fakes that advance only when a test says so. The threads of a node do not wait for that.
  */
 
 import { performance } from 'node:perf_hooks'
@@ -12,10 +11,13 @@ export const { setTimeout, clearTimeout, setImmediate } = timers
 /** Milliseconds on the monotonic clock. */
 export const now: () => number = performance.now.bind(performance)
 
-/** What no timer can hold is "as long as it takes". */
+/** Milliseconds since 1970 (UTC). */
+export const { now: unixNow } = Date
+
+/** The longest time that a timer supports. A longer one means no limit. */
 const MAX_TIMER = 2 ** 31 - 1
 
-/** Calls `done` after a time, if there is one. It does not keep the process alive: that is for the node to do. */
+/** Calls `done` after a time, if there is one. The timer does not keep the process alive, because the node does. */
 export function startTimer(timeoutMs: number | undefined, done: () => void): NodeJS.Timeout | undefined {
   return timeoutMs === undefined || timeoutMs > MAX_TIMER ? undefined : setTimeout(done, timeoutMs).unref()
 }

@@ -1,14 +1,14 @@
-/** The waits of a node: how long they take, and what ends them. */
+/** The waits of a node: their limits, and how they end. */
 
+import { type Checks, checkSignal, checkTimeout, readOptions, withoutPrototype } from './arguments.js'
 import { inCamelCase } from './config.js'
 import { AbortError, PosemeshError, call, fromFailure, isFailure } from './error.js'
 import type { Failure, Message, NativeNode, Token } from './native.js'
-import { type Checks, checkSignal, checkTimeout, readOptions } from './options.js'
 import { clearTimeout, startTimer } from './timers.js'
 
-/** How long a wait may take. */
+/** The limits of a wait. */
 export interface WaitOptions {
-  /** Milliseconds after which the wait rejects with `ERR_TIMEOUT`; by default it takes as long as it takes. */
+  /** Milliseconds after which the wait rejects with `ERR_TIMEOUT`. By default there is no limit. */
   timeoutMs?: number | undefined
   /** Ends the wait with an `AbortError`. */
   signal?: AbortSignal | undefined
@@ -16,20 +16,23 @@ export interface WaitOptions {
 
 const checks: Checks<WaitOptions> = { timeoutMs: checkTimeout, signal: checkSignal }
 
-/** Checks the options of a wait, and that it may still begin. */
-export function readWait(given: WaitOptions): WaitOptions {
+const noLimits: WaitOptions = Object.freeze(withoutPrototype<never>([]))
+
+/** Checks the options of a wait, and throws if its signal is already aborted. */
+export function readWait(given: WaitOptions | undefined): WaitOptions {
+  if (given === undefined) return noLimits
   const options = readOptions<WaitOptions>(given, checks)
   if (options.signal?.aborted) throw new AbortError(options.signal)
   return options
 }
 
-/** What a node can be waited for. */
+/** What a program can wait for. */
 type Awaited = 'registered' | 'secret' | 'token'
 
-/** Settles a wait: with an error, or without. */
+/** Ends a wait, with an error or without. */
 type Settle = (error?: Error) => void
 
-/** Names options as they are called here where core says what is missing. Words of DDS stay as they are. */
+/** Replaces core's option names where core says what is missing. Text from DDS remains as it is. */
 const waitError = ({ code, message }: Failure) =>
   fromFailure({ code, message: code === 'ERR_NOT_FOUND' ? inCamelCase(message) : message })
 
@@ -42,7 +45,7 @@ export class Waits {
     this.#native = native
   }
 
-  /** Waits, and resolves with the token, if it is one that was waited for. */
+  /** Waits, and resolves with the token if the wait is for one. */
   begin(what: Awaited, { timeoutMs, signal }: WaitOptions): Promise<Token | null> {
     const wait = call(() => this.#native.beginWait(what))
     return new Promise((resolve, reject) => {
@@ -50,10 +53,10 @@ export class Waits {
         clearTimeout(timer)
         signal?.removeEventListener('abort', abort)
         this.#pending.delete(wait)
-        const brought = this.#native.endWait(wait)
+        const result = this.#native.endWait(wait)
         if (error) reject(error)
-        else if (isFailure(brought)) reject(fromFailure(brought))
-        else resolve(brought)
+        else if (isFailure(result)) reject(fromFailure(result))
+        else resolve(result)
       }
       const abort = () => settle(new AbortError(signal as AbortSignal))
       const timer = startTimer(timeoutMs, () => settle(this.#timedOut(what, timeoutMs as number)))
@@ -62,7 +65,7 @@ export class Waits {
     })
   }
 
-  /** The addon has ended a wait. */
+  /** Settles a wait that the addon has ended. */
   end({ wait, error }: Extract<Message, { type: 'waited' }>): void {
     this.#pending.get(wait)?.(error ? waitError(error) : undefined)
   }
@@ -70,10 +73,10 @@ export class Waits {
   #timedOut(what: Awaited, timeoutMs: number): PosemeshError {
     if (what === 'token') {
       const held = this.#native.accessToken()
-      // Core knows what the last sign-in failed with.
+      // Core's error includes that of the last sign-in.
       if (isFailure(held)) return fromFailure(held)
     }
-    const missing = { registered: 'is not registered', secret: 'holds no secret', token: 'holds no access token' }[what]
+    const missing = { registered: 'is not registered', secret: 'has no secret', token: 'has no access token' }[what]
     const status = this.#native.status()
     if (isFailure(status)) return fromFailure(status)
     const { state, lastError } = status

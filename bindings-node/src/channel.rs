@@ -1,4 +1,4 @@
-//! The way from core's threads to one JavaScript thread.
+//! Messages from core's threads to one JavaScript thread.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,14 +7,15 @@ use napi::bindgen_prelude::{Env, Function, ToNapiValue};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Result, Status};
 
-/// Events or log records that may wait for a JavaScript thread that is busy.
+/// How many events or log records may wait for a JavaScript thread that is busy.
 const CAPACITY: usize = 1024;
 
-/// A weak one: by itself it never keeps the process alive.
+/// A weak reference: by itself it does not keep the process alive.
 type Tsfn<T> = ThreadsafeFunction<T, (), T, Status, false, true>;
 
-/// Calls a JavaScript function with messages, in order, from any thread and without ever blocking. Once the
-/// environment is gone, messages are discarded. Dropping it lets go of the function after what was sent.
+/// Calls a JavaScript function with messages, in order, from any thread and without blocking. After the
+/// environment has ended, messages are discarded. Dropping the channel releases the function once it has received
+/// every message that was sent.
 pub(crate) struct Channel<T: ToNapiValue + Send + 'static> {
     function: RwLock<Tsfn<T>>,
     waiting: Arc<AtomicUsize>,
@@ -33,18 +34,18 @@ impl<T: ToNapiValue + Send + 'static> Channel<T> {
         Ok(Self { function: RwLock::new(function), waiting, dropped: AtomicU64::new(0) })
     }
 
-    /// For what must arrive.
+    /// Sends a message that must not be lost.
     pub(crate) fn send(&self, message: T) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let function = self.function.read().unwrap_or_else(PoisonError::into_inner);
-        // Refused only when the environment is ending: nobody is left to be told.
+        // Fails only while the environment ends, and then no JavaScript is left to receive the message.
         let _ = function.call(message, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
-    /// For what may be lost when JavaScript does not keep up; `message` gets the number lost before it,
-    /// and may turn out to be none.
-    pub(crate) fn offer(&self, lost_on_the_way: u64, message: impl FnOnce(i64) -> Option<T>) {
-        self.dropped.fetch_add(lost_on_the_way, Ordering::Relaxed);
+    /// Sends a message that may be dropped when JavaScript does not keep up. `message` is called with the number of
+    /// messages dropped before it, and may return none.
+    pub(crate) fn offer(&self, dropped_by_core: u64, message: impl FnOnce(i64) -> Option<T>) {
+        self.dropped.fetch_add(dropped_by_core, Ordering::Relaxed);
         if self.waiting.load(Ordering::Relaxed) >= CAPACITY {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -55,8 +56,8 @@ impl<T: ToNapiValue + Send + 'static> Channel<T> {
         }
     }
 
-    /// Whether the channel keeps the event loop of its environment alive.
-    #[expect(deprecated, reason = "the advice to clone instead fits counting users, not an event loop")]
+    /// Sets whether the channel keeps the event loop of its environment alive.
+    #[expect(deprecated, reason = "the suggested replacement counts users; this is about an event loop")]
     pub(crate) fn keep_alive(&self, env: &Env, yes: bool) -> Result<()> {
         let mut function = self.function.write().unwrap_or_else(PoisonError::into_inner);
         if yes { function.refer(env) } else { function.unref(env) }

@@ -1,4 +1,4 @@
-//! Options: the table of core for TypeScript, and a checked configuration from what TypeScript hands in.
+//! Options: core's table for TypeScript, and a checked configuration from the values that TypeScript passes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,12 +7,12 @@ use napi_derive::napi;
 use posemesh_node_registration::config::{Config, OPTIONS, OptionKind};
 use posemesh_node_registration::error::Result;
 
-/// One option of a node, as core knows it.
+/// One option of a node, from core's table.
 #[napi(object, object_from_js = false)]
 pub struct OptionInfo {
     /// Its name in core, in snake case.
     pub name: &'static str,
-    /// What its values are.
+    /// The kind of its values.
     #[napi(ts_type = "'text' | 'path' | 'integer' | 'boolean' | 'list' | 'choice'")]
     pub kind: &'static str,
     /// The environment variables that hold its value, or name a file that does.
@@ -30,7 +30,7 @@ pub fn options() -> Vec<OptionInfo> {
             OptionKind::Boolean => "boolean",
             OptionKind::List => "list",
             OptionKind::Choice(_) => "choice",
-            // Any text does for a kind that this addon does not know yet: core checks the value.
+            // A kind that this addon does not know yet is passed as text, and core checks the value.
             _ => "text",
         },
         variables: option.variables(),
@@ -38,7 +38,7 @@ pub fn options() -> Vec<OptionInfo> {
     OPTIONS.iter().map(info).collect()
 }
 
-/// The environment first, then the options, which win.
+/// The configuration from the environment and the options. The options win.
 pub(crate) fn config(
     options: &BTreeMap<String, String>,
     environment: &BTreeMap<String, String>,

@@ -1,36 +1,35 @@
-//! What a node tells its JavaScript object.
-
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! Messages from a node to its JavaScript object.
 
 use napi_derive::napi;
 use posemesh_node_registration::event::{Event, EventKind};
 
 use crate::error::Failure;
+use crate::time::{unix_millis, whole_millis};
 
-/// A message to the JavaScript object of a node. `at` is in milliseconds since 1970 (UTC); `dropped` counts
-/// the events that were lost just before this one.
+/// A message to the JavaScript object of a node. `at` is in milliseconds since 1970 (UTC). `dropped` is the number of
+/// events that were dropped just before this one.
 #[napi(discriminant = "type", discriminant_case = "camelCase", object_from_js = false, use_nullable = true)]
 pub enum Message {
-    /// The node moved from one state to another.
+    /// The state of the node changed.
     Status {
         /// The state before.
-        #[napi(ts_type = "import('./status.js').State")]
-        from: &'static str,
+        #[napi(ts_type = "'disconnected' | 'registering' | 'registered'")]
+        previous: &'static str,
         /// The state now.
-        #[napi(ts_type = "import('./status.js').State")]
-        to: &'static str,
-        /// When.
+        #[napi(ts_type = "'disconnected' | 'registering' | 'registered'")]
+        state: &'static str,
+        /// When it happened.
         at: f64,
-        /// Events lost before.
+        /// Events dropped before.
         dropped: i64,
     },
     /// DDS sent a new secret.
     Secret {
         /// 1 for the first one.
         version: i64,
-        /// When.
+        /// When it happened.
         at: f64,
-        /// Events lost before.
+        /// Events dropped before.
         dropped: i64,
     },
     /// A registration attempt failed.
@@ -39,54 +38,54 @@ pub enum Message {
         error: Failure,
         /// The time until the next attempt.
         retry_in_ms: i64,
-        /// When.
+        /// When it happened.
         at: f64,
-        /// Events lost before.
+        /// Events dropped before.
         dropped: i64,
     },
     /// DDS probed the node.
     Healthcheck {
-        /// When.
+        /// When it happened.
         at: f64,
-        /// Events lost before.
+        /// Events dropped before.
         dropped: i64,
     },
-    /// A new access token is held.
+    /// The node received a new access token.
     TokenRefreshed {
         /// When it expires, in milliseconds since 1970 (UTC).
         expires_at: f64,
-        /// When.
+        /// When it happened.
         at: f64,
-        /// Events lost before.
+        /// Events dropped before.
         dropped: i64,
     },
-    /// DDS does not know the node any more.
+    /// DDS no longer knows the node.
     RegistrationLost {
-        /// How that was noticed.
+        /// How the node noticed.
         reason: String,
-        /// When.
+        /// When it happened.
         at: f64,
-        /// Events lost before.
+        /// Events dropped before.
         dropped: i64,
     },
-    /// A wait is over.
+    /// A wait ended.
     Waited {
-        /// What `beginWait` returned.
+        /// The number that `beginWait` returned.
         wait: u32,
-        /// Why it failed, if it did.
+        /// Why the wait failed, if it did.
         error: Option<Failure>,
     },
-    /// The node was stopped: no message follows.
+    /// The node was stopped. No message follows.
     Closed,
 }
 
 impl Message {
-    /// `None` for an event of a later core that this addon does not know.
+    /// `None` for an event that this addon does not know.
     pub(crate) fn from_event(event: &Event, dropped: i64) -> Option<Self> {
         let at = unix_millis(event.at);
         Some(match &event.kind {
             EventKind::StatusChanged { from, to } => {
-                Self::Status { from: from.name(), to: to.name(), at, dropped }
+                Self::Status { previous: from.name(), state: to.name(), at, dropped }
             }
             EventKind::SecretChanged { version } => {
                 Self::Secret { version: i64::try_from(*version).unwrap_or(i64::MAX), at, dropped }
@@ -107,14 +106,4 @@ impl Message {
             _ => return None,
         })
     }
-}
-
-/// Milliseconds since 1970, as `Date` takes them.
-pub(crate) fn unix_millis(at: SystemTime) -> f64 {
-    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| (since.as_secs_f64() * 1000.0).floor())
-}
-
-/// Whole milliseconds, as the C header has them.
-pub(crate) fn whole_millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

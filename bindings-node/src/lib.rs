@@ -1,12 +1,12 @@
-//! The Node.js addon: what TypeScript cannot do itself, and nothing else.
+//! The Node.js addon: only what TypeScript cannot do itself.
 //!
-//! Core owns every decision, `lib/*.ts` is what a Node.js programmer sees, and this crate carries values
-//! between the two. It starts no thread and has no runtime of its own.
+//! Core makes every decision, `lib/*.ts` is the API that Node.js programs see, and this crate converts values between
+//! the two. It starts no thread and has no runtime of its own.
 //!
-//! Four kinds of thread run this code: JavaScript threads (the main one and any number of workers, each with
-//! an environment of its own), libuv's pool (`start` and `stop`), core's dispatcher (events, log records,
-//! finished waits), and, for waits that finish while nobody hears events, whichever ends them. The last two only
-//! ever put messages into a [`channel`].
+//! Four kinds of threads run this code: JavaScript threads (the main thread and any number of workers, each with its own
+//! environment), libuv's pool (`start` and `stop`), core's dispatcher (events, log records and finished waits) and, for
+//! waits that finish while no program listens to events, the thread that ends the wait. The last two only send messages
+//! to a [`channel`].
 
 pub mod channel;
 pub mod config;
@@ -17,4 +17,6 @@ pub mod log;
 pub mod node;
 pub mod status;
 pub mod testing;
+mod time;
 pub mod token;
+pub mod wait;

@@ -9,25 +9,25 @@ use posemesh_node_registration::log::{self, Level, Record};
 
 use crate::channel::Channel;
 use crate::error::{Failure, outcome};
-use crate::event::unix_millis;
+use crate::time::unix_millis;
 
 /// One log record. `at` is in milliseconds since 1970 (UTC).
 #[napi(object, object_from_js = false)]
 pub struct LogRecord {
     /// When it was written.
     pub at: f64,
-    /// How much it matters.
-    #[napi(ts_type = "import('./log.js').LogLevel")]
+    /// Its severity.
+    #[napi(ts_type = "'error' | 'warn' | 'info' | 'debug'")]
     pub level: &'static str,
     /// The part of the library that wrote it, such as `posemesh_node::register`.
     pub target: &'static str,
     /// One line of text.
     pub message: String,
-    /// Records that were lost just before this one.
+    /// Records that were dropped just before this one.
     pub dropped: i64,
 }
 
-/// Everyone who listens. Core has one callback per process; workers share it through this list.
+/// Every environment that listens. Core has one callback per process, which workers share through this list.
 static SINKS: Mutex<Vec<Sink>> = Mutex::new(Vec::new());
 
 struct Sink {
@@ -43,7 +43,7 @@ pub struct LogSink {
 
 #[napi]
 impl LogSink {
-    /// Listens to nothing yet.
+    /// A sink that does not listen yet.
     ///
     /// # Errors
     /// `ERR_INTERNAL` when Node-API fails.
@@ -52,8 +52,8 @@ impl LogSink {
         Ok(Self { channel: Arc::new(Channel::new(&deliver)?) })
     }
 
-    /// Listens to records up to this level; `null` to none. Fails with `ERR_INVALID_ARGUMENT` when there is no such
-    /// level.
+    /// Listens to records up to this level, or to none with `null`. Fails with `ERR_INVALID_ARGUMENT` if there is no
+    /// such level.
     #[napi]
     pub fn set_level(&self, level: Option<String>) -> Either<(), Failure> {
         outcome(|| {
@@ -67,8 +67,8 @@ impl LogSink {
         let mut sinks = sinks();
         sinks.retain(|sink| !Arc::ptr_eq(&sink.channel, &self.channel));
         sinks.extend(level.map(|level| Sink { level, channel: Arc::clone(&self.channel) }));
-        // Under the lock, so that two environments cannot overwrite each other's level with an older one.
-        // Core keeps it, and so never writes a record that nobody wants.
+        // Under the lock, so that two environments cannot overwrite each other's level with an older one. Core checks
+        // the level before it formats a record.
         match sinks.iter().map(|sink| sink.level).max() {
             Some(level) => log::set_callback(level, distribute),
             None => log::clear_callback(),
@@ -102,6 +102,6 @@ fn sinks() -> MutexGuard<'static, Vec<Sink>> {
 
 fn parse(name: &str) -> posemesh_node_registration::error::Result<Level> {
     Level::ALL.into_iter().find(|level| level.name() == name).ok_or_else(|| {
-        Error::new(ErrorCode::InvalidArgument, "a log level is one of error, warn, info and debug")
+        Error::new(ErrorCode::InvalidArgument, "the log level must be error, warn, info or debug")
     })
 }

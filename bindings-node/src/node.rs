@@ -3,27 +3,27 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Either, Env, Function, Uint8Array};
 use napi::{JsString, Task};
 use napi_derive::napi;
-use posemesh_node_registration::bindings::{NodeExt as _, PendingWait};
+use posemesh_node_registration::bindings::NodeExt as _;
 use posemesh_node_registration::error as core;
 use posemesh_node_registration::event::Event;
-use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::node::Node;
 use posemesh_node_registration::secret::Secret;
-use posemesh_node_registration::token::AccessToken;
 
 use crate::channel::Channel;
 use crate::config::config;
 use crate::error::{Failure, node_api, outcome};
 use crate::event::Message;
 use crate::status::{self, Status};
-use crate::token::Token;
+use crate::token::{HeldToken, Token};
+use crate::wait::Waits;
 
-/// How long the end of an environment waits for one of its nodes.
+/// How long the end of an environment waits for each of its nodes to stop.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running node.
@@ -33,29 +33,16 @@ pub struct NativeNode {
 }
 
 struct Inner {
-    /// Set by a start that succeeds.
+    /// Set by a successful start.
     node: OnceLock<Node>,
-    /// `None` once the node was stopped.
+    /// `None` after a stop.
     channel: Mutex<Option<Arc<Channel<Message>>>>,
     waits: Mutex<Waits>,
 }
 
-#[derive(Default)]
-struct Waits {
-    last: u32,
-    begun: HashMap<u32, Begun>,
-}
-
-/// A wait that was begun.
-struct Begun {
-    _pending: PendingWait,
-    /// What a wait for an access token brings. It stays here until JavaScript takes it: messages hold no token.
-    token: Arc<OnceLock<AccessToken>>,
-}
-
 impl Inner {
     fn node(&self) -> &Node {
-        self.node.get().expect("JavaScript gets no node that did not start")
+        self.node.get().expect("JavaScript receives a node only after its start")
     }
 
     fn channel(&self) -> Option<Arc<Channel<Message>>> {
@@ -64,9 +51,9 @@ impl Inner {
 
     fn start(&self, options: &Options) -> core::Result<()> {
         let config = config(&options.options, &options.environment)?;
-        let channel = self.channel().expect("nobody has this node yet who could stop it");
-        let node = Node::start_with_event_callback(&config, send_events(channel))?;
-        assert!(self.node.set(node).is_ok(), "a task runs once");
+        let channel = self.channel().expect("a node cannot be stopped before it has started");
+        let node = Node::start_with_event_callback(&config, event_callback(channel))?;
+        assert!(self.node.set(node).is_ok(), "the start task runs once");
         Ok(())
     }
 
@@ -74,25 +61,29 @@ impl Inner {
         self.channel().map_or(Ok(()), |channel| channel.keep_alive(&env, yes))
     }
 
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self, timeout: Duration) -> core::Result<()> {
         self.node().stop(timeout)?;
         let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(channel) = channel {
-            // After everything that the node had to say.
+            // After all events.
             channel.send(Message::Closed);
         }
         Ok(())
     }
 }
 
-fn send_events(channel: Arc<Channel<Message>>) -> impl Fn(&Event) {
+fn event_callback(channel: Arc<Channel<Message>>) -> impl Fn(&Event) {
     move |event| channel.offer(event.dropped, |dropped| Message::from_event(event, dropped))
 }
 
 #[napi]
 impl NativeNode {
-    /// A 32-bit number that is another one after every change of the status; `null` where the engine shares no
-    /// memory. Whoever writes to it breaks `status()`.
+    /// A 32-bit counter of the changes of the status, which include those of the access token; `null` if the engine does
+    /// not allow external memory. JavaScript must not write to it.
     #[napi(ts_return_type = "ArrayBuffer | null | Failure")]
     pub fn status_changes<'env>(&self, env: &'env Env) -> Either<Option<ArrayBuffer<'env>>, Failure> {
         outcome(|| {
@@ -101,13 +92,13 @@ impl NativeNode {
         })
     }
 
-    /// What the node is doing.
+    /// A snapshot of the node.
     #[napi]
     pub fn status(&self) -> Either<Status, Failure> {
         outcome(|| {
             let node = self.inner.node();
             let status = node.status()?;
-            // Words are kept under a lock: asked for only if there are any.
+            // The texts of errors are under a lock, so they are read only if there is an error.
             let last_error = status.last_error.map_or(Ok(None), |_| node.last_error())?;
             let persistence_error =
                 status.persistence_error.map_or(Ok(None), |_| node.persistence_error())?;
@@ -115,33 +106,46 @@ impl NativeNode {
         })
     }
 
-    /// Whether events are sent from now on. A node that was started sends them; one that was stopped has none.
+    /// Sets whether events are sent. They are after a start. After a stop this does nothing.
     #[napi]
-    pub fn hear_events(&self, yes: bool) -> Either<(), Failure> {
+    pub fn send_events(&self, yes: bool) -> Either<(), Failure> {
         outcome(|| {
             let Some(channel) = self.inner.channel() else { return Ok(()) };
             let node = self.inner.node();
-            let done =
-                if yes { node.set_event_callback(send_events(channel)) } else { node.clear_event_callback() };
+            let done = if yes {
+                node.set_event_callback(event_callback(channel))
+            } else {
+                node.clear_event_callback()
+            };
             done.or_else(|error| if error.code() == core::ErrorCode::Stopped { Ok(()) } else { Err(error) })
         })
     }
 
-    /// The node secret, once DDS has sent one.
+    /// The node secret, if DDS has sent one.
     #[napi(ts_return_type = "string | null | Failure")]
     pub fn read_secret<'env>(&self, env: &'env Env) -> Either<Option<JsString<'env>>, Failure> {
-        // The engine's copy is the only one that is made.
+        // No copy is made but the engine's.
         let copy = |secret: &Secret| env.create_string(secret.expose());
         outcome(|| self.inner.node().with_secret(|secret| secret.map(copy).transpose())?.map_err(node_api))
     }
 
-    /// The access token that is held. `ERR_TIMEOUT` says why there is none yet.
+    /// The access token that the node holds. Without one, the node signs in, and this fails with `ERR_TIMEOUT` and the
+    /// error of the last sign-in.
     #[napi]
     pub fn access_token<'env>(&self, env: &'env Env) -> Either<Token<'env>, Failure> {
         outcome(|| Token::new(env, &self.inner.node().access_token(Some(Duration::ZERO))?))
     }
 
-    /// Drops the access token that is held; with a value only if it is this one.
+    /// The access token that the node holds, if there is one. This never signs in.
+    #[napi(ts_return_type = "HeldToken | null | Failure")]
+    pub fn try_access_token<'env>(&self, env: &'env Env) -> Either<Option<HeldToken<'env>>, Failure> {
+        outcome(|| {
+            let held = self.inner.node().try_access_token_for()?;
+            held.map(|(token, usable_for)| HeldToken::new(env, &token, usable_for)).transpose()
+        })
+    }
+
+    /// Drops the access token that the node holds. With a value, it does so only if the token has that value.
     #[napi]
     pub fn invalidate_token(&self, value: Option<String>) -> Either<(), Failure> {
         outcome(|| match value {
@@ -156,7 +160,7 @@ impl NativeNode {
         outcome(|| self.inner.node().rearm())
     }
 
-    /// Where the callback server listens.
+    /// The address of the callback server.
     #[napi(ts_return_type = "string | null | Failure")]
     pub fn callback_address(&self) -> Either<Option<String>, Failure> {
         outcome(|| Ok(self.inner.node().callback_address()?.map(|address| address.to_string())))
@@ -174,86 +178,64 @@ impl NativeNode {
         outcome(|| self.inner.node().sign(&message))
     }
 
-    /// Begins a wait and returns its number. A `waited` message ends it, if `endWait` does not do so first.
+    /// Begins a wait and returns its number. A `waited` message follows when it ends, unless `endWait` is called before.
     #[napi(ts_args_type = "what: 'registered' | 'secret' | 'token'")]
     pub fn begin_wait(&self, what: String) -> Either<u32, Failure> {
         outcome(|| {
-            let node = self.inner.node();
             let channel = self.inner.channel().ok_or_else(stopped)?;
-            let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
-            let wait = waits.last.wrapping_add(1);
-            let tell = move |error: Option<core::Error>| {
-                channel.send(Message::Waited { wait, error: error.map(Failure::from) });
-            };
-            let token = Arc::new(OnceLock::new());
-            let brought = Arc::clone(&token);
-            let pending = match what.as_str() {
-                "token" => {
-                    node.access_token_then(move |result| tell(result.map(|token| brought.set(token)).err()))
-                }
-                "secret" => node.wait_then_notify(Wait::Secret, move |result| tell(result.err())),
-                _ => node.wait_then_notify(Wait::Registered, move |result| tell(result.err())),
-            }?;
-            waits.last = wait;
-            waits.begun.insert(wait, Begun { _pending: pending, token });
-            Ok(wait)
+            self.inner.waits().begin(self.inner.node(), &what, channel)
         })
     }
 
-    /// Lets go of a wait, finished or not, and returns the token that it brought. Each one that was begun
-    /// needs it.
+    /// Ends a wait, finished or not, and returns the token that it was for, if it has one. Each wait must be ended once.
     #[napi(ts_return_type = "Token | null | Failure")]
     pub fn end_wait<'env>(&self, env: &'env Env, wait: u32) -> Either<Option<Token<'env>>, Failure> {
-        let begun = {
-            let mut waits = self.inner.waits.lock().unwrap_or_else(PoisonError::into_inner);
-            waits.begun.remove(&wait)
-        };
-        let token = begun.as_ref().and_then(|begun| begun.token.get());
-        outcome(|| token.map(|token| Token::new(env, token)).transpose())
+        let token = self.inner.waits().end(wait);
+        outcome(|| token.map(|token| Token::new(env, &token)).transpose())
     }
 
-    /// Ends the node, on libuv's pool: it joins threads. The time in the pool's queue is part of `timeoutMs`. A
-    /// `closed` message follows when it succeeds.
+    /// Stops the node, on libuv's pool, because it joins threads. The time in the pool's queue counts towards
+    /// `timeoutMs`. On success, a `closed` message follows.
     #[napi(ts_return_type = "Promise<void | Failure>")]
     pub fn stop(&self, timeout_ms: f64) -> AsyncTask<Stop> {
-        // What no clock can hold is "as long as it takes".
+        // A time too long for the clock means no limit.
         let timeout = Duration::try_from_secs_f64(timeout_ms / 1000.0).unwrap_or(Duration::MAX);
         AsyncTask::new(Stop { inner: Arc::clone(&self.inner), deadline: Instant::now().checked_add(timeout) })
     }
 
-    /// Whether the node keeps the event loop alive.
+    /// Sets whether the node keeps the event loop alive.
     #[napi]
     pub fn keep_alive(&self, env: Env, yes: bool) -> Either<(), Failure> {
         outcome(|| self.inner.keep_alive(env, yes).map_err(node_api))
     }
 }
 
-/// Keeps a start from happening that still waits for a thread of libuv's pool.
+/// Cancels a start that still waits for a thread of libuv's pool.
 #[napi]
 #[derive(Default)]
 pub struct StartCancellation {
-    /// Set by what comes first: the start or its cancellation.
+    /// Set by the start or by its cancellation, whichever comes first.
     decided: Arc<AtomicBool>,
 }
 
 #[napi]
 impl StartCancellation {
-    /// For one start.
+    /// A cancellation for one start.
     #[napi(constructor)]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether the start will not happen. Otherwise it has begun, or was over.
+    /// Cancels the start. False if the start has already begun.
     #[napi]
     pub fn cancel(&self) -> bool {
         !self.decided.swap(true, Ordering::Relaxed)
     }
 }
 
-/// Starts a node, on libuv's pool: that may read certificates. `options` and `environment` are text by the
-/// names that core has for them, in objects without a prototype: Node-API also reads what an object inherits.
-/// `deliver` is called with everything that happens to the node.
+/// Starts a node, on libuv's pool, because a start may read certificates. `options` and `environment` map core's names to
+/// text. They must have no prototype, because Node-API also reads inherited properties. `deliver` receives the messages
+/// of the node.
 #[napi(ts_return_type = "Promise<NativeNode | Failure> | Failure")]
 pub fn start(
     env: Env,
@@ -314,7 +296,7 @@ impl Task for Start {
 /// The work of [`NativeNode::stop`].
 pub struct Stop {
     inner: Arc<Inner>,
-    /// None: as long as it takes.
+    /// None means no limit.
     deadline: Option<Instant>,
 }
 
@@ -342,17 +324,17 @@ thread_local! {
     static NODES: RefCell<HashMap<usize, Vec<Weak<Inner>>>> = RefCell::default();
 }
 
-/// A worker that ends must not leave a node behind that calls into an environment that is gone.
+/// Stops the node when its environment ends, because a node must not call into an environment that no longer exists.
 fn stop_when_environment_ends(env: &Env, inner: &Arc<Inner>) -> napi::Result<()> {
     let key = env.raw().addr();
-    // One hook for all nodes: napi-rs does not free a hook that is removed.
+    // One hook for all nodes, because napi-rs does not free a hook that is removed.
     if !NODES.with_borrow(|nodes| nodes.contains_key(&key)) {
         env.add_env_cleanup_hook(key, |key| {
             for inner in NODES.with_borrow_mut(|nodes| nodes.remove(&key)).iter().flatten() {
                 if let Some(inner) = inner.upgrade()
                     && inner.node.get().is_some()
                 {
-                    // Nobody is left to be told.
+                    // No JavaScript is left to receive the error.
                     let _ = outcome(|| inner.stop(END_TIMEOUT));
                 }
             }

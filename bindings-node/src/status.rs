@@ -9,42 +9,42 @@ use posemesh_node_registration::error as core;
 use posemesh_node_registration::status;
 
 use crate::error::Failure;
-use crate::event::whole_millis;
+use crate::time::whole_millis;
 
-/// A consistent picture of a node at one moment. Times are in seconds since 1970 (UTC).
+/// A consistent snapshot of a node. Times are in seconds since 1970 (UTC).
 #[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Status {
-    /// Where the node stands with DDS.
-    #[napi(ts_type = "import('./status.js').State")]
+    /// The state of the registration.
+    #[napi(ts_type = "'disconnected' | 'registering' | 'registered'")]
     pub state: &'static str,
     /// False once the node was stopped.
     pub running: bool,
-    /// Whether a node secret is held.
+    /// Whether the node has a node secret.
     pub has_secret: bool,
-    /// 0 = no secret so far; each new secret adds one.
+    /// 0 if there is no secret yet; each new secret adds one.
     pub secret_version: i64,
     /// When DDS last probed the node.
     pub last_healthcheck: Option<i64>,
     /// When DDS last confirmed a registration.
     pub registered_at: Option<i64>,
-    /// Registration attempts begun since the start.
+    /// Registration attempts since the start.
     pub attempts: i64,
     /// Attempts that failed since the last success.
     pub consecutive_failures: u32,
-    /// What the last attempt failed with; none after a success.
+    /// The error of the last attempt; none after a success.
     pub last_error: Option<Failure>,
-    /// The time until the next attempt, while the registrar waits for one.
+    /// The time until the next attempt, while the registrar waits for it.
     pub next_attempt_in_ms: Option<i64>,
-    /// Which part the node has among those that share its `state_dir`.
-    #[napi(ts_type = "import('./status.js').Role")]
+    /// The role of the node among those that share its `state_dir`.
+    #[napi(ts_type = "'leader' | 'follower'")]
     pub role: &'static str,
-    /// Why the state cannot be kept in `state_dir` at present.
+    /// Why the state cannot currently be written to `state_dir`.
     pub persistence_error: Option<Failure>,
-    /// When the access token that is held expires.
+    /// When the current access token expires.
     pub token_expires_at: Option<i64>,
-    /// Sign-ins for an access token that failed since the last one that succeeded.
+    /// Sign-ins for an access token that failed since the last success.
     pub sign_in_failures: u32,
-    /// How far the clock of DDS is ahead of this machine's.
+    /// How far the clock of DDS is ahead of this machine's clock.
     pub clock_skew_ms: i64,
     /// Whether DDS has not called the callback server within a minute of the registration.
     pub callback_overdue: bool,
@@ -78,19 +78,19 @@ impl Status {
     }
 }
 
-/// Lets JavaScript read core's count of changes without a call. `None` where the engine takes no memory of
-/// others, as in Electron.
-#[expect(unsafe_code, reason = "memory that JavaScript reads is lent to it by its address")]
+/// Lets JavaScript read core's count of changes without a call. `None` if the engine does not allow external memory, as
+/// in Electron.
+#[expect(unsafe_code, reason = "JavaScript reads this memory through its address")]
 pub(crate) fn share<'env>(
     env: &'env Env,
     changes: Arc<AtomicU32>,
 ) -> napi::Result<Option<ArrayBuffer<'env>>> {
     let memory = changes.as_ptr().cast::<u8>();
-    // SAFETY: `changes` keeps the memory until the buffer is gone. Nobody writes to it from JavaScript, which
-    // reads it atomically, and no Rust code looks into the buffer.
+    // SAFETY: the finalizer owns `changes`, which keeps the memory alive for as long as the buffer. JavaScript only reads
+    // it, atomically, and no Rust code accesses it through the buffer.
     let buffer = unsafe {
         ArrayBuffer::from_external(env, memory, size_of::<AtomicU32>(), changes, |_, changes| drop(changes))
     }?;
-    // Where it is not allowed, napi-rs makes a copy instead, which would never change.
+    // If external memory is not allowed, napi-rs makes a copy, which would never change.
     Ok(std::ptr::eq(buffer.as_ptr(), memory).then_some(buffer))
 }

@@ -30,13 +30,15 @@ const wait = { timeoutMs: HANG_MS }
 
 describe('a node', () => {
   // scenario: register, double-stop, health-probe, events-in-order
-  it('registers, gets its secret and stops', async (t) => {
+  it('registers, receives its secret and stops', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', maxConcurrency: 3 })
     const events: string[] = []
-    node.on('status', ({ from, to, at, dropped }) => {
+    node.on('status', ({ previous, state, from, to, at, dropped }) => {
       assert.ok(at instanceof Date && dropped === 0)
-      events.push(`${from} → ${to}`)
+      // The former names of the two fields.
+      assert.deepEqual([from, to], [previous, state])
+      events.push(`${previous} → ${state}`)
     })
     node.on('secret', ({ version }) => events.push(`secret ${version}`))
     node.on('healthcheck', () => events.push('healthcheck'))
@@ -77,12 +79,12 @@ describe('a node', () => {
   })
 
   // scenario: rearm
-  it('registers again when re-armed', async (t) => {
+  it('registers again after rearm()', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     await node.waitRegistered(wait)
     const states: string[] = []
-    node.on('status', ({ from, to }) => states.push(`${from} → ${to}`))
+    node.on('status', ({ previous, state }) => states.push(`${previous} → ${state}`))
     node.rearm()
     await node.waitRegistered(wait)
     assert.equal((await dds.requests('register')).length, 2)
@@ -91,7 +93,7 @@ describe('a node', () => {
     assert.deepEqual(states.slice(-4), [...again, 'registered → disconnected'])
   })
 
-  it('tells of failed attempts, with what DDS said', async (t) => {
+  it('emits failed attempts with the text that DDS sent', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'status', code: 503, body: 'closed for lunch' }, 1)
     const node = await startNode(t, dds)
@@ -122,7 +124,7 @@ describe('a node', () => {
   })
 
   // scenario: stranger-calls-back
-  it('refuses a callback from a stranger', async (t) => {
+  it('rejects a callback while it is not registering', async (t) => {
     const dds = await localDds(t)
     await dds.inject('register', { fault: 'status', code: 403 }, 1000)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
@@ -137,7 +139,7 @@ describe('a node', () => {
   })
 
   // scenario: dds-stops-probing
-  it('registers again when DDS does not probe it any more', async (t) => {
+  it('registers again when DDS stops probing it', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', healthcheckTtlSecs: 1 })
     await node.waitRegistered(wait)
@@ -150,7 +152,7 @@ describe('a node', () => {
   })
 
   // scenario: clocks-differ
-  it('sees that its clock is not that of DDS', async (t) => {
+  it('shows in its status that its clock and that of DDS differ', async (t) => {
     const dds = await localDds(t, { clockOffsetSecs: -120 })
     const node = await startNode(t, dds)
     await node.waitRegistered(wait)
@@ -169,29 +171,29 @@ describe('a node', () => {
     assert.equal(kept.status().running, false)
   })
 
-  it('cannot be made with new, and its methods need one', () => {
+  it('cannot be constructed with new, and its methods reject other objects', () => {
     assert.throws(() => Reflect.construct(PosemeshNode, []), { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' })
     for (const other of [{}, undefined, Object.create(PosemeshNode.prototype)]) {
       assert.throws(() => PosemeshNode.prototype.status.call(other as never), {
         name: 'TypeError',
         code: 'ERR_INVALID_THIS',
-        message: 'this is not a PosemeshNode',
+        message: 'this is not an instance of PosemeshNode',
       })
     }
   })
 
-  it('shows the same as JSON and in a debug print, and nothing of its inside', async (t) => {
+  it('shows the same in JSON and in debug output, and no internals', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
     await node.waitRegistered(wait)
-    // The last thing that happens to it.
+    // Its status does not change after this.
     await node.waitSecret(wait)
     const { walletAddress, callbackAddress } = node
     const status = JSON.parse(JSON.stringify(node.status()))
     assert.deepEqual(JSON.parse(JSON.stringify({ node })), { node: { walletAddress, callbackAddress, status } })
     for (const shown of [inspect(node), inspect({ node }), inspect(node, { showHidden: true })]) {
       assert.match(shown, new RegExp(`PosemeshNode \\{[^]*${walletAddress}[^]*state: 'registered'`))
-      assert.doesNotMatch(shown, /_events|unwrap/)
+      assert.doesNotMatch(shown, /_events|Symbol/)
     }
     assert.equal(inspect([[[node]]], { depth: 1 }), '[ [ [Array] ] ]')
   })
@@ -208,9 +210,10 @@ describe('a node', () => {
       const node = await startNode(t, dds)
       const proxy = new Proxy(node, handler)
       const states: string[] = []
-      proxy.on('status', ({ to }) => states.push(to))
+      proxy.on('status', ({ state }) => states.push(state))
       await proxy.waitRegistered(wait)
       const { value } = await proxy.accessToken(wait)
+      assert.equal(proxy.tryAccessToken()?.value, value)
       proxy.invalidateToken(value)
       assert.equal(proxy.status(), node.status())
       assert.equal(proxy.sign(Buffer.from('hello')), node.sign(Buffer.from('hello')))
@@ -223,7 +226,7 @@ describe('a node', () => {
   })
 
   // scenario: already-running, port-taken
-  it('fails to start twice with one wallet, and on a port that is taken', async (t) => {
+  it('fails to start with a wallet that another node uses, and on a port that is taken', async (t) => {
     const dds = await localDds(t)
     const key = newKey()
     await startNode(t, dds, { secp256k1Privhex: key })
@@ -243,7 +246,7 @@ describe('a node', () => {
 
 describe('waits', () => {
   // scenario: wait-timed-out, wait-cancelled, stop-during-wait
-  it('time out, are aborted, and end with the node', async (t) => {
+  it('end on a timeout, on an abort and on a stop', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
     const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0' })
@@ -271,14 +274,14 @@ describe('waits', () => {
   })
 
   // scenario: wait-cannot-succeed
-  it('for a secret end at once where none can arrive', async (t) => {
+  it('for a secret end at once if none can arrive', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
     const node = await startNode(t, dds)
     await assert.rejects(node.waitSecret(wait), { code: 'ERR_NOT_FOUND', message: /callbackBind/ })
   })
 
-  it('leave nothing behind, however many there are', async (t) => {
+  it('are all rejected by one signal', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
     const node = await startNode(t, dds)
@@ -292,13 +295,13 @@ describe('waits', () => {
 
 describe('start', () => {
   // scenario: stop-during-start
-  it('rejects with an AbortError and leaves nothing behind', async (t) => {
+  it('rejects with an AbortError and leaves no node running', async (t) => {
     const dds = await localDds(t)
     const options = optionsFor(dds)
     for (let i = 0; i < RUNS; i++) {
       await assert.rejects(PosemeshNode.start({ ...options, signal: AbortSignal.abort() }), { name: 'AbortError' })
     }
-    assert.deepEqual(await dds.requests(), [], 'a signal that is aborted already starts nothing')
+    assert.deepEqual(await dds.requests(), [], 'no node starts if the signal is already aborted')
     const controller = new AbortController()
     const starting = PosemeshNode.start({ ...options, signal: controller.signal })
     controller.abort()
@@ -330,7 +333,7 @@ describe('start', () => {
   })
 
   // scenario: environment
-  it('takes the environment as operators write it', async (t) => {
+  it('accepts blanks, surrounding space, units and prefixes in the environment', async (t) => {
     const dds = await localDds(t)
     const { regSecret, secp256k1Privhex } = optionsFor(dds)
     const variables = {
@@ -362,7 +365,7 @@ describe('start', () => {
 describe('a keystore', () => {
   const [example] = JSON.parse(readFileSync(join(PACKAGE, '../tests/vectors/keystore.json'), 'utf8'))
 
-  it('has the key of the wallet', async (t) => {
+  it('supplies the key of the wallet', async (t) => {
     const directory = mkdtempSync(join(tmpdir(), 'keystore-'))
     t.after(() => rmSync(directory, { recursive: true }))
     const file = join(directory, 'keystore.json')
@@ -387,7 +390,7 @@ describe('a keystore', () => {
 })
 
 describe('options', () => {
-  /** Fails to compile when an option of the interface is missing here. */
+  /** Does not compile if an option of the interface is missing here. */
   const names: Record<keyof CoreOptions, true> = {
     ddsBaseUrl: true,
     regSecret: true,
@@ -410,12 +413,12 @@ describe('options', () => {
     allowInsecureHttp: true,
   }
 
-  it("are the ones of core's table", () => {
+  it("are those of core's table", () => {
     const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
     assert.deepEqual(Object.keys(names), native.options().map((option) => camel(option.name)))
   })
 
-  it('that are paths take no URL but a file URL', async () => {
+  it('that are paths accept file URLs and reject other URLs', async () => {
     for (const name of ['caFile', 'stateDir', 'secp256k1KeystoreFile']) {
       const options = { [name]: new URL('https://user:hunter2@example.org/') } as unknown as PosemeshNodeOptions
       const message = `${name} must be a string or a file URL, got a URL with https:`
@@ -424,7 +427,7 @@ describe('options', () => {
   })
 
   // scenario: wrong-argument
-  it('of a wrong type are TypeErrors that name the option and hide the value', async () => {
+  it('of a wrong type are TypeErrors with the name of the option and without its value', async () => {
     const secret = 'hunter2'
     const wrong: Record<keyof CoreOptions, unknown> = {
       ddsBaseUrl: 1,
@@ -462,7 +465,7 @@ describe('options', () => {
   })
 
   // scenario: start-refused
-  it('of a wrong value are refused by core, under the names they have here', async () => {
+  it('of a wrong value are rejected by core, with their names in JavaScript', async () => {
     const cases: [object, RegExp][] = [
       [{}, /regSecret .*secp256k1Privhex .*capabilities .*nodeVersion/],
       [{ maxRetry: 1.5 }, /^maxRetry "1.5"/],
@@ -495,7 +498,7 @@ describe('errors', () => {
 
   // scenario: panic
   it('of a panic in Rust are ERR_PANIC', (t) => {
-    // Only builds with the feature test-exports have it.
+    // Only builds with the feature test-exports export it.
     const { testPanic } = native as { testPanic?: () => Failure }
     if (!testPanic) return t.skip('a release build')
     assert.throws(() => call(testPanic), { name: 'PosemeshError', code: 'ERR_PANIC' })
@@ -504,7 +507,7 @@ describe('errors', () => {
 
 describe('secrets', () => {
   // scenario: secrets-never-shown
-  it('show in no debug print, error or log', async (t) => {
+  it('do not appear in debug output, errors or logs', async (t) => {
     const dds = await localDds(t, { secret: 'the-node-secret' })
     const key = newKey()
     const seen: unknown[] = []
@@ -527,7 +530,7 @@ describe('secrets', () => {
 
 describe('logs', () => {
   // scenario: logs
-  it('go to a logger as lines, once however many nodes share it', async (t) => {
+  it('go to a logger as lines, and once if several nodes share it', async (t) => {
     const dds = await localDds(t)
     const lines: string[] = []
     const write = (level: string) => (line: string) => lines.push(`${level} ${line}`)
@@ -542,7 +545,7 @@ describe('logs', () => {
     assert.ok(!lines.some((line) => line.startsWith('debug')))
   })
 
-  it('reach log listeners up to the level asked for, while there are any', async (t) => {
+  it('reach log listeners up to the requested level', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { logLevel: 'debug' })
     await node.waitRegistered(wait)
@@ -557,16 +560,16 @@ describe('logs', () => {
 
 describe('a busy event loop', () => {
   // scenario: slow-listener
-  it('loses the newest records, and is told how many', async (t) => {
+  it('drops the newest records, and the next one counts them', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
     const node = await startNode(t, dds)
     const listener = await startNode(t, dds)
     const heard: LogRecord[] = []
     listener.on('log', (record) => record.message.startsWith('re-armed') && heard.push(record))
-    // Nothing is delivered meanwhile.
+    // The loop does not yield, so no record is delivered meanwhile.
     for (let i = 0; i < 5000; i++) node.rearm()
-    // Whatever comes next tells what was lost before it.
+    // The next record counts those that were dropped before it.
     while (heard.reduce((sum, { dropped }) => sum + 1 + dropped, 0) < 5000) {
       await once(listener, 'log')
       node.rearm()
@@ -576,7 +579,7 @@ describe('a busy event loop', () => {
 })
 
 describe('keys', () => {
-  it('make addresses and signatures', async (t) => {
+  it('yield addresses and signatures', async (t) => {
     const address = '0xfdbb6caf01414300c16ea14859fec7736d95355f'
     assert.equal(ethAddress(KEY), address)
     assert.match(signEip191(KEY, Buffer.from('hello')), /^0x[0-9a-f]{130}$/)

@@ -21,7 +21,7 @@ describe('the error of a wait', () => {
         return {}
       },
     ],
-    'a DDS out of reach': [/refused/, async () => ({ ddsBaseUrl: 'http://127.0.0.1:1' })],
+    'a DDS that cannot be reached': [/refused/, async () => ({ ddsBaseUrl: 'http://127.0.0.1:1' })],
     'a name that does not resolve': [
       /no-such-host\.invalid/,
       async () => ({ ddsBaseUrl: 'https://no-such-host.invalid' }),
@@ -29,7 +29,7 @@ describe('the error of a wait', () => {
   }
   for (const [name, [message, fail]] of Object.entries(failures)) {
     // scenario: dds-unreachable
-    it(`says what the last attempt failed with: ${name}`, async (t) => {
+    it(`includes that of the last attempt: ${name}`, async (t) => {
       const dds = await localDds(t)
       const node = await startNode(t, dds, { callbackBind: '127.0.0.1:0', ...(await fail(dds)) })
       await until(() => node.status().lastError !== null)
@@ -41,9 +41,9 @@ describe('the error of a wait', () => {
   }
 })
 
-describe('descriptors', { skip: process.platform !== 'linux' }, () => {
+describe('file descriptors', { skip: process.platform !== 'linux' }, () => {
   // scenario: nothing-left
-  it('are none left after a stop', async (t) => {
+  it('are all closed after a stop', async (t) => {
     const { ddsBaseUrl, regSecret, secp256k1Privhex } = optionsFor(await localDds(t))
     const env = {
       ...process.env,

@@ -1,20 +1,20 @@
-// Events cross from the addon only while somebody listens, and nobody is to notice.
+// The addon sends events only while there are listeners, and no listener can observe that.
 import assert from 'node:assert/strict'
 import { on, once } from 'node:events'
 import { describe, it } from 'node:test'
 import type { TestContext } from 'node:test'
 
-import type { PosemeshNode } from 'posemesh-node'
+import type { PosemeshNode, StatusEvent } from 'posemesh-node'
 import { HANG_MS, localDds, startNode } from './support.js'
 
-/** What the package under test calls: the sources that this test could import would load an addon of their own. */
+/** The addon that the package under test uses, because the sources would load another instance of it. */
 const { native } = require('../dist/binary.js') as typeof import('../lib/binary.js')
 
 const wait = { timeoutMs: HANG_MS }
 const AGAIN = ['disconnected', 'registering', 'registered']
 
-/** A registered node that nobody listens to, and the types of the messages that its addon sends from now on. */
-async function unheardNode(t: TestContext): Promise<{ node: PosemeshNode; sent: string[] }> {
+/** A registered node without listeners, and the types of the messages that its addon sends from now on. */
+async function silentNode(t: TestContext): Promise<{ node: PosemeshNode; sent: string[] }> {
   const sent: string[] = []
   const { start } = native
   native.start = (options, environment, deliver, cancellation) => {
@@ -28,7 +28,7 @@ async function unheardNode(t: TestContext): Promise<{ node: PosemeshNode; sent: 
     const node = await startNode(t, await localDds(t))
     await node.waitRegistered(wait)
     await oneTurn()
-    // Whatever was on its way has arrived before this is over.
+    // All messages that were sent before have arrived when this ends.
     await registerAgain(node)
     sent.length = 0
     return { node, sent }
@@ -42,17 +42,17 @@ async function registerAgain(node: PosemeshNode): Promise<void> {
   await node.waitRegistered(wait)
 }
 
-/** By then the addon knows that nobody listens any more. */
+/** After one turn, the addon has stopped to send events if there are no listeners. */
 const oneTurn = () => new Promise(setImmediate)
 
 describe('events', () => {
-  it('are not sent while nobody listens', async (t) => {
-    const { node, sent } = await unheardNode(t)
+  it('are not sent while there are no listeners', async (t) => {
+    const { node, sent } = await silentNode(t)
     await registerAgain(node)
     assert.deepEqual(sent, ['waited'])
 
     const seen: string[] = []
-    const listener = ({ to }: { to: string }) => seen.push(to)
+    const listener = ({ state }: StatusEvent) => seen.push(state)
     node.on('status', listener)
     await registerAgain(node)
     assert.deepEqual(seen, AGAIN)
@@ -66,24 +66,24 @@ describe('events', () => {
   })
 
   for (const [how, listen] of Object.entries<(node: PosemeshNode, seen: string[]) => unknown>({
-    on: (node, seen) => node.on('status', ({ to }) => seen.push(to)),
-    prependListener: (node, seen) => node.prependListener('status', ({ to }) => seen.push(to)),
+    on: (node, seen) => node.on('status', ({ state }) => seen.push(state)),
+    prependListener: (node, seen) => node.prependListener('status', ({ state }) => seen.push(state)),
     'a loop around once': async (node, seen) => {
-      while (seen.at(-1) !== 'registered') seen.push((await once(node, 'status'))[0].to)
+      while (seen.at(-1) !== 'registered') seen.push((await once(node, 'status'))[0].state)
     },
     'once in once': (node, seen) => {
-      const next = ({ to }: { to: string }) => {
-        seen.push(to)
-        if (to !== 'registered') node.once('status', next)
+      const next = ({ state }: StatusEvent) => {
+        seen.push(state)
+        if (state !== 'registered') node.once('status', next)
       }
       node.once('status', next)
     },
     'for await': async (node, seen) => {
-      for await (const [{ to }] of on(node, 'status')) if (seen.push(to) === AGAIN.length) break
+      for await (const [{ state }] of on(node, 'status')) if (seen.push(state) === AGAIN.length) break
     },
   })) {
-    it(`are heard by ${how}, also after removeAllListeners()`, async (t) => {
-      const { node } = await unheardNode(t)
+    it(`reach ${how}, also after removeAllListeners()`, async (t) => {
+      const { node } = await silentNode(t)
       for (const removed of [[], ['status'], ['newListener'], []] as const) {
         const seen: string[] = []
         const listening = listen(node, seen)
@@ -96,18 +96,18 @@ describe('events', () => {
     })
   }
 
-  it('are heard by a listener that comes after the call of stop()', async (t) => {
-    const { node } = await unheardNode(t)
+  it('reach a listener that is added after the call of stop()', async (t) => {
+    const { node } = await silentNode(t)
     const stopped = node.stop()
-    const [{ from, to }] = await once(node, 'status')
-    assert.deepEqual([from, to], ['registered', 'disconnected'])
+    const [{ previous, state }] = await once(node, 'status')
+    assert.deepEqual([previous, state], ['registered', 'disconnected'])
     await stopped
-    // Nothing follows, and it does no harm.
-    node.on('status', () => assert.fail('it was stopped'))
+    // No event follows, and adding a listener does not throw.
+    node.on('status', () => assert.fail('an event after the stop'))
   })
 
-  it('of the log go on after removeAllListeners()', async (t) => {
-    const { node } = await unheardNode(t)
+  it('of the log reach listeners that are added after removeAllListeners()', async (t) => {
+    const { node } = await silentNode(t)
     node.removeAllListeners()
     const heard = once(node, 'log')
     await registerAgain(node)

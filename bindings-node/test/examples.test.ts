@@ -1,4 +1,4 @@
-// The examples and the README: every program in them runs.
+// Runs the examples and every program in the README.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,7 +20,7 @@ const environment = (dds: LocalDds) => ({
   CAPABILITIES: '/example/v1',
 })
 
-/** Starts an example, and gives a function that reads its output up to a line. */
+/** Starts an example. `until` reads its output up to a line that matches. */
 function example(t: TestContext, name: string, env: NodeJS.ProcessEnv) {
   const child = spawn(process.execPath, ['--import', 'tsx', resolve(PACKAGE, 'examples', name)], {
     cwd: PACKAGE,
@@ -97,7 +97,7 @@ describe('the examples', () => {
       addresses.add(address)
     }
     assert.deepEqual(roles.sort(), ['follower', 'follower', 'follower', 'leader'])
-    assert.equal(addresses.size, 1, 'all of them name the address of the leader')
+    assert.equal(addresses.size, 1, 'all of them print the address of the leader')
     // Only now, because `until` skips the lines about the secret that come before those about the registration.
     for (const address of addresses) await dds.setNodeUrl(`http://${address}`)
     assert.equal((await dds.requests('register')).length, 1)
@@ -108,7 +108,7 @@ describe('the examples', () => {
 })
 
 describe('README.md', () => {
-  it('has programs that compile and run, and so has that of the whole project', async (t) => {
+  it('has programs that compile and run, and so has the README of the project', async (t) => {
     const ofPackage = await readFile(join(PACKAGE, 'README.md'), 'utf8')
     const ofProject = await readFile(join(PACKAGE, '..', 'README.md'), 'utf8')
     const programs = Array.from(`${ofPackage}\n${ofProject}`.matchAll(/^```ts\n(.*?)^```/gms), ([, text]) => text as string)
@@ -128,7 +128,7 @@ describe('README.md', () => {
     assertEnded(await runNode([tsc, '-p', directory]), 0)
 
     const dds = await localDds(t)
-    // For the programs that call one.
+    // For the programs that send requests to a service.
     const service = createServer((_, response) => response.end()).listen(0, '127.0.0.1')
     t.after(() => service.close())
     await once(service, 'listening')
@@ -160,13 +160,13 @@ describe('README.md', () => {
     const [, port] = await until(/^listening on port (\d+)$/)
     const work = await fetch(`http://127.0.0.1:${port}/work`)
     assert.deepEqual([work.status, /^Bearer ./.test(await work.text())], [200, true])
-    // The one who has a token is registered.
+    // The node has a token, so it is registered.
     const ready = await fetch(`http://127.0.0.1:${port}/ready`)
     assert.deepEqual([ready.status, await ready.json()], [200, { state: 'registered' }])
     await terminate()
   })
 
-  it('says what each option means', async () => {
+  it('documents every option', async () => {
     const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
     const { native } = await import('../lib/binary.js')
     for (const { name, variables } of native.options()) {
@@ -174,7 +174,7 @@ describe('README.md', () => {
       const row = readme.split('\n').find((line) => line.startsWith(`| \`${camelCase}\` |`))
       assert.ok(row, `a row for ${camelCase}`)
       const [, , environment = '', preset = '', meaning = ''] = row.split('|').map((cell) => cell.trim())
-      // The text below the table says that each also exists with POSEMESH_ before its name.
+      // The text below the table documents the names with the prefix POSEMESH_.
       for (const variable of variables.filter((variable) => !variable.startsWith('POSEMESH_'))) {
         assert.ok(environment.includes(`\`${variable}\``), `${variable} in ${row}`)
       }

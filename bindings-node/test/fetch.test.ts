@@ -1,4 +1,4 @@
-// The fetch that signs in, against real services.
+// The authorized fetch, against real services.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
@@ -22,7 +22,7 @@ interface Received {
 
 type Answer = (received: Received, response: ServerResponse) => void
 
-/** A service on loopback, and what it was asked. */
+/** A service on loopback, and the requests that it received. */
 async function service(t: TestContext, answer: Answer): Promise<{ url: string; received: Received[] }> {
   const received: Received[] = []
   const server = createServer(async (request, response) => {
@@ -51,7 +51,7 @@ function distrustful(): Answer {
 }
 
 describe('an authorized fetch', () => {
-  it('sends the token as a bearer token, with whatever else there is', async (t) => {
+  it('sends the token as a bearer token, and keeps the other headers', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const { url, received } = await service(t, end(204))
@@ -70,7 +70,7 @@ describe('an authorized fetch', () => {
     assert.deepEqual([received[3]?.method, received[3]?.body], ['POST', 'text'])
   })
 
-  it('sends a request again that was refused, with a new token', async (t) => {
+  it('repeats a request that was refused, with a new token', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const form = new FormData()
@@ -99,20 +99,20 @@ describe('an authorized fetch', () => {
     assert.equal(received.length, 2)
   })
 
-  it('sends what a fetch from npm has of its own again, but no stream in such clothes', async (t) => {
+  it('repeats a FormData of a fetch from npm, but not a stream with the same tag', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const { url, received } = await service(t, distrustful())
     const form = new undici.FormData()
     form.set('name', 'value')
-    assert.ok(!((form as unknown) instanceof FormData), 'a class of its own')
+    assert.ok(!((form as unknown) instanceof FormData), 'another class')
     const fetch = authorizedFetch(node, { ...wait, fetch: undici.fetch as unknown as typeof globalThis.fetch })
     const answer = await fetch(url, { method: 'POST', body: form as unknown as FormData })
     assert.equal(answer.status, 200)
     assert.equal(received.length, 2)
     for (const one of received) assert.match(one.body, /name="name"\r\n\r\nvalue\r\n/)
 
-    // As that of the package form-data.
+    // Like the FormData of the package form-data.
     const stream = Object.assign(Readable.from(['a form']), { [Symbol.toStringTag]: 'FormData' })
     let sent = 0
     const once = authorizedFetch(node, { ...wait, fetch: async () => new Response(null, { status: ++sent && 401 }) })
@@ -120,8 +120,8 @@ describe('an authorized fetch', () => {
     assert.equal(sent, 1)
   })
 
-  it('waits for tokens no longer than its limit, in all', async () => {
-    // What the node is asked for is all that matters here: it takes 30 ms each time.
+  it('waits for all tokens of a request together no longer than its limit', async () => {
+    // Only the arguments of the calls matter here. Each call takes 30 ms.
     const limits: (number | undefined)[] = []
     const token = { value: 'a-token' } as AccessToken
     const node: Parameters<typeof authorizedFetch>[0] = {
@@ -162,7 +162,7 @@ describe('an authorized fetch', () => {
     assert.notEqual(received[0]?.headers.authorization, received[1]?.headers.authorization)
   })
 
-  it('sends a stream once, and has a new token for the next request', async (t) => {
+  it('sends a stream once, and the next request has a new token', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const parts = async function* () {
@@ -190,7 +190,7 @@ describe('an authorized fetch', () => {
     await Promise.all(requests.map(send))
   })
 
-  it('takes the token along a redirect, but to no other origin', async (t) => {
+  it('sends the token along a redirect, but not to another origin', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const fetch = authorizedFetch(node, wait)
@@ -200,7 +200,7 @@ describe('an authorized fetch', () => {
     assert.deepEqual([answer.status, answer.redirected], [401, true])
     assert.equal(there.received.length, 1)
     assert.deepEqual(other.received.map(({ url, headers }) => [url, headers.authorization]), [['/there', undefined]])
-    // It was not the token that was refused.
+    // The token was not invalidated, because the other origin did not receive it.
     assert.equal((await dds.requests('verify')).length, 1)
 
     const distrust = distrustful()
@@ -212,7 +212,7 @@ describe('an authorized fetch', () => {
     assert.equal((await dds.requests('verify')).length, 2)
   })
 
-  it('honours the signal, while it waits for a token and after', async (t) => {
+  it('observes the signal, during the wait for a token and after it', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'hang' }, FOREVER)
     const node = await startNode(t, dds)
@@ -242,7 +242,7 @@ describe('an authorized fetch', () => {
     await abort((signal) => authorizedFetch(other)(hangs, { signal }), () => until(() => received.length > 0))
   })
 
-  it('goes on when DDS has forgotten the node, and with it every token', async (t) => {
+  it('succeeds after DDS has forgotten the node and its tokens', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const { url } = await service(t, async ({ headers }, response) => {
@@ -258,7 +258,7 @@ describe('an authorized fetch', () => {
     }
   })
 
-  it('takes no notice of an answer that breaks after a 401', async (t) => {
+  it('ignores a response body that fails after a 401', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const broken = () => {
@@ -269,7 +269,7 @@ describe('an authorized fetch', () => {
     assert.equal(await answer.text(), 'fine')
   })
 
-  it('sends with another fetch, and with the global one of the moment', async (t) => {
+  it('uses the fetch that was passed, or the current global one', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const sent: string[] = []
@@ -285,7 +285,7 @@ describe('an authorized fetch', () => {
     assert.deepEqual(sent, ['mine http://service.invalid/a', 'global http://service.invalid/b'])
   })
 
-  it('says what it needs', async (t) => {
+  it('rejects invalid arguments, and rejects with the error of the sign-in', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     await dds.inject('verify', { fault: 'status', code: 403, body: 'not on a Tuesday' }, FOREVER)

@@ -1,4 +1,4 @@
-// Where people run Node.js programs: each one the real thing.
+// The environments in which people run Node.js programs, none of them simulated.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,7 +14,7 @@ const bin = (name: string) => join(PACKAGE, 'node_modules', name)
 const fixture = (name: string) => join(FIXTURES, name)
 
 describe('worker_threads', () => {
-  it('are terminated in the middle of a registration', async (t) => {
+  it('can be terminated during a registration', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 4294967295)
     await repeat(async () => {
@@ -25,7 +25,7 @@ describe('worker_threads', () => {
     }, RUNS * 5)
   })
 
-  it('have access tokens, and are terminated in the middle of a sign-in or end by themselves', async (t) => {
+  it('obtain access tokens, and can be terminated during a sign-in or end by themselves', async (t) => {
     const dds = await localDds(t)
     await repeat(async (run) => {
       const worker = new Worker(fixture('worker-token.mjs'), { workerData: { url: dds.url } })
@@ -37,7 +37,7 @@ describe('worker_threads', () => {
     })
   })
 
-  it('are terminated in the middle of a start', async (t) => {
+  it('can be terminated during a start', async (t) => {
     const dds = await localDds(t)
     await repeat(async () => {
       const worker = new Worker(fixture('worker-starting.mjs'), { workerData: { url: dds.url } })
@@ -46,7 +46,7 @@ describe('worker_threads', () => {
     })
   })
 
-  it('end by themselves when their node was stopped', async (t) => {
+  it('end by themselves after their node is stopped', async (t) => {
     const dds = await localDds(t)
     await repeat(async () => {
       const worker = new Worker(fixture('worker.mjs'), { workerData: { url: dds.url } })
@@ -81,7 +81,7 @@ describe('logs of a process with workers', () => {
 
 describe('child processes', () => {
   // scenario: fork
-  it('of fork have nodes of their own', () =>
+  it('of fork() have their own nodes', () =>
     repeat(async () => {
       assertEnded(
         await runNode([fixture('fork.mjs')]),
@@ -92,15 +92,15 @@ describe('child processes', () => {
 })
 
 describe('test runners', () => {
-  it('node --test', async () => {
+  it('node --test works', async () => {
     const env = { ...process.env }
-    // Else the inner runner takes itself for a part of this one.
+    // Otherwise the inner runner reports to this one.
     delete env['NODE_TEST_CONTEXT']
     const files = ['node-test/node.test.mjs', 'node-test/fake-timers.test.mjs'].map(fixture)
     assertEnded(await runNode(['--test', ...files], { env }), 0)
   })
 
-  it('Vitest, with its default pool and with threads', async () => {
+  it('Vitest works, with its default pool and with threads', async () => {
     for (const pool of [[], ['--pool=threads']]) {
       const args = [bin('vitest/vitest.mjs'), 'run', '--root', fixture('vitest'), ...pool]
       const ended = await runNode(args, { cwd: PACKAGE, env: { ...process.env, CI: '1' } })
@@ -109,7 +109,7 @@ describe('test runners', () => {
     }
   })
 
-  it('Jest', async () => {
+  it('Jest works', async () => {
     const args = [bin('jest/bin/jest.js'), '--rootDir', fixture('jest'), '--testMatch', '**/*.test.cjs']
     const ended = await runNode(args, { cwd: PACKAGE })
     assertEnded(ended, 0)
@@ -123,7 +123,7 @@ describe('tools', () => {
     assertEnded(await runNode(['--import', 'tsx', fixture('typescript.ts')], { cwd: PACKAGE }), 0, 'registered')
   })
 
-  it('esbuild bundles a server, with the package outside of it', async (t) => {
+  it('esbuild bundles a server with the package as an external', async (t) => {
     // Inside the package, so that the bundle finds it by name.
     const out = await mkdtemp(join(PACKAGE, 'test', 'bundle-'))
     t.after(() => rm(out, { recursive: true }))
@@ -140,7 +140,7 @@ describe('tools', () => {
     assertEnded(await runNode([outfile]), 0, 'registered')
   })
 
-  it('esbuild bundles the package too, and the addon stays outside', async (t) => {
+  it('esbuild bundles a server with the package, and the addon stays outside', async (t) => {
     const out = await mkdtemp(join(PACKAGE, 'test', 'bundle-'))
     t.after(() => rm(out, { recursive: true }))
     const outfile = join(out, 'server.cjs')

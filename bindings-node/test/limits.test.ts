@@ -1,4 +1,4 @@
-// The limits of waits and of stop hold whatever the rest of the process does.
+// The limits of a start and a stop hold while libuv's pool is busy.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { HANG_MS, localDds, optionsFor, startNode } from './support.js'
 
 const POOL_THREADS = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4)
 
-/** Keeps every thread of libuv's pool in a system call, and returns what frees them. */
+/** Blocks every thread of libuv's pool in a system call, and returns the function that releases them. */
 async function occupyPool(t: TestContext): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), 'posemesh-node-pool-'))
   t.after(() => rm(directory, { recursive: true }))
@@ -27,8 +27,8 @@ async function occupyPool(t: TestContext): Promise<() => Promise<void>> {
   }
 }
 
-describe('a pool of libuv that is busy', () => {
-  it('makes no stop take longer than its limit', async (t) => {
+describe("libuv's pool, if it is busy,", () => {
+  it('does not make a stop take longer than its limit', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     await node.waitRegistered({ timeoutMs: HANG_MS })
@@ -47,7 +47,7 @@ describe('a pool of libuv that is busy', () => {
     assert.equal(node.status().running, false)
   })
 
-  it('makes no start happen after its signal was aborted', async (t) => {
+  it('does not start a node after its signal was aborted', async (t) => {
     const dds = await localDds(t)
     const options = optionsFor(dds)
     const free = await occupyPool(t)
@@ -59,7 +59,7 @@ describe('a pool of libuv that is busy', () => {
     } finally {
       await free()
     }
-    // With the same wallet, which a node that had started would still have.
+    // With the same wallet, which would be in use if the node had started.
     const node = await startNode(t, dds, options)
     await node.waitRegistered({ timeoutMs: HANG_MS })
     assert.equal((await dds.requests('register')).length, 1)

@@ -1,4 +1,4 @@
-// The package as a user gets it: packed, installed into an empty project, and used in every way there is.
+// The package as users install it: packed, installed into an empty project, and loaded in every way.
 import assert from 'node:assert/strict'
 import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -69,7 +69,7 @@ describe('the packed package', () => {
 
   it('works from a CommonJS module', () => use('cjs.cjs', program(CJS)))
 
-  it('is one package to both', async () => {
+  it('is one instance for both', async () => {
     await writeFile(
       join(project, 'both.mjs'),
       `import { createRequire } from 'node:module'
@@ -83,10 +83,10 @@ describe('the packed package', () => {
   for (const [what, options, files] of [
     ['nodenext', { module: 'nodenext', moduleResolution: 'nodenext' }, { 'a.mts': program(ESM), 'b.cts': program(ESM) }],
     ['bundler', { module: 'esnext', moduleResolution: 'bundler' }, { 'c.ts': program(ESM) }],
-    // What TypeScript before version 5 has by default.
+    // The default of TypeScript before version 5.
     ['node', { module: 'commonjs', moduleResolution: 'node' }, { 'd.ts': program(ESM) }],
   ] as const) {
-    it(`has types for ${what}, checked with its own types included`, async () => {
+    it(`has types for ${what} that compile without skipLibCheck`, async () => {
       for (const [file, text] of Object.entries(files)) await writeFile(join(project, file), text)
       const compilerOptions = {
         ...options,
@@ -103,7 +103,7 @@ describe('the packed package', () => {
     })
   }
 
-  it('says what is wrong when there is no binary', async () => {
+  it('lists what it tried if there is no binary', async () => {
     await rm(binaries, { recursive: true })
     const ended = await runNode(['-e', `require('posemesh-node')`], { cwd: project })
     assert.equal(ended.code, 1)
@@ -120,7 +120,7 @@ describe('the packed package', () => {
     }
   })
 
-  it('takes the binary that POSEMESH_NODE_BINARY names, and says why it cannot', async () => {
+  it('loads the binary that POSEMESH_NODE_BINARY names, or says why it cannot', async () => {
     const path = join(project, 'no.node')
     await writeFile(path, 'not a binary')
     const load = (binary: string) =>
@@ -130,15 +130,15 @@ describe('the packed package', () => {
       })
     const ended = await load(path)
     assert.equal(ended.code, 1)
-    // What the dynamic loader has to say about it.
+    // The message of the dynamic loader.
     assert.match(ended.stderr, /^ {2}\/.*no\.node: (file too short|invalid ELF|not a mach-o)/m)
     assert.match(ended.stderr, /unset it/)
     assertEnded(await load(BINARY), 0, 'function')
   })
 })
 
-describe('the name of this machine', () => {
-  it('is the same where /proc must not be read', async () => {
+describe('the name of this platform', () => {
+  it('is the same if /proc cannot be read', async () => {
     const [major = 0] = process.versions.node.split('.').map(Number)
     const permission = major < 24 ? '--experimental-permission' : '--permission'
     const program = `
@@ -151,7 +151,7 @@ describe('the name of this machine', () => {
 describe('package.json', () => {
   const read = async (path: string) => JSON.parse(await readFile(join(PACKAGE, path), 'utf8'))
 
-  it('has types for every entry point where `exports` is not read', async () => {
+  it('has types for every entry point for tools that do not read `exports`', async () => {
     const { exports, typesVersions } = await read('package.json')
     const entries = Object.keys(exports).filter((name) => name !== '.' && name !== './package.json')
     const expected = entries.map((name) => [name.slice('./'.length), [exports[name].require.types]])

@@ -1,4 +1,4 @@
-// The packed package in the hands of the tools that check and bundle it. Each bundler is configured as in docs/bundlers.md.
+// The packed package in the tools that check and bundle it. Each bundler is configured as in docs/bundlers.md.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,7 +30,7 @@ before(async () => {
 })
 after(() => rm(scratch, { recursive: true }))
 
-/** Does what a section of docs/bundlers.md says: writes its configuration and runs its command. */
+/** Follows a section of docs/bundlers.md: writes its configuration and runs its command. */
 async function follow(t: TestContext, section: string): Promise<void> {
   const docs = await readFile(join(PACKAGE, 'docs/bundlers.md'), 'utf8')
   const text = docs.split(/^## /m).find((part) => part.startsWith(`${section}\n`))
@@ -45,7 +45,7 @@ async function follow(t: TestContext, section: string): Promise<void> {
   assertEnded(await run('sh', ['-ec', command], { cwd: PROJECT, env: environment }), 0)
 }
 
-/** Runs the only program in `out`, there or where no package is in reach. */
+/** Runs the only program in `out`, there or in a directory from which no package can be found. */
 async function assertBundleRuns({ moved, env = {} }: { moved: boolean; env?: NodeJS.ProcessEnv }): Promise<void> {
   const out = join(PROJECT, 'out')
   const [program = '', ...more] = (await readdir(out)).filter((name) => /\.[cm]?js$/.test(name))
@@ -57,7 +57,7 @@ async function assertBundleRuns({ moved, env = {} }: { moved: boolean; env?: Nod
 
 describe('bundlers', () => {
   for (const bundler of ['esbuild', 'webpack 5']) {
-    it(`${bundler}, with the addon next to the bundle`, async (t) => {
+    it(`${bundler} bundles the package, with the addon next to the bundle`, async (t) => {
       await follow(t, bundler)
       await assertBundleRuns({ moved: true })
       await assertBundleRuns({ moved: true, env: { POSEMESH_NODE_BINARY: BINARY } })
@@ -65,18 +65,18 @@ describe('bundlers', () => {
   }
 
   for (const bundler of ['Rollup', 'Vite SSR']) {
-    it(`${bundler}, with the addon outside of the bundle`, async (t) => {
+    it(`${bundler} bundles the package, with the addon outside of the bundle`, async (t) => {
       await follow(t, bundler)
       await assertBundleRuns({ moved: false })
       await assertBundleRuns({ moved: true, env: { POSEMESH_NODE_BINARY: BINARY } })
     })
   }
 
-  it('Next.js: a standalone server has the addon', async (t) => {
+  it('Next.js copies the addon into a standalone server', async (t) => {
     await follow(t, 'Next.js')
     const standalone = join(scratch, 'standalone')
     await cp(join(PROJECT, '.next/standalone'), standalone, { recursive: true, verbatimSymlinks: true })
-    // Next.js repeats the directories below that of the topmost lock file.
+    // Next.js recreates the path from the directory of the topmost lock file.
     const files = await readdir(standalone, { recursive: true })
     const server = files.find((name) => /(^|\/)server\.js$/.test(name) && !name.includes('node_modules'))
     assert.ok(server, 'a server')
@@ -111,11 +111,11 @@ describe('checks of the packed package', () => {
     assertEnded(await runNode(args, { cwd: PROJECT }), 0, '1')
   })
 
-  it('attw: every way to resolve the types', async () => {
+  it('attw resolves the types in every way', async () => {
     assertEnded(await run('attw', [tarball], { env: environment }), 0)
   })
 
-  it('publint', async () => {
+  it('publint reports nothing', async () => {
     assertEnded(await run('publint', ['--strict', tarball], { env: environment }), 0)
   })
 })

@@ -10,7 +10,7 @@ export interface Packed {
   readonly files: readonly { readonly path: string }[]
 }
 
-/** The file with the addon for this machine. */
+/** The file with the addon for this platform. */
 export const BINARY = join(PACKAGE, `posemesh-node.${target()}.node`)
 
 export async function pack(directory: string, destination: string): Promise<Packed> {
@@ -21,13 +21,13 @@ export async function pack(directory: string, destination: string): Promise<Pack
   return first
 }
 
-/** Makes the directory of the package with the addon for this machine, as a release publishes it. */
+/** Creates the directory of the package with the addon for this platform, as a release publishes it. */
 export async function platformPackage(directory: string): Promise<void> {
   await cp(join(PACKAGE, 'npm', target()), directory, { recursive: true })
   await copyFile(BINARY, join(directory, `posemesh-node.${target()}.node`))
 }
 
-/** Installs a tarball of this package, and the addon, without asking a registry for anything. */
+/** Installs a tarball of this package, and the addon, without a registry. */
 export async function installOffline(tarball: string, nodeModules: string): Promise<void> {
   const main = join(nodeModules, 'posemesh-node')
   const platform = join(nodeModules, `posemesh-node-${target()}`)

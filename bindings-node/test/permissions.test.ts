@@ -1,10 +1,10 @@
-// Runtimes that ask for permissions.
+// Runtimes with permissions.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { PACKAGE, assertEnded, runNode } from './support.js'
 
-// Its name until Node.js 23.5.
+// The option had another name before Node.js 23.5.
 const PERMISSION = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
 
 const load = (...flags: string[]) => {
@@ -13,7 +13,7 @@ const load = (...flags: string[]) => {
 }
 
 describe('the permission model of Node.js', () => {
-  it('loads the package with the permissions that the error asks for', async () => {
+  it('loads the package with the permissions that the error names', async () => {
     const denied = await load('--allow-fs-read=*')
     assert.equal(denied.code, 1)
     assert.match(denied.stderr, /run it with --allow-addons, and --allow-fs-read for the installed packages\./)
@@ -24,7 +24,7 @@ describe('the permission model of Node.js', () => {
 })
 
 describe('--no-addons', () => {
-  it('is what the error names', async () => {
+  it('is named by the error', async () => {
     const denied = await runNode(['--no-addons', '-e', `require('posemesh-node')`], { cwd: PACKAGE })
     assert.equal(denied.code, 1)
     assert.match(denied.stderr, /Node\.js runs with --no-addons/)

@@ -1,4 +1,4 @@
-// State that outlives a process, and that the workers of a cluster share.
+// State that outlives the process, and that the workers of a cluster share.
 import assert from 'node:assert/strict'
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
@@ -13,14 +13,14 @@ import type { LocalDds } from 'posemesh-node/testing'
 import { FIXTURES, HANG_MS, REG_SECRET, localDds, newKey, optionsFor, startNode, until } from './support.js'
 
 const wait = { timeoutMs: HANG_MS }
-// Locks that can be relied on are known there only.
+// Only Linux has the locks that this requires.
 const options = { skip: process.platform !== 'linux' && 'state is kept on Linux only' }
 
 let root: string
 before(async () => {
   root = await mkdtemp(join(tmpdir(), 'posemesh-node-state-'))
 })
-// When every node has ended: they would write on.
+// After every node has ended, because nodes write to it.
 after(() => rm(root, { recursive: true }))
 
 /** A directory that does not exist yet. */
@@ -28,7 +28,7 @@ async function newStateDir(): Promise<string> {
   return join(await mkdtemp(join(root, 'of-')), 'state_dir')
 }
 
-/** The node in a worker of a cluster. */
+/** A node in a worker of a cluster. */
 class Shared {
   #calls = 0
 
@@ -98,7 +98,7 @@ async function split(nodes: readonly Shared[]): Promise<{ leaders: Shared[]; fol
 
 describe('a cluster of four workers with one state directory', options, () => {
   // scenario: workers
-  it('registers once, and all four have the secret', async (t) => {
+  it('registers once, and all four workers have the secret', async (t) => {
     const dds = await localDds(t)
     const env = environment(dds, await newStateDir())
     const nodes = await Promise.all(Array.from({ length: 4 }, () => Shared.start(t, env)))
@@ -117,14 +117,14 @@ describe('a cluster of four workers with one state directory', options, () => {
       assert.deepEqual([state, secretVersion, persistenceError], ['registered', 1, null])
     }
 
-    // A token each process gets for itself; what it sends elsewhere holds none.
+    // Each process obtains its own access token. A token that is sent to another process loses its value.
     for (const node of nodes) {
       const token = await node.call<object>('accessToken', wait)
       assert.deepEqual(Object.keys(token), ['expiresAt'])
     }
     assert.equal((await dds.requests('verify')).length, 4)
 
-    // What a follower asks for, the leader does.
+    // The leader registers again when a follower calls rearm().
     await follower.call('rearm')
     await follower.call('waitRegistered', wait)
     assert.equal((await dds.requests('register')).length, 2)
@@ -133,7 +133,7 @@ describe('a cluster of four workers with one state directory', options, () => {
   })
 
   // scenario: leader-killed
-  it('is led by another one when its leader is killed', async (t) => {
+  it('has a new leader after its leader is killed', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
     const env = environment(dds, await newStateDir())
     let nodes = await Promise.all(Array.from({ length: 4 }, () => Shared.start(t, env)))
@@ -144,11 +144,11 @@ describe('a cluster of four workers with one state directory', options, () => {
       await leaders[0]?.kill()
       nodes = followers
       await until(async () => (await split(nodes)).leaders.length === 1)
-      const [heir] = (await split(nodes)).leaders as [Shared]
-      // It is registered as it was, and serves the callbacks.
-      assert.equal((await heir.status()).state, 'registered')
+      const [successor] = (await split(nodes)).leaders as [Shared]
+      // It is still registered, and serves the callbacks.
+      assert.equal((await successor.status()).state, 'registered')
       assert.equal((await dds.requests('register')).length, round)
-      const address = () => heir.call<string>('callbackAddress')
+      const address = () => successor.call<string>('callbackAddress')
       await until(async () => (await fetch(`http://${await address()}/health`).catch(() => null))?.status === 200)
       await dds.setNodeUrl(`http://${await address()}`)
 
@@ -166,7 +166,7 @@ describe('a cluster of four workers with one state directory', options, () => {
 
 describe('a state directory', options, () => {
   // scenario: restart
-  it('gives the secret back after a restart, and the node registers again', async (t) => {
+  it('returns the secret after a restart, and the node registers again', async (t) => {
     const dds = await localDds(t)
     const stateDir = pathToFileURL(await newStateDir())
     const same = { stateDir, secp256k1Privhex: newKey(), callbackBind: '127.0.0.1:0' }
@@ -185,10 +185,10 @@ describe('a state directory', options, () => {
   })
 
   // scenario: state-not-writable
-  it('that cannot be written shows in the status, and that it can be again', async (t) => {
+  it('that cannot be written is an error in the status until it can be written again', async (t) => {
     const dds = await localDds(t)
     const stateDir = await newStateDir()
-    // Where the next record is written.
+    // The path to which the next record is written.
     const obstacle = join(stateDir, 'state.new')
     await mkdir(stateDir, { mode: 0o700 })
     await mkdir(obstacle)
@@ -206,7 +206,7 @@ describe('a state directory', options, () => {
   })
 
   // scenario: state-readable-by-others
-  it('is refused when others can read it, with the remedy', async (t) => {
+  it('is rejected if other users can read it, and the error says what to do', async (t) => {
     const dds = await localDds(t)
     const stateDir = await newStateDir()
     await mkdir(stateDir)
@@ -218,7 +218,7 @@ describe('a state directory', options, () => {
     })
   })
 
-  it('is for one node of a process', async (t) => {
+  it('can be used by only one node of a process', async (t) => {
     const dds = await localDds(t)
     const stateDir = await newStateDir()
     await startNode(t, dds, { stateDir })

@@ -51,7 +51,7 @@ describe('a status', () => {
     )
   })
 
-  it('changes under a program that does nothing but look at it', async (t) => {
+  it('changes while the program does not return to the event loop', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const deadline = performance.now() + HANG_MS
@@ -59,13 +59,13 @@ describe('a status', () => {
       const status = node.status()
       return status.state === 'registered' && status.attempts === attempts
     }
-    // Not one turn of the event loop.
+    // The loop does not yield to the event loop.
     while (!registered(1)) assert.ok(performance.now() < deadline)
     node.rearm()
     while (!registered(2)) assert.ok(performance.now() < deadline)
   })
 
-  it('is a plain object that nobody can change', async (t) => {
+  it('is a plain object that cannot be modified', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     await node.waitRegistered(wait)
@@ -88,7 +88,7 @@ describe('a status', () => {
     assert.deepEqual(status, copy)
   })
 
-  it('counts down to the next attempt, and has an error of its own each time', async (t) => {
+  it('counts down to the next attempt, and has a new error object each time', async (t) => {
     const dds = await localDds(t)
     await dds.inject('register', { fault: 'status', code: 401, body: 'unknown credentials' }, 1000)
     const node = await startNode(t, dds)

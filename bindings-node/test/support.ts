@@ -8,16 +8,16 @@ import type { TestContext } from 'node:test'
 import { PosemeshNode, type PosemeshNodeOptions } from 'posemesh-node'
 import { LocalDds, type LocalDdsOptions } from 'posemesh-node/testing'
 
-/** How often what may go wrong only sometimes is repeated. */
+/** How often tests of races repeat. */
 export const RUNS = Number(process.env['POSEMESH_NODE_TEST_RUNS'] ?? 20)
 
-/** A guard against hanging, not a measure. */
+/** A guard against hanging, not a measurement. */
 export const HANG_MS = 60_000
 
 export const PACKAGE = join(__dirname, '..')
 export const FIXTURES = join(__dirname, 'fixtures')
 
-/** No words that DDS may use: text that repeats a part of the credentials is not shown. */
+/** Contains no words that DDS uses, because the library hides text that repeats a part of the credentials. */
 export const REG_SECRET = Buffer.from('node-id:quagga-and-okapi-must-not-show').toString('base64')
 
 export const newKey = () => randomBytes(32).toString('hex')
@@ -49,11 +49,11 @@ export async function startNode(
   return node
 }
 
-/** Waits for what no event tells. */
+/** Waits for a condition that has no event. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + HANG_MS
   while (!(await condition())) {
-    assert.ok(performance.now() < deadline, `not so after ${HANG_MS} ms: ${condition}`)
+    assert.ok(performance.now() < deadline, `still false after ${HANG_MS} ms: ${condition}`)
     await new Promise(setImmediate)
   }
 }
@@ -65,7 +65,7 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program to its end. One that hangs is killed, and fails the test that asserts on its exit with its stacks. */
+/** Runs a program to its end. If it hangs, it is killed, and its stacks are added to its output. */
 export function run(command: string, args: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = { stdout: '', stderr: '' }
@@ -81,7 +81,7 @@ export function run(command: string, args: readonly string[], options: SpawnOpti
   }).finally(() => clearTimeout(hangs))
 }
 
-/** Where the threads of a process are: from gdb, where there is one, else the system calls that they are in. */
+/** The stacks of the threads of a process, from gdb if it is installed, or else the system calls that they are in. */
 function stacks(pid: number): string {
   const gdb = spawnSync('gdb', ['-p', `${pid}`, '-batch', '-ex', 'thread apply all backtrace'], { encoding: 'utf8' })
   if (gdb.status === 0) return gdb.stdout
@@ -99,7 +99,7 @@ export function assertEnded(ended: Ended, code: number, stdout?: string): void {
   if (stdout !== undefined) assert.equal(out.trim(), stdout, stderr)
 }
 
-/** Runs `body` many times, two at a time: there are two cores. */
+/** Runs `body` many times, two at a time. */
 export async function repeat(body: (run: number) => Promise<void>, times = RUNS): Promise<void> {
   let next = 0
   const lane = async () => {

@@ -1,4 +1,4 @@
-// Certificate authorities: what Node.js trusts, the node trusts.
+// The node trusts the certificate authorities that Node.js trusts.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,7 +16,7 @@ import { HANG_MS, localDds, optionsFor } from './support.js'
 
 const VARIABLE = 'NODE_EXTRA_CA_CERTS'
 
-/** An authority, and a certificate of it for loopback. */
+/** A certificate authority, and a certificate that it issued for loopback. */
 async function certificates(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), 'posemesh-node-tls-'))
   t.after(() => rm(directory, { recursive: true }))
@@ -60,11 +60,11 @@ function setVariable(t: TestContext, value: string): void {
 }
 
 describe(VARIABLE, () => {
-  it('is trusted beside the system, unless there is a caFile', async (t) => {
+  it('is trusted in addition to the system, unless there is a caFile', async (t) => {
     const dds = await localDds(t)
     const { caFile, ...keys } = await certificates(t)
     const ddsBaseUrl = await behindTls(t, dds, keys)
-    // The challenge is for the address of the DDS itself.
+    // The challenge names the address of the DDS itself.
     const options = () => optionsFor(dds, { ddsBaseUrl, siweDomain: 'any' })
 
     const distrustful = await PosemeshNode.start(options())
@@ -81,7 +81,7 @@ describe(VARIABLE, () => {
     await explicit.waitRegistered({ timeoutMs: HANG_MS })
     const unusable = { code: 'ERR_INVALID_CONFIG', message: /^NODE_EXTRA_CA_CERTS \/there\/is\/no\/such\/file: / }
     await assert.rejects(PosemeshNode.start(options()), unusable)
-    // Without TLS nothing is to be trusted.
+    // Without TLS, the file is not read.
     await using plain = await PosemeshNode.start(optionsFor(dds))
     await plain.waitRegistered({ timeoutMs: HANG_MS })
   })

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { format, inspect } from 'node:util'
 
-import { AbortError, AccessToken, type RegistrationLostEvent } from 'posemesh-node'
+import { AbortError, AccessToken, type PosemeshNode, type RegistrationLostEvent } from 'posemesh-node'
 import { HANG_MS, localDds, startNode, until } from './support.js'
 
 const wait = { timeoutMs: HANG_MS }
@@ -12,9 +12,9 @@ const FOREVER = 4294967295
 
 describe('an access token', () => {
   // scenario: one-sign-in
-  it('comes after the registration, from one sign-in for all who ask', async (t) => {
+  it('follows the registration, from one sign-in for all callers', async (t) => {
     const dds = await localDds(t)
-    await dds.inject('challenge', { fault: 'status', code: 503, retryAfter: '0' }, 1)
+    await dds.inject('challenge', { fault: 'delay', millis: 100 }, 1)
     const node = await startNode(t, dds)
     const refreshed: Date[] = []
     node.on('tokenRefreshed', ({ expiresAt }) => refreshed.push(expiresAt))
@@ -36,7 +36,7 @@ describe('an access token', () => {
     assert.deepEqual(refreshed, [token.expiresAt])
   })
 
-  it('says what it claims of the node, if it is a JWT', async (t) => {
+  it('has claims about the node if it is a JWT', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds, { maxConcurrency: 3 })
     const token = await node.accessToken(wait)
@@ -53,7 +53,34 @@ describe('an access token', () => {
     assert.doesNotMatch(inspect(token, { getters: true, showHidden: true }), /node_id/)
   })
 
-  it('is not asked for before somebody wants one', async (t) => {
+  it('works through a Proxy, and its Date belongs to the caller', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const token = await node.accessToken(wait)
+    const binding: ProxyHandler<AccessToken> = {
+      get(object, name) {
+        const value: unknown = Reflect.get(object, name)
+        return typeof value === 'function' ? value.bind(object) : value
+      },
+    }
+    for (const handler of [{}, binding]) {
+      const proxy = new Proxy(token, handler)
+      assert.ok(proxy instanceof AccessToken)
+      assert.equal(proxy.value, token.value)
+      assert.deepEqual([proxy.expiresAt, proxy.claims], [token.expiresAt, token.claims])
+      assert.equal(inspect(proxy), inspect(token))
+      assert.equal(JSON.stringify(proxy), JSON.stringify(token))
+    }
+    assert.throws(() => Object.create(AccessToken.prototype).value, { code: 'ERR_INVALID_THIS', message: 'this is not an instance of AccessToken' })
+
+    const { expiresAt } = token
+    token.expiresAt.setFullYear(1970)
+    assert.deepEqual(token.expiresAt, expiresAt)
+    node.invalidateToken(new Proxy(token, {}))
+    assert.notEqual((await node.accessToken(wait)).value, token.value)
+  })
+
+  it('is not requested before the first call', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     await node.waitRegistered(wait)
@@ -67,7 +94,7 @@ describe('an access token', () => {
     const node = await startNode(t, dds)
     const first = await node.accessToken(wait)
     await once(node, 'tokenRefreshed')
-    // One of the two is the renewal.
+    // One of the two events is the renewal.
     if ((await node.accessToken(wait)).value === first.value) await once(node, 'tokenRefreshed')
     const second = await node.accessToken(wait)
     assert.notEqual(second.value, first.value)
@@ -75,7 +102,7 @@ describe('an access token', () => {
   })
 
   // scenario: token-refused
-  it('that is invalidated is replaced, once however many say so', async (t) => {
+  it('is replaced once if many callers invalidate it', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const first = await node.accessToken(wait)
@@ -100,7 +127,7 @@ describe('an access token', () => {
   })
 
   // scenario: dds-forgets
-  it('comes after a new registration when DDS has forgotten the node', async (t) => {
+  it('follows a new registration after DDS has forgotten the node', async (t) => {
     const dds = await localDds(t)
     const node = await startNode(t, dds)
     const first = await node.accessToken(wait)
@@ -118,9 +145,82 @@ describe('an access token', () => {
   })
 })
 
+describe('tryAccessToken()', () => {
+  it('returns the token that the node holds, and never signs in', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    await node.waitRegistered(wait)
+    assert.equal(node.tryAccessToken(), undefined)
+    const token = await node.accessToken(wait)
+    assert.equal(node.tryAccessToken()?.value, token.value)
+    assert.equal((await dds.requests('verify')).length, 1)
+
+    // The same object, until something changes.
+    const held = node.tryAccessToken()
+    assert.equal(node.tryAccessToken(), held)
+    assert.equal(await node.accessToken(), held)
+    node.rearm()
+    await node.waitRegistered(wait)
+    assert.equal(node.tryAccessToken()?.value, token.value)
+  })
+
+  for (const [how, invalidate] of Object.entries<(node: PosemeshNode, token: AccessToken) => void>({
+    'as an object': (node, token) => node.invalidateToken(token),
+    'as a string': (node, { value }) => node.invalidateToken(value),
+    'as the current one': (node) => node.invalidateToken(),
+  })) {
+    it(`never returns a token that was invalidated ${how}`, async (t) => {
+      const dds = await localDds(t)
+      const node = await startNode(t, dds)
+      const token = await node.accessToken(wait)
+      assert.equal(node.tryAccessToken()?.value, token.value)
+      await dds.inject('verify', { fault: 'hang' }, FOREVER)
+      invalidate(node, token)
+      assert.equal(node.tryAccessToken(), undefined)
+      await assert.rejects(node.accessToken({ timeoutMs: 1 }), { code: 'ERR_TIMEOUT' })
+    })
+  }
+
+  it('never returns a token of a registration that was lost', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    const token = await node.accessToken(wait)
+    await dds.forget()
+    const lost = once(node, 'registrationLost')
+    node.invalidateToken(token)
+    await lost
+    await until(() => node.tryAccessToken() !== undefined)
+    assert.notEqual(node.tryAccessToken()?.value, token.value)
+    assert.equal(node.status().state, 'registered')
+  })
+
+  it('never returns a token that has expired', async (t) => {
+    const dds = await localDds(t, { tokenLifetimeMs: 300 })
+    // The first sign-in succeeds, and no other.
+    await dds.inject('verify', { fault: 'delay', millis: 1 })
+    await dds.inject('verify', { fault: 'hang' }, FOREVER)
+    const node = await startNode(t, dds)
+    await node.accessToken(wait)
+    // The loop does not yield to the event loop.
+    const deadline = performance.now() + HANG_MS
+    while (node.tryAccessToken()) assert.ok(performance.now() < deadline)
+    await assert.rejects(node.accessToken({ timeoutMs: 1 }), { code: 'ERR_TIMEOUT' })
+  })
+
+  it('returns undefined after a stop', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds)
+    await node.accessToken(wait)
+    assert.ok(node.tryAccessToken())
+    await node.stop()
+    assert.equal(node.tryAccessToken(), undefined)
+    await assert.rejects(node.accessToken(), { code: 'ERR_STOPPED' })
+  })
+})
+
 describe('a wait for an access token', () => {
   // scenario: sign-in-refused
-  it('ends with a refusal, in the words of DDS', async (t) => {
+  it('ends on a refusal, with the text that DDS sent', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'status', code: 403, body: 'not on a Tuesday' }, FOREVER)
     const node = await startNode(t, dds)
@@ -133,7 +233,7 @@ describe('a wait for an access token', () => {
     assert.equal(node.status().state, 'registered')
   })
 
-  it('times out, and says what the last sign-in failed with', async (t) => {
+  it('times out with the error of the last sign-in', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'status', code: 503, body: 'closed for lunch' }, FOREVER)
     const node = await startNode(t, dds)
@@ -142,7 +242,7 @@ describe('a wait for an access token', () => {
     await assert.rejects(node.accessToken({ timeoutMs: 1 }), { code: 'ERR_TIMEOUT', message: /closed for lunch/ })
   })
 
-  it('is aborted', async (t) => {
+  it('ends when its signal is aborted', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'hang' }, FOREVER)
     const node = await startNode(t, dds)
@@ -160,7 +260,7 @@ describe('a wait for an access token', () => {
   })
 
   // scenario: stop-during-wait
-  it('ends with the node', async (t) => {
+  it('ends when the node is stopped', async (t) => {
     const dds = await localDds(t)
     await dds.inject('verify', { fault: 'hang' }, FOREVER)
     const node = await startNode(t, dds)
@@ -179,7 +279,7 @@ describe('a wait for an access token', () => {
 
 describe('the text of an access token', () => {
   // scenario: secrets-never-shown
-  it('shows in no debug print, JSON, copy, event or log', async (t) => {
+  it('does not appear in debug output, JSON, copies, events or logs', async (t) => {
     const dds = await localDds(t)
     const seen: unknown[] = []
     const node = await startNode(t, dds, { logLevel: 'debug' })

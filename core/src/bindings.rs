@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::fork::Generation;
@@ -14,7 +15,7 @@ use crate::token::AccessToken;
 #[doc(inline)]
 pub use crate::node::callback_url;
 
-/// Waits that call back, and the status as other languages cache it.
+/// Waits that call back, and the status and the access token as other languages cache them.
 pub trait NodeExt {
     /// Counts the changes of the status, modulo 2³². A host that has converted a status may use the result as long as
     /// the counter still has the value that it had before the status was read. Only
@@ -24,6 +25,14 @@ pub trait NodeExt {
     /// # Errors
     /// [`ErrorCode::Forked`](crate::ErrorCode::Forked).
     fn status_changes(&self) -> Result<&Arc<AtomicU32>>;
+
+    /// As [`Node::try_access_token`], with the time for which the node will hand the token out. A host may use the token
+    /// until that time has passed, by the monotonic clock and by the system's, as long as
+    /// [`status_changes`](NodeExt::status_changes) still has the value that it had before this call.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`](crate::ErrorCode::Forked).
+    fn try_access_token_for(&self) -> Result<Option<(AccessToken, Duration)>>;
 
     /// The future of [`Node::wait_registered`] or [`Node::wait_secret`].
     fn wait_for(&self, what: Wait) -> impl Future<Output = Result<()>> + Send + 'static;
@@ -65,6 +74,10 @@ impl NodeExt for Node {
     #[inline]
     fn status_changes(&self) -> Result<&Arc<AtomicU32>> {
         Ok(self.store()?.0.status_changes())
+    }
+
+    fn try_access_token_for(&self) -> Result<Option<(AccessToken, Duration)>> {
+        Ok(self.store()?.0.usable_token_for())
     }
 
     fn wait_for(&self, what: Wait) -> impl Future<Output = Result<()>> + Send + 'static {

@@ -1,7 +1,7 @@
 //! The access token of a node: how callers get it, and how sign-ins change it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -62,6 +62,11 @@ impl Store {
     /// The cached token, if it is usable.
     pub(crate) fn usable_token(&self) -> Option<AccessToken> {
         self.token.load().as_ref().and_then(|cached| cached.if_usable())
+    }
+
+    /// The cached token and for how long it is usable, if it is.
+    pub(crate) fn usable_token_for(&self) -> Option<(AccessToken, Duration)> {
+        self.token.load().as_ref().and_then(|cached| cached.if_usable_for())
     }
 
     /// The error of the last sign-in. `None` after a success.

@@ -27,15 +27,23 @@ impl CachedToken {
         Self { token, received: Instant::now(), received_at: SystemTime::now(), lifetime }
     }
 
-    pub(super) fn is_usable(&self, now: Instant, clock: SystemTime) -> bool {
+    /// For how long it may still be handed out, or `None` if it may not.
+    pub(super) fn usable_for(&self, now: Instant, clock: SystemTime) -> Option<Duration> {
         let usable = self.lifetime - (self.lifetime / 10).min(MAX_MARGIN);
         // A clock that was set back says nothing about the age.
         let age = clock.duration_since(self.received_at).unwrap_or_default();
-        now.saturating_duration_since(self.received) < usable && age < usable
+        let age = age.max(now.saturating_duration_since(self.received));
+        usable.checked_sub(age).filter(|left| !left.is_zero())
     }
 
     pub(crate) fn if_usable(&self) -> Option<AccessToken> {
-        self.is_usable(Instant::now(), SystemTime::now()).then(|| self.token.clone())
+        self.if_usable_for().map(|(token, _)| token)
+    }
+
+    /// The token and for how long it may still be handed out.
+    pub(crate) fn if_usable_for(&self) -> Option<(AccessToken, Duration)> {
+        let usable_for = self.usable_for(Instant::now(), SystemTime::now())?;
+        Some((self.token.clone(), usable_for))
     }
 
     pub(crate) fn secret(&self) -> &Secret {

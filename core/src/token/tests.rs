@@ -112,8 +112,9 @@ fn the_expiry_is_a_time_in_the_future() {
 fn a_token_is_usable_while_both_clocks_say_so() {
     let hour = cached(secs(3600));
     let (start, clock) = (hour.received, hour.received_at);
-    let good = |monotonic, wall| hour.is_usable(start + secs(monotonic), wall);
+    let good = |monotonic, wall| hour.usable_for(start + secs(monotonic), wall).is_some();
     assert!(good(0, clock) && good(3589, clock + secs(3589)));
+    assert_eq!(hour.usable_for(start + secs(3580), clock + secs(3585)), Some(secs(5)));
     assert!(!good(3590, clock + secs(3590)), "it must still be valid when it reaches the service");
     // The machine slept, or its clock was set forward: it may have expired.
     assert!(!good(1, clock + secs(3590)));
@@ -124,7 +125,7 @@ fn a_token_is_usable_while_both_clocks_say_so() {
     let short = cached(secs(2));
     let good = |millis| {
         let age = Duration::from_millis(millis);
-        short.is_usable(short.received + age, short.received_at + age)
+        short.usable_for(short.received + age, short.received_at + age).is_some()
     };
     assert!(good(1799) && !good(1800), "the margin is never more than a tenth");
 }

@@ -1,13 +1,13 @@
-/** Checks what a program passes to a call. */
+/** Checks the arguments that a program passes to a call. */
 
 import { rangeError, typeError, valueError } from './error.js'
 
-/** For each option of a call, the function that throws when its value cannot be used. */
+/** For each option of a call, the function that throws if its value is not valid. */
 export type Checks<Options> = { readonly [Name in keyof Required<Options>]: (value: unknown) => void }
 
 /**
- * The options of a call, checked. Only what the object itself has is an option: what it inherits is not the caller's,
- * and may be anybody's. An option that is `undefined` is not set.
+ * Checks the options of a call and returns them. Inherited properties are not options, because the caller may not have
+ * set them. An option that is `undefined` is not set.
  */
 export function readOptions<Options extends object>(options: unknown, checks: Checks<Options>): Options {
   const own = ownOptions(options)
@@ -21,36 +21,36 @@ export function readOptions<Options extends object>(options: unknown, checks: Ch
   return own as Options
 }
 
-/** The options that are set, in an object that inherits nothing. */
+/** Returns the options that are set, in an object without a prototype. */
 export function ownOptions(options: unknown): object {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw typeError('options', 'an object', options)
   }
   const own = Object.entries(options).filter(([, value]) => value !== undefined)
-  // Such as an AbortSignal in place of { signal }, which would set nothing.
+  // For example an AbortSignal instead of { signal }, which would set nothing.
   if (own.length === 0 && !isPlain(options)) throw typeError('options', 'a plain object', options)
   return withoutPrototype(own)
 }
 
-/** An object with these entries that inherits nothing. */
+/** Makes an object from entries that inherits nothing. */
 export function withoutPrototype<T>(entries: Iterable<readonly [string, T]>): Record<string, T> {
   return Object.setPrototypeOf(Object.fromEntries(entries), null)
 }
 
-/** Whether an object inherits from nothing, or from the `Object.prototype` of any realm. */
+/** Whether an object inherits nothing, or inherits only from the `Object.prototype` of any realm. */
 function isPlain(object: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(object)
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-/** Checks a time span in milliseconds. */
+/** Checks a time in milliseconds. */
 export function checkTimeout(timeoutMs: unknown): void {
   if (typeof timeoutMs !== 'number') throw typeError('timeoutMs', 'a number', timeoutMs)
   if (!(timeoutMs >= 0)) throw rangeError(`timeoutMs must be 0 or more, got ${timeoutMs}`)
 }
 
 export function checkSignal(signal: unknown): void {
-  // As Node.js itself tells one, so that polyfills and other realms work.
+  // The same check as in Node.js, so that polyfills and signals of other realms are accepted.
   if (!(typeof signal === 'object' && signal !== null && 'aborted' in signal)) {
     throw typeError('signal', 'an AbortSignal', signal)
   }

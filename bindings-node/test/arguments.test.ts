@@ -1,4 +1,4 @@
-// What a program passes to a call: only its own properties count, and what cannot be used is refused.
+// The options of calls: only own properties count, and invalid ones are rejected.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
@@ -10,7 +10,7 @@ import { HANG_MS, localDds, newKey, optionsFor, startNode } from './support.js'
 const wait = { timeoutMs: HANG_MS }
 const LONE_SURROGATES = ['\ud800', 'a\udc00b', '\udc00\ud800']
 
-/** Everything that takes options of a wait. */
+/** The calls that take the options of a wait. */
 const calls = (node: PosemeshNode): [name: string, call: (options: never) => Promise<unknown>][] => [
   ['waitRegistered', (options) => node.waitRegistered(options)],
   ['waitSecret', (options) => node.waitSecret(options)],
@@ -20,7 +20,7 @@ const calls = (node: PosemeshNode): [name: string, call: (options: never) => Pro
 ]
 
 describe('options of a call', () => {
-  it('that cannot be used are TypeErrors and RangeErrors with a code', async (t) => {
+  it('that are invalid are TypeErrors and RangeErrors with a code', async (t) => {
     const dds = await localDds(t)
     await dds.inject('challenge', { fault: 'hang' }, 1000)
     const node = await startNode(t, dds)
@@ -58,14 +58,14 @@ describe('options of a call', () => {
     assert.equal(node.status().running, true)
   })
 
-  it('of a start have codes, too', async () => {
+  it('that are invalid in a start are TypeErrors with a code', async () => {
     for (const options of [undefined, 1, [], new Map(), AbortSignal.abort()]) {
       await assert.rejects(PosemeshNode.start(options as never), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
     }
     await assert.rejects(PosemeshNode.fromEnv(1 as never), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
   })
 
-  it('may be undefined, inherit from nothing, or be of a class', async (t) => {
+  it('may be undefined, without a prototype, or an instance of a class', async (t) => {
     const dds = await localDds(t)
     class Options {
       timeoutMs = HANG_MS
@@ -82,7 +82,7 @@ describe('options of a call', () => {
 })
 
 describe('Object.prototype', () => {
-  it('is never asked for options', async (t) => {
+  it('is never searched for options', async (t) => {
     const dds = await localDds(t)
     const trap = await localDds(t)
     const polluted: Record<string, unknown> = {
@@ -96,7 +96,7 @@ describe('Object.prototype', () => {
       code: 'ERR_INTERNAL',
       error: { code: 'ERR_INTERNAL', message: 'from Object.prototype' },
     }
-    // Core's names and those of JavaScript, and the environment's, which inherits from it as well.
+    // Core's names, those of JavaScript, and those of the environment, which also inherits from it.
     const camel = (name: string) => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
     for (const { name, variables } of native.options()) {
       for (const alias of [name, camel(name), ...variables]) polluted[alias] = trap.url
@@ -147,7 +147,7 @@ describe('Object.prototype', () => {
 })
 
 describe('a lone surrogate', () => {
-  it('is refused in every option that is text, and reaches no DDS', async (t) => {
+  it('is rejected in every option that is text, and does not reach DDS', async (t) => {
     const dds = await localDds(t)
     const options = optionsFor(dds)
     const names = ['regSecret', 'secp256k1Privhex', 'nodeVersion', 'ddsBaseUrl', 'callbackBind', 'stateDir', 'caFile', 'siweDomain']
@@ -165,7 +165,7 @@ describe('a lone surrogate', () => {
       })
     }
     assert.deepEqual(await dds.requests(), [])
-    // Pairs are fine.
+    // Pairs are accepted.
     const node = await startNode(t, dds, { regSecret: 'credentials \u{1f511}' })
     await node.waitRegistered(wait)
     const [request] = await dds.requests('register')
