@@ -1,6 +1,6 @@
-// Four workers that are one node. STATE_DIR, a directory of this machine, is what they share: one of them leads,
-// registers and is called back, and all of them have the secret. When the leader ends, however it ends, another one
-// takes over.
+// Four workers that are one node. They share STATE_DIR, a directory on this machine. One of them is the leader: it
+// registers and receives the callbacks, and all of them have the secret. When the leader ends for any reason, another
+// worker takes over.
 import cluster from 'node:cluster'
 import process from 'node:process'
 

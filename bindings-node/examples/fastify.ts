@@ -1,4 +1,4 @@
-// A Fastify service that is a posemesh node as well: registered while it serves, gone when it closes.
+// A Fastify service that is also a posemesh node. It is registered while it serves, and stops its node when it closes.
 import process from 'node:process'
 
 import Fastify, { type FastifyInstance } from 'fastify'

@@ -4,8 +4,8 @@ import process from 'node:process'
 import { PosemeshNode } from 'posemesh-node'
 
 const node = await PosemeshNode.fromEnv({ nodeVersion: '1.0.0', logger: console })
-node.on('status', ({ from, to }) => console.log(`${from} → ${to}`))
-node.on('attemptFailed', ({ error, retryInMs }) => console.log(`${error.code}, again in ${retryInMs} ms`))
+node.on('status', ({ previous, state }) => console.log(`${previous} → ${state}`))
+node.on('attemptFailed', ({ error, retryInMs }) => console.log(`${error.code}, next attempt in ${retryInMs} ms`))
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => node.stop())
 

@@ -60,7 +60,7 @@ describe('the examples', () => {
     await dds.stop()
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       const { until, terminate } = example(t, 'register.mjs', env)
-      await until(/^ERR_UNAVAILABLE, again in \d+ ms$/)
+      await until(/^ERR_UNAVAILABLE, next attempt in \d+ ms$/)
       await terminate(signal)
     }
   })
