@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -16,12 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::routes::{Callback, route};
+use super::routes::{Callback, READ_TIMEOUT, route};
 use crate::log::log;
-
-/// A peer has this long to send a request's header, and again for its body; between two requests at most twice
-/// this long. It also ends idle connections.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a header, and of answers that the peer does not read, is kept in memory. A longer header gets 431.
 const MAX_BUFFER: usize = 32 * 1024;

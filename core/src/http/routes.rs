@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,7 +18,6 @@ use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::connection::READ_TIMEOUT;
 use super::warnings::Warnings;
 use crate::config::CallbackPolicy;
 use crate::log::log;
@@ -28,6 +28,9 @@ use crate::state::store::Store;
 const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
 const HEALTH_PATH: &str = "/health";
 
+/// A peer has this long to send the header of a request, and again to send its body. A connection on which no request
+/// begins is closed after at most twice this long.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// A longer secret is refused.
 const MAX_SECRET: usize = 4096;
 /// A longer callback body is refused. DDS lists domains in it, so it may be much longer than a secret.
