@@ -126,7 +126,7 @@ struct Fields<'a> {
     last_error: Option<Cow<'a, str>>,
     next_attempt_at_ms: Option<u64>,
     callback_address: Option<SocketAddr>,
-    /// In hex: text with escapes would leave copies in the parser's memory, which nobody wipes.
+    /// In hex: text with escapes would leave copies in the parser's memory, where they are not wiped.
     secret_hex: Option<&'a str>,
     secret_version: u64,
     secret_registration: Option<u64>,

@@ -144,7 +144,7 @@ impl Store {
     }
 
     /// The one way to change anything. Publishes the change to readers, then as events, then to waiters, so that
-    /// everything that an event or a wait announces is visible to whoever receives it.
+    /// everything that an event or a wait announces is visible to its receiver.
     ///
     /// Returns `None` when no wait can have ended. Otherwise the caller wakes the waits and calls the returned
     /// jobs, both without the lock.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rand::Rng as _;
 use tokio::time::Instant;
 
-use super::AccessToken;
+use super::access_token::AccessToken;
 use crate::secret::Secret;
 
 /// A token is not handed out in the last tenth of its life, but that tenth counts as at most this long: the token
@@ -47,7 +47,7 @@ impl CachedToken {
     }
 
     pub(crate) fn secret(&self) -> &Secret {
-        &self.token.0.value
+        self.token.secret()
     }
 
     pub(crate) fn expires_at(&self) -> SystemTime {

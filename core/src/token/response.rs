@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
-use super::AccessToken;
+use super::access_token::AccessToken;
 use super::cached::CachedToken;
 use crate::secret::Secret;
 

@@ -1,10 +1,11 @@
 //! Which responses to a sign-in are accepted, and for how long a token is usable.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::AccessToken;
+use crate::secret::Secret;
 use crate::token::cached::CachedToken;
 use crate::token::response::{Holder, MAX_TOKEN, TokenResponse};
 
