@@ -9,12 +9,15 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::fork::PerProcess;
 use crate::state::store::Store;
 
-/// The running nodes, by wallet and DDS. A `BTreeMap`, because memory checkers report the pointer that a `HashMap`
+/// A wallet, and the DDS that it registers with.
+type Identity = (String, String);
+
+/// The running nodes. A `BTreeMap`, because memory checkers report the pointer that a `HashMap`
 /// keeps into its table as a leak.
-static RUNNING: PerProcess<Mutex<BTreeMap<(String, String), Weak<Store>>>> = PerProcess::new();
+static RUNNING: PerProcess<Mutex<BTreeMap<Identity, Weak<Store>>>> = PerProcess::new();
 
 /// The claim of a node on its wallet and DDS. No other node of this process can have the same until it is dropped.
-pub(super) struct Claim((String, String));
+pub(super) struct Claim(Identity);
 
 impl Claim {
     pub(super) fn new(wallet: &str, settings: &Settings) -> Result<Self> {
