@@ -17,11 +17,11 @@ export declare class LogSink {
   setLevel(level?: string | undefined | null): undefined | Failure
 }
 
-/** A local DDS on a thread of its own. */
+/** A local DDS on its own thread. */
 export declare class NativeLocalDds {
   /** `http://127.0.0.1:PORT` */
   get url(): string
-  /** Cuts all connections and frees the port. */
+  /** Closes all connections and frees the port. */
   stop(): undefined | Failure
 }
 
@@ -98,22 +98,28 @@ export interface HeldToken {
   usableForMs: number
 }
 
-/** How a local DDS is set up. */
+/** The options of a local DDS. */
 export interface LocalDdsSetup {
-  /** Where the node's callback server is. */
+  /** The URL of the node's callback server. */
   nodeUrl?: string
   /** The secret of every callback. */
   secret?: string
   /** The only credentials that are accepted. */
   credentials?: string
-  /** When the node is called back. */
+  /** When a node is called back. */
   callback?: 'never' | 'afterAnswer' | 'beforeAnswer'
-  /** How often the node's health is probed. */
+  /** How often the health of nodes is probed. */
   healthIntervalMs?: number
-  /** How long a challenge can be answered. */
+  /** How long a challenge is valid. */
   nonceLifetimeMs?: number
-  /** How long an access token is good. */
+  /** How long a token is valid. */
   tokenLifetimeMs?: number
+  /** What tokens look like. */
+  tokenFormat?: 'jwt' | 'opaque'
+  /** Whether the answer to a sign-in contains `node_id` and `wallet`. */
+  tokenIdentity?: boolean
+  /** Claims of every JWT: a JSON object. */
+  tokenClaims?: string
   /** How far its clock is ahead. */
   clockOffsetSecs?: number
 }
@@ -191,8 +197,8 @@ export declare function signEip191(privhex: string, message: Uint8Array): string
 export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void, cancellation: StartCancellation): Promise<NativeNode | Failure> | Failure
 
 /**
- * Starts a local DDS on a free port of loopback. `deliver` gets a line for everything that happens, and keeps no process
- * alive. Fails with `ERR_IO` when the setup is not usable or no port is free.
+ * Starts a local DDS on a free port of loopback. `deliver` receives a line for every event, and does not keep the process
+ * alive. Fails with `ERR_IO` if an option cannot be used or no port is free.
  */
 export declare function startLocalDds(setup: LocalDdsSetup, deliver: (line: string) => void): NativeLocalDds | Failure
 

@@ -9,46 +9,76 @@ import type { LocalDdsSetup, NativeLocalDds } from './native.js'
 import { type Checks, readOptions } from './arguments.js'
 import { AccessToken } from './token.js'
 
-/** How a {@link LocalDds} is set up. */
+/** The options of a {@link LocalDds}. */
 export interface LocalDdsOptions {
   /**
-   * Where the node's callback server is, such as `http://127.0.0.1:8080`. Without it, a node of this process is found by
-   * itself, and no other one is called back.
+   * The URL of the node's callback server, such as `http://127.0.0.1:8080`. Without it, only a node of this process and a
+   * node that registers with a URL are called back.
    */
   nodeUrl?: string | undefined
-  /** The secret of every callback; by default a new random one for each registration. */
+  /** The secret of every callback. By default, each registration has a new one. */
   secret?: string | undefined
-  /** The only registration credentials that are accepted; by default any. */
+  /** The only registration credentials that are accepted. By default, any are. */
   credentials?: string | undefined
-  /** When a node is called back that has registered. Default `afterAnswer`. */
+  /** When a node is called back after it has registered. Default: `afterAnswer`. */
   callback?: 'never' | 'afterAnswer' | 'beforeAnswer' | undefined
-  /** How often the node's health is probed; by default never. */
+  /**
+   * How often the health of nodes is probed. By default, only a node that registers with a URL is probed, once for each
+   * registration.
+   */
   healthIntervalMs?: number | undefined
-  /** How long a challenge can be answered; default five minutes. */
+  /** How long a challenge is valid. Default: five minutes. */
   nonceLifetimeMs?: number | undefined
-  /** How long an access token is good; default one hour. */
+  /** How long a token is valid. Default: one hour. */
   tokenLifetimeMs?: number | undefined
+  /** Whether tokens are JWTs or opaque. Default: `jwt`. */
+  tokenFormat?: 'jwt' | 'opaque' | undefined
+  /** Whether the answer to a sign-in with a wallet contains `node_id` and `wallet`. Default: true. */
+  tokenIdentity?: boolean | undefined
+  /** Claims that are added to every JWT or replace claims in it. A claim that is `null` is removed. */
+  tokenClaims?: Readonly<Record<string, unknown>> | undefined
   /** How far its clock is ahead of this machine's or, if negative, behind. */
   clockOffsetSecs?: number | undefined
 }
 
-/** One of the three requests of a node: a challenge to sign, the registration, an access token. */
-export type Endpoint = 'challenge' | 'register' | 'verify'
+/**
+ * The requests of a node.
+ *
+ * A node with a wallet asks for a `challenge` to sign, and sends it to `register` or, for an access token, to `verify`.
+ * `registerUrl` is the legacy registration with a URL. A robot uses `registerRobot` and `verifyRobot`, and exchanges its
+ * token with `domainToken` and `p2pToken`. `p2pChallenge` and `p2pVerify` bind a libp2p peer to a node.
+ */
+export type Endpoint =
+  | 'challenge'
+  | 'register'
+  | 'verify'
+  | 'registerUrl'
+  | 'registerRobot'
+  | 'verifyRobot'
+  | 'domainToken'
+  | 'p2pToken'
+  | 'p2pChallenge'
+  | 'p2pVerify'
 
-/** Something that goes wrong with a request. */
+/** What goes wrong with a request. */
 export type Fault =
   | { fault: 'status'; code: number; retryAfter?: string; body?: string }
   | { fault: 'answer'; code: number; headers?: [name: string, value: string][]; body?: string }
   | { fault: 'redirect'; code: number; location: string }
-  /** The normal answer, but later. */
+  /** The normal answer, with these fields added or replaced. A field that is `null` is removed. */
+  | { fault: 'patch'; fields: Readonly<Record<string, unknown>> }
+  /** The normal answer, after a delay. */
   | { fault: 'delay'; millis: number }
-  /** No answer, until the client leaves. */
+  /** No answer until the client disconnects. */
   | { fault: 'hang' }
   | { fault: 'reset' | 'halfBody' | 'notHttp' | 'garbage' | 'invalidUtf8' | 'endlessBody' }
-  /** Only to `challenge`: a nonce that is spent already. */
+  /** Only for `challenge`: a nonce that has already been used. */
   | { fault: 'staleNonce' }
 
-/** Makes the faults, under the names that they have in the other languages. */
+/** The headers of {@link Fault.answer}. */
+type Headers = Readonly<Record<string, string>> | Iterable<readonly [name: string, value: string]>
+
+/** Creates faults. */
 export const Fault = Object.freeze({
   /** An answer with this status, from 200 to 999. */
   status: (code: number, details: { retryAfter?: string; body?: string } = {}): Fault => ({
@@ -56,52 +86,58 @@ export const Fault = Object.freeze({
     code,
     ...details,
   }),
-  /** An answer with any status, headers and body. */
-  answer: (code: number, details: { headers?: [name: string, value: string][]; body?: string } = {}): Fault => ({
-    fault: 'answer',
-    code,
-    ...details,
-  }),
+  /** An answer with any status from 200 to 999, headers (an object or pairs) and body. */
+  answer: (code: number, { headers = [], body = '' }: { headers?: Headers; body?: string } = {}): Fault => {
+    const pairs = Symbol.iterator in headers ? headers : Object.entries(headers)
+    return { fault: 'answer', code, headers: Array.from(pairs, ([name, value]) => [name, value]), body }
+  },
+  /**
+   * The normal answer, with these fields added or replaced. A field that is `null` is removed. The request has its
+   * effect. A refusal is not changed.
+   */
+  patch: (fields: Readonly<Record<string, unknown>>): Fault => ({ fault: 'patch', fields }),
   /** A redirect. */
   redirect: (location: string, code = 307): Fault => ({ fault: 'redirect', code, location }),
-  /** The normal answer, but so many milliseconds later. */
+  /** The normal answer, after this many milliseconds. */
   delay: (millis: number): Fault => ({ fault: 'delay', millis }),
-  /** No answer, until the client leaves. */
+  /** No answer until the client disconnects. */
   hang: (): Fault => ({ fault: 'hang' }),
-  /** The connection is reset. */
+  /** The connection is reset without an answer. */
   reset: (): Fault => ({ fault: 'reset' }),
   /** The connection ends in the middle of a body. */
   halfBody: (): Fault => ({ fault: 'halfBody' }),
-  /** Bytes that are no HTTP. */
+  /** Bytes that are not HTTP. */
   notHttp: (): Fault => ({ fault: 'notHttp' }),
-  /** 200, and a body that is no JSON. */
+  /** 200, and a body that is not JSON. */
   garbage: (): Fault => ({ fault: 'garbage' }),
-  /** 200, and JSON that is not UTF-8. */
+  /** 200, and JSON that is not valid UTF-8. */
   invalidUtf8: (): Fault => ({ fault: 'invalidUtf8' }),
-  /** 200, and a body that goes on and on. */
+  /** 200, and a body that does not end. */
   endlessBody: (): Fault => ({ fault: 'endlessBody' }),
-  /** Only to `challenge`: a nonce that is spent already. */
+  /** Only for `challenge`: a nonce that has already been used, so the registration is refused. */
   staleNonce: (): Fault => ({ fault: 'staleNonce' }),
 })
 
-/** A request that arrived. */
+/** A request that the DDS received. */
 export interface DdsRequest {
-  /** 1 for the first one. */
+  /** 1 for the first request. */
   readonly number: number
-  /** Which of the three it is, if any. */
+  /** Its endpoint, or `null` if DDS has no such endpoint. */
   readonly endpoint: Endpoint | null
   readonly method: string
   readonly path: string
   /** Names are in lowercase. */
   readonly headers: Readonly<Record<string, string>>
-  /** The body, as it came. */
+  /** The body as text. */
   readonly body: string
-  /** When it had arrived. */
+  /** When it had arrived completely. */
   readonly at: Date
   /** The same on the monotonic clock, since the DDS started. */
   readonly sinceStartMs: number
-  /** What was answered; `null`: nothing yet, or no HTTP. */
+  /** The status of the answer. `null`: no answer yet, or none in HTTP. */
   readonly status: number | null
+  /** Parses the body as JSON. */
+  json(): unknown
 }
 
 /** A node that is registered. */
@@ -112,34 +148,40 @@ export interface RegisteredNode {
   readonly version: string
   readonly capabilities: readonly string[]
   readonly maxConcurrency: number | null
-  /** How often it has registered. */
+  /** How often it has registered since it was last forgotten. */
   readonly registrations: number
+  /** Whether it answered the last health probe. A node that has just registered counts as online. */
   readonly online: boolean
   /** The URL of its callback server, if it registered with one (the legacy registration); otherwise `null`. */
   readonly url: string | null
 }
 
-/** What a node answered to a callback. */
+/** The answer of a node to a callback. */
 export interface CallbackOutcome {
   readonly status: number
   readonly body: string
 }
 
-/** A key that stands in many examples of others: for tests, and never for anything of worth. */
+/** A published private key, for tests only. */
 export const PRIVATE_KEY = '4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90'
 
-/** base64(`<node UUID>:<secret>`), as the console shows them. */
+/** base64(`<node UUID>:<secret>`), as shown in the console. */
 const REG_SECRET = 'NWM0ZTBhNmItOWQxZi00YzZlLThhNTctMmYwYjdkM2U5MWM0OjhZcTJrWDB2VDdtV2MzTHJacDVh'
-
-const callbacks = ['afterAnswer', 'beforeAnswer', 'never']
 
 function checkText(name: string): (value: unknown) => void {
   return (value) => {
     if (typeof value !== 'string') throw typeError(name, 'a string', value)
+    if (/\p{Cs}/u.test(value)) throw valueError(`${name} has a lone surrogate, so it is not valid Unicode`)
   }
 }
 
-/** Checks a whole number; the addon has them in 32 bits. */
+function checkChoice(name: string, choices: readonly string[]): (value: unknown) => void {
+  return (value) => {
+    if (!choices.includes(value as string)) throw valueError(`${name} must be one of ${choices.join(', ')}`)
+  }
+}
+
+/** Checks a whole number of at most 32 bits. */
 function checkInteger(name: string, min: number, max: number): (value: unknown) => void {
   return (value) => {
     if (typeof value !== 'number') throw typeError(name, 'a number', value)
@@ -155,17 +197,25 @@ const checks: Checks<LocalDdsOptions> = {
   nodeUrl: checkText('nodeUrl'),
   secret: checkText('secret'),
   credentials: checkText('credentials'),
-  callback: (value) => {
-    if (!callbacks.includes(value as string)) throw valueError(`callback must be one of ${callbacks.join(', ')}`)
-  },
+  callback: checkChoice('callback', ['afterAnswer', 'beforeAnswer', 'never']),
   healthIntervalMs: checkMillis('healthIntervalMs'),
   nonceLifetimeMs: checkMillis('nonceLifetimeMs'),
   tokenLifetimeMs: checkMillis('tokenLifetimeMs'),
+  tokenFormat: checkChoice('tokenFormat', ['jwt', 'opaque']),
+  tokenIdentity: (value) => {
+    if (typeof value !== 'boolean') throw typeError('tokenIdentity', 'a boolean', value)
+  },
+  tokenClaims: (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw typeError('tokenClaims', 'an object', value)
+    }
+  },
   clockOffsetSecs: checkInteger('clockOffsetSecs', -(2 ** 31), 2 ** 31 - 1),
 }
 
 /** A {@link DdsRequest} as it comes over HTTP. */
-interface WireRequest extends Omit<DdsRequest, 'headers' | 'at' | 'sinceStartMs'> {
+interface WireRequest extends Omit<DdsRequest, 'endpoint' | 'headers' | 'at' | 'sinceStartMs' | 'json'> {
+  readonly endpoint: string | null
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly at: string
   readonly since_start_ms: number
@@ -177,12 +227,29 @@ interface WireNode extends Omit<RegisteredNode, 'nodeId' | 'maxConcurrency'> {
   readonly max_concurrency: number | null
 }
 
-/** So many times a fault is played that stays. */
+/** The `times` of a fault that is applied until it is cleared. */
 const UNTIL_CLEARED = 2 ** 32 - 1
 
 const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+const camelCase = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 
-/** A DDS on a free port of loopback. It never keeps the process alive. */
+function readRequest({ endpoint, headers, at, since_start_ms, ...same }: WireRequest): DdsRequest {
+  const request = {
+    ...same,
+    endpoint: endpoint === null ? null : (camelCase(endpoint) as Endpoint),
+    headers: Object.fromEntries(headers),
+    at: new Date(at),
+    sinceStartMs: since_start_ms,
+  }
+  // Not enumerable, so that requests can be compared and printed.
+  return Object.defineProperty(request, 'json', { value: () => JSON.parse(same.body) as unknown }) as typeof request &
+    Pick<DdsRequest, 'json'>
+}
+
+/** The options that replace the private key. */
+const otherKeys = ['secp256k1KeystoreFile', 'signer']
+
+/** A DDS on a free port of loopback. It does not keep the process alive. */
 export class LocalDds {
   readonly #dds: NativeLocalDds
   readonly #happened: EventEmitter<{ line: [line: string] }>
@@ -193,37 +260,45 @@ export class LocalDds {
   }
 
   /**
-   * Starts a DDS; when this resolves, it accepts connections.
+   * Starts a DDS. It accepts connections when this resolves.
    *
    * @throws {TypeError} An option is unknown or has the wrong type.
    * @throws {RangeError} A number is too small, too large or not whole.
    */
   static async start(options: LocalDdsOptions = {}): Promise<LocalDds> {
-    const setup = readOptions<LocalDdsOptions>(options, checks)
+    const { tokenClaims, ...setup } = readOptions<LocalDdsOptions>(options, checks)
+    const claims = tokenClaims === undefined ? {} : { tokenClaims: JSON.stringify(tokenClaims) }
     const happened = new EventEmitter<{ line: [line: string] }>()
     happened.setMaxListeners(0)
-    const dds = call(() => native.startLocalDds(setup as LocalDdsSetup, (line) => happened.emit('line', line)))
+    const dds = call(() =>
+      native.startLocalDds({ ...setup, ...claims } as LocalDdsSetup, (line) => happened.emit('line', line)),
+    )
     return new LocalDds(dds, happened)
   }
 
-  /** What `ddsBaseUrl` of the node under test must be. */
+  /** The `ddsBaseUrl` of a node that registers here. */
   get url(): string {
     return this.#dds.url
   }
 
-  /** Options for a node that registers here: all that are required, the URL, and the overrides. */
+  /**
+   * Options for a node that registers here: the required ones, the URL, and the overrides. There is no private key if the
+   * overrides have a keystore or a signer, or if the node is a robot.
+   */
   options(overrides: Partial<PosemeshNodeOptions> = {}): PosemeshNodeOptions {
+    const given: Record<string, unknown> = { ...overrides }
+    const hasKey = given['identity'] !== 'robot' && !otherKeys.some((name) => given[name] !== undefined)
     return {
       ddsBaseUrl: this.url,
       regSecret: REG_SECRET,
-      secp256k1Privhex: PRIVATE_KEY,
+      ...(hasKey ? { secp256k1Privhex: PRIVATE_KEY } : {}),
       capabilities: ['/test/v1'],
       nodeVersion: '1.0.0',
       ...overrides,
     } as PosemeshNodeOptions
   }
 
-  /** Cuts all connections and frees the port. May be called twice. */
+  /** Closes all connections and frees the port. Can be called again. */
   async stop(): Promise<void> {
     call(() => this.#dds.stop())
   }
@@ -233,33 +308,31 @@ export class LocalDds {
   }
 
   /**
-   * Lets the next `times` requests to an endpoint meet with a fault, after the faults injected before; `null`: every one
-   * until {@link clearFaults}.
+   * Applies a fault to the next `times` requests to an endpoint, after the faults that were injected before. `null`: to
+   * every request until {@link clearFaults}.
    */
   async inject(endpoint: Endpoint, fault: Fault, times: number | null = 1): Promise<void> {
     if (typeof fault !== 'object' || fault === null || !Object.hasOwn(fault, 'fault')) {
       throw typeError('fault', "an object such as Fault.hang() or { fault: 'hang' }", fault)
     }
-    const words = Object.entries({ endpoint, times: times ?? UNTIL_CLEARED, ...fault, fault: snakeCase(fault.fault) })
+    const words = Object.entries({
+      times: times ?? UNTIL_CLEARED,
+      ...fault,
+      endpoint: snakeCase(endpoint),
+      fault: snakeCase(fault.fault),
+    })
     await this.#post('faults', Object.fromEntries(words.map(([name, value]) => [snakeCase(name), value])))
   }
 
-  /** No more faults. */
+  /** Removes all faults. One that is being applied goes on. */
   async clearFaults(): Promise<void> {
     await this.#command('DELETE', 'faults')
   }
 
-  /** Every request so far, to one endpoint or to all, in the order of their arrival. */
+  /** Returns every request so far, or every one to an endpoint, in order of arrival. */
   async requests(endpoint?: Endpoint): Promise<DdsRequest[]> {
     const all = (await this.#command('GET', 'requests')) as WireRequest[]
-    return all
-      .filter((request) => endpoint === undefined || request.endpoint === endpoint)
-      .map(({ headers, at, since_start_ms, ...same }) => ({
-        ...same,
-        headers: Object.fromEntries(headers),
-        at: new Date(at),
-        sinceStartMs: since_start_ms,
-      }))
+    return all.map(readRequest).filter((request) => endpoint === undefined || request.endpoint === endpoint)
   }
 
   /** Forgets the requests so far. */
@@ -267,20 +340,20 @@ export class LocalDds {
     await this.#command('DELETE', 'requests')
   }
 
-  /** Waits until at least `count` requests to an endpoint were answered or met with a fault. */
+  /** Waits until at least `count` requests to an endpoint have been answered or had a fault applied, and returns them. */
   async waitForRequests(endpoint: Endpoint, count = 1, timeoutMs = 10_000): Promise<DdsRequest[]> {
     const timeout = AbortSignal.timeout(timeoutMs)
-    // The signal's own timer would let the process end instead.
+    // The timer of the signal does not keep the process alive.
     const alive = setTimeout(() => {}, timeoutMs)
     try {
       for (;;) {
         const happened = once(this.#happened, 'line', { signal: timeout })
-        // Not always awaited.
+        // It is not always awaited.
         happened.catch(() => {})
         const requests = await this.requests(endpoint)
         if (requests.length >= count) return requests
         await happened.catch(() => {
-          throw new PosemeshError('ERR_TIMEOUT', `${requests.length} of ${count} requests came in ${timeoutMs} ms`)
+          throw new PosemeshError('ERR_TIMEOUT', `${requests.length} of ${count} requests to ${endpoint} arrived within ${timeoutMs} ms`)
         })
       }
     } finally {
@@ -288,7 +361,7 @@ export class LocalDds {
     }
   }
 
-  /** The nodes that are registered. */
+  /** Returns the nodes that are registered. */
   async nodes(): Promise<RegisteredNode[]> {
     const nodes = (await this.#command('GET', 'nodes')) as WireNode[]
     return nodes.map(({ node_id, max_concurrency, ...same }) => ({
@@ -298,51 +371,54 @@ export class LocalDds {
     }))
   }
 
-  /** Puts fields over every new challenge; a field that is `null` is removed from it. `null`: no more. */
+  /** Adds fields to every new challenge or replaces them; a field that is `null` is removed. `null`: stop doing so. */
   async setChallenge(fields: Record<string, unknown> | null): Promise<void> {
     await this.#post('challenge', fields)
   }
 
   /**
-   * Where the node's callback server is, such as `http://${node.callbackAddress}`; `null`: no node is called back. A node
-   * that is registered and was not called back is called now, unless `callback` is `never`.
+   * Sets the URL of the node's callback server, such as `http://${node.callbackAddress}`; `null`: call no node back. The
+   * node that registered last is called now if it has not been called, unless `callback` is `never`.
    */
   async setNodeUrl(url: string | null): Promise<void> {
     await this.#post('node-url', { url })
   }
 
-  /** The secret of every callback from now on; `null`: a new random one, and another one for each registration. */
+  /** Sets the secret of every future callback. `null`: a new random one for each registration. */
   async setSecret(secret: string | null): Promise<void> {
     await this.#post('secret', { secret })
   }
 
-  /** The secret of the latest callback. */
+  /** The secret of the latest callback. It is set before the node has received it. */
   async lastSecret(): Promise<string | null> {
     return ((await this.#command('GET', 'secret')) as { secret: string | null }).secret
   }
 
-  /** Calls back the node that registered last now, with the secret of its registration. */
+  /** Calls back the node that registered last, with the secret of its registration. */
   async callBack(): Promise<CallbackOutcome> {
     return (await this.#command('POST', 'callback')) as CallbackOutcome
   }
 
-  /** Asks the node for its health, and returns the status of the answer. */
+  /** Probes the health of the node that registered last, as DDS does, and returns the status of its answer. */
   async probeHealth(): Promise<number> {
     return ((await this.#command('POST', 'probe')) as { status: number }).status
   }
 
-  /** Loses one node, or every one: it gets no access token until it has registered again. */
+  /**
+   * Forgets a node (its wallet address or robot id), or every node, and revokes its tokens. It gets no access token until
+   * it has registered again.
+   */
   async forget(wallet?: string): Promise<void> {
     await (wallet === undefined ? this.#command('POST', 'forget') : this.#post('forget', { wallet }))
   }
 
-  /** Whether an access token is good, as a service behind DDS would find out. */
+  /** Whether a token is valid, as a service behind DDS would check it. */
   async acceptsToken(token: AccessToken | string): Promise<boolean> {
     const value = token instanceof AccessToken ? token.value : token
     return ((await this.#post('token', { token: value })) as { good: boolean }).good
   }
 
-  /** Whether another node with this wallet is online, so that a registration is answered with 409. */
+  /** Sets whether another node with this wallet is online, so a registration is answered with 409. */
   async setOnlineElsewhere(wallet: string, online: boolean): Promise<void> {
     await this.#post('online-elsewhere', { wallet, online })
   }

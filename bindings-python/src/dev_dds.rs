@@ -5,21 +5,21 @@ use std::io;
 use std::process;
 use std::time::{Duration, SystemTime};
 
-use posemesh_dev_dds::{Callback, DevDds as LocalDds, Endpoint, Fault, RegisteredNode, Request};
+use posemesh_dev_dds::{Callback, DevDds as LocalDds, Endpoint, Fault, RegisteredNode, Request, TokenFormat};
 use posemesh_node_registration::node::callback_url;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-/// How long a wait goes on before it looks whether Ctrl-C was pressed.
+/// How long a wait sleeps between checks for Ctrl-C.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// A local DDS.
 #[pyclass(frozen, module = "posemesh_node._native")]
 pub(crate) struct DevDds {
-    /// Given away only by `drop`.
+    /// `None` only while `drop` runs.
     dds: Option<LocalDds>,
-    /// Whose thread it is: a forked child has it no more.
+    /// The process that has its thread. A forked child does not have it.
     process: u32,
 }
 
@@ -43,7 +43,9 @@ type NodeRow = (Option<String>, String, String, Vec<String>, Option<u64>, u64, b
 impl DevDds {
     fn dds(&self) -> PyResult<&LocalDds> {
         if self.process != process::id() {
-            return Err(PyRuntimeError::new_err("this LocalDds belongs to the process before the fork"));
+            return Err(PyRuntimeError::new_err(
+                "this LocalDds belongs to the parent process; create another one after the fork",
+            ));
         }
         Ok(self.dds.as_ref().expect("only drop takes it"))
     }
@@ -52,7 +54,7 @@ impl DevDds {
 #[pymethods]
 impl DevDds {
     #[new]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords to whoever calls it")]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn new(
         py: Python<'_>,
         node_url: Option<String>,
@@ -62,13 +64,21 @@ impl DevDds {
         health_interval: Option<f64>,
         nonce_lifetime: f64,
         token_lifetime: f64,
+        token_format: &str,
+        token_identity: bool,
+        token_claims: &str,
         clock_offset: i32,
     ) -> PyResult<Self> {
         let callback = match callback {
             "after_answer" => Callback::AfterAnswer,
             "before_answer" => Callback::BeforeAnswer,
             "never" => Callback::Never,
-            other => return Err(PyValueError::new_err(format!("unknown callback time {other:?}"))),
+            other => return Err(invalid(format!("unknown callback {other:?}"))),
+        };
+        let token_format = match token_format {
+            "jwt" => TokenFormat::Jwt,
+            "opaque" => TokenFormat::Opaque,
+            other => return Err(invalid(format!("unknown token_format {other:?}"))),
         };
         let health_interval =
             health_interval.map(Duration::try_from_secs_f64).transpose().map_err(invalid)?;
@@ -82,6 +92,9 @@ impl DevDds {
             .health_interval(health_interval)
             .nonce_lifetime(nonce_lifetime)
             .token_lifetime(token_lifetime)
+            .token_format(token_format)
+            .token_identity(token_identity)
+            .token_claims(serde_json::from_str(token_claims).map_err(invalid)?)
             .clock_offset_secs(clock_offset)
             .find_node(callback_url);
         let dds = py.detach(|| builder.start()).map_err(io_error)?;
@@ -92,7 +105,7 @@ impl DevDds {
         Ok(self.dds()?.url())
     }
 
-    /// `fault` is JSON, as the remote control of dev-dds has it. No times: until the faults are cleared.
+    /// `fault` is JSON, as in the control API of dev-dds. `times` is `None`: until the faults are cleared.
     fn inject(&self, endpoint: &str, fault: &str, times: Option<u32>) -> PyResult<()> {
         let fault: Fault = serde_json::from_str(fault).map_err(invalid)?;
         self.dds()?.inject(parse_endpoint(endpoint)?, fault, times.unwrap_or(u32::MAX));
@@ -173,14 +186,15 @@ impl DevDds {
     }
 
     fn accepts_token(&self, token: &str) -> PyResult<bool> {
-        Ok(self.dds()?.token_is_good(token))
+        Ok(self.dds()?.accepts_token(token))
     }
 
-    /// Without a wallet: every node.
-    fn forget(&self, wallet: Option<&str>) -> PyResult<()> {
+    /// `node` is a wallet or the id of a robot. `None`: every node.
+    fn forget(&self, node: Option<&str>) -> PyResult<()> {
         let dds = self.dds()?;
-        match wallet {
-            Some(wallet) => dds.forget(&parse_wallet(wallet)?),
+        match node {
+            Some(node) if node.starts_with("0x") => dds.forget(&parse_wallet(node)?),
+            Some(robot) => dds.forget(&parse_robot_id(robot)?),
             None => dds.forget_all(),
         }
         Ok(())
@@ -204,11 +218,11 @@ impl Drop for DevDds {
     fn drop(&mut self) {
         let dds = self.dds.take();
         if self.process != process::id() {
-            // Its thread and locks are the parent's.
+            // Its thread and locks belong to the parent process.
             std::mem::forget(dds);
             return;
         }
-        // It joins a thread. That one never wants the GIL, but others may.
+        // This joins a thread, which does not need the GIL, but other threads may.
         Python::try_attach(|py| py.detach(|| drop(dds)));
     }
 }
@@ -217,7 +231,15 @@ fn parse_endpoint(name: &str) -> PyResult<Endpoint> {
     serde_json::from_value(name.into()).map_err(invalid)
 }
 
-/// In lowercase, where a wallet has no checksum to be wrong.
+fn parse_robot_id(id: &str) -> PyResult<String> {
+    let groups = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    let digits = id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    (groups && digits)
+        .then(|| id.to_owned())
+        .ok_or_else(|| invalid("wallet must be 0x and 40 hex digits, or the UUID of a robot"))
+}
+
+/// Returns the wallet in lowercase, which has no checksum.
 fn parse_wallet(wallet: &str) -> PyResult<String> {
     let lowercase = wallet.to_ascii_lowercase();
     let is_address = lowercase

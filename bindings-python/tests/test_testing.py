@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import inspect
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.request import Request, urlopen
 
 import pytest
 
 from conftest import GUARD, eventually
-from posemesh_node import Node, RejectedError, UnavailableError
-from posemesh_node.testing import Answer, Fault, LocalDds
+from posemesh_node import AccessToken, Node, RejectedError, UnavailableError, testing
+from posemesh_node.testing import CallbackOutcome, DdsRequest, Endpoint, Fault, LocalDds, RegisteredNode
+
+# The names that every language has.
+SURFACE = json.loads((Path(__file__).parents[2] / "tests/dev-dds/surface.json").read_text())
+# Old names, and what only Python has.
+NOT_SHARED = {"close", "token_is_good", "forget_nodes"}
+OLD_TYPES = {"Answer", "Request"}
 
 FAULTS = {
     "status": Fault.status(503, body="busy", retry_after="1"),
@@ -21,6 +32,90 @@ FAULTS = {
     "endless body": Fault.endless_body(),
     "redirect": Fault.redirect("http://127.0.0.1:1/"),
 }
+
+
+def public(names: Any) -> list[str]:
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def snake_case(name: str) -> str:
+    if name.isupper():
+        return name.lower()
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def test_the_names_are_those_of_the_other_languages() -> None:
+    assert public(inspect.signature(LocalDds).parameters) == SURFACE["options"]
+    assert public(testing.LocalDdsOptions.__annotations__) == SURFACE["options"]
+    assert public(set(vars(LocalDds)) - NOT_SHARED) == SURFACE["local_dds"]
+    assert public(vars(Fault)) == SURFACE["faults"]
+    assert list(get_args(Endpoint)) == SURFACE["endpoints"]
+    assert sorted([field.name for field in fields(DdsRequest)] + ["json"]) == SURFACE["dds_request"]
+    assert sorted(field.name for field in fields(RegisteredNode)) == SURFACE["registered_node"]
+    assert sorted(field.name for field in fields(CallbackOutcome)) == SURFACE["callback_outcome"]
+    assert sorted(map(snake_case, set(testing.__all__) - OLD_TYPES)) == SURFACE["exports"]
+
+
+def test_every_endpoint_can_have_a_fault(dds: LocalDds) -> None:
+    for endpoint in get_args(Endpoint):
+        dds.inject(endpoint, Fault.hang())
+        assert dds.requests(endpoint) == []
+
+
+def post(dds: LocalDds, path: str, body: object) -> Any:
+    # The address of a server on loopback.
+    request = Request(dds.url + path, json.dumps(body).encode(), method="POST")  # noqa: S310
+    with urlopen(request, timeout=GUARD) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def test_robots() -> None:
+    registration: dict[str, object] = {"registration_credentials": "robot", "version": "1.0.0", "capabilities": []}
+    with LocalDds.start(token_claims={"assigned_domain_id": "home", "node_mode": None}) as dds:
+        dds.inject("register_robot", Fault.patch({"robot_id": None, "access_expires_at": "never"}))
+        patched = post(dds, "/internal/v1/robots/register", registration)
+        assert "robot_id" not in patched and patched["access_expires_at"] == "never"
+        answer = post(dds, "/internal/v1/robots/register", registration)
+        claims = AccessToken(answer["access_token"], dds.requests()[0].at).claims
+        assert claims is not None and "node_mode" not in claims
+        assert (claims["node_type"], claims["assigned_domain_id"]) == ("robot", "home")
+        assert [request.endpoint for request in dds.requests()] == ["register_robot"] * 2
+        (robot,) = dds.nodes()
+        assert (robot.wallet, robot.node_id, robot.url) == (None, answer["robot_id"], None)
+        dds.forget(answer["robot_id"])
+        assert dds.nodes() == []
+
+
+def test_tokens_are_as_the_options_say() -> None:
+    with LocalDds(token_format="opaque", token_identity=False) as dds, Node.start(**dds.options()) as node:
+        token = node.access_token(timeout=GUARD)
+        assert token.claims is None and dds.accepts_token(token)
+
+
+def test_the_private_key_is_only_for_nodes_that_need_it(dds: LocalDds) -> None:
+    assert "secp256k1_privhex" in dds.options()
+    other: Any
+    for other in ({"identity": "robot"}, {"secp256k1_keystore_file": "key.json"}, {"signer": object()}):
+        assert "secp256k1_privhex" not in dds.options(**other)
+
+
+def test_a_lone_surrogate_is_a_clear_error(dds: LocalDds) -> None:
+    lone = "a\ud800"
+    for mistake in (
+        lambda: LocalDds(secret=lone),
+        lambda: LocalDds(node_url=lone),
+        lambda: LocalDds(credentials=lone),
+        lambda: LocalDds(token_claims={"a": lone}),
+        lambda: dds.set_secret(lone),
+        lambda: dds.set_node_url(lone),
+        lambda: dds.set_challenge({"domain": lone}),
+        lambda: dds.forget(lone),
+        lambda: dds.accepts_token(lone),
+        lambda: Fault.status(503, body=lone),
+        lambda: Fault.patch({lone: 1}),
+    ):
+        with pytest.raises(ValueError, match="has a lone surrogate at index .*, so it is not valid Unicode"):
+            mistake()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -39,7 +134,7 @@ def test_a_stale_nonce_and_a_delay(dds: LocalDds) -> None:
     assert len(dds.requests("challenge")) == 2
 
 
-def test_requests_are_on_record(node: Node, dds: LocalDds) -> None:
+def test_requests_are_recorded(node: Node, dds: LocalDds) -> None:
     challenge, register = dds.requests()
     assert (challenge.number, challenge.endpoint, challenge.method) == (1, "challenge", "POST")
     assert challenge.json() == {"wallet": node.wallet_address}
@@ -57,7 +152,7 @@ def test_callbacks(node: Node, dds: LocalDds) -> None:
     node.rearm()
     dds.wait_for_requests("register", 2)
     node.wait_registered(timeout=GUARD)
-    assert dds.call_back() == Answer(200, b'{"ok":true}')
+    assert dds.call_back() == CallbackOutcome(200, b'{"ok":true}')
     assert dds.last_secret == node.read_secret() == "another"
     dds.set_node_url(None)
     with pytest.raises(OSError):
@@ -144,6 +239,9 @@ def test_a_challenge_can_be_changed(dds: LocalDds) -> None:
         ("token_lifetime", float("nan"), ValueError, "token_lifetime must be more than 0"),
         ("token_lifetime", float("inf"), ValueError, "token_lifetime must be .* at most a century"),
         ("nonce_lifetime", None, TypeError, "nonce_lifetime must be a number of seconds, got NoneType"),
+        ("token_format", "paper", ValueError, "token_format must be one of 'jwt', 'opaque'; got 'paper'"),
+        ("token_identity", 1, TypeError, "token_identity must be a bool, got int"),
+        ("token_claims", [], TypeError, "token_claims must be a mapping or None, got list"),
         ("clock_offset", 1.5, TypeError, "clock_offset must be an int, in seconds; got float"),
         ("clock_offset", 2**31, ValueError, "clock_offset must fit 32 bits"),
         ("nonsense", 1, TypeError, "nonsense"),
@@ -166,13 +264,13 @@ def test_credentials_and_a_fixed_secret() -> None:
             eventually(lambda: isinstance(node.status().last_error, RejectedError))
 
 
-def test_health_is_probed_on_its_own() -> None:
+def test_health_is_probed_at_an_interval() -> None:
     with LocalDds(health_interval=0.01) as dds, Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         dds.set_node_url(f"http://{node.callback_address}")
         eventually(lambda: node.status().last_healthcheck)
 
 
-def test_mistakes_are_told_where_they_are_made(dds: LocalDds) -> None:
+def test_mistakes_raise_where_they_are_made(dds: LocalDds) -> None:
     for mistake in (
         lambda: Fault.status(99),
         lambda: Fault.answer(200, headers={"a": "line\nbreak"}),

@@ -8,22 +8,22 @@
         with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
             assert node.wait_secret(timeout=30) == dds.last_secret
 
-It speaks the real protocol and is strict about it: nonces, signatures and addresses are verified, and every
-request is on record. It listens on loopback, calls nothing but loopback, and lives on a thread of its own.
+It implements the real protocol strictly: it verifies nonces, signatures and addresses, and records every request.
+It listens on loopback, calls nothing but loopback, and runs on its own thread.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args
 
 from .. import _native
 from .._token import AccessToken
 
 if TYPE_CHECKING:
     import sys
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -42,17 +42,36 @@ __all__ = [
     "Endpoint",
     "Fault",
     "LocalDds",
+    "LocalDdsOptions",
     "RegisteredNode",
     "Request",
 ]
 
-Endpoint: TypeAlias = Literal["challenge", "register", "verify"]
-"""The requests that a node makes: a challenge to sign, the registration, an access token."""
+Endpoint: TypeAlias = Literal[
+    "challenge",
+    "register",
+    "verify",
+    "register_url",
+    "register_robot",
+    "verify_robot",
+    "domain_token",
+    "p2p_token",
+    "p2p_challenge",
+    "p2p_verify",
+]
+"""The requests that a node makes.
+
+A node with a wallet asks for a ``challenge`` to sign, and sends it to ``register`` or, for an access token, to
+``verify``. ``register_url`` is the legacy registration with a URL. A robot uses ``register_robot`` and
+``verify_robot``, and exchanges its token with ``domain_token`` and ``p2p_token``. ``p2p_challenge`` and
+``p2p_verify`` bind a libp2p peer to a node.
+"""
 
 PRIVATE_KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90"
-"""A key that stands in many examples of others: for tests, and never for anything of worth."""
+"""A published private key, for tests only."""
 
-# base64(`<node UUID>:<secret>`), as the console shows them.
+# base64(`<node UUID>:<secret>`), as shown in the console.
+_OTHER_KEYS = {"secp256k1_keystore_file", "signer"}
 _REG_SECRET = "NWM0ZTBhNmItOWQxZi00YzZlLThhNTctMmYwYjdkM2U5MWM0OjhZcTJrWDB2VDdtV2MzTHJacDVh"
 
 
@@ -64,31 +83,31 @@ class DdsRequest:
     """1 for the first request, 2 for the second."""
 
     endpoint: Endpoint | None
-    """Which one it is, if it is one that a DDS has."""
+    """Its endpoint. None if DDS has no such endpoint."""
 
     method: str
     """POST, GET or another."""
 
     path: str
-    """The path, with the query if there is one."""
+    """The path, and the query if there is one."""
 
     headers: Mapping[str, str]
     """Names are in lowercase."""
 
     body: bytes
-    """The body, as it came."""
+    """The body."""
 
     at: datetime
-    """When it had arrived (UTC)."""
+    """When it had arrived completely (UTC)."""
 
     since_start: float
     """The same on the monotonic clock, in seconds since the DDS started."""
 
     status: int | None
-    """What was answered; None: nothing yet, or no HTTP."""
+    """The status of the answer. None: no answer yet, or none in HTTP."""
 
     def json(self) -> object:
-        """The body as JSON."""
+        """Parse the body as JSON."""
         return json.loads(self.body)
 
 
@@ -104,16 +123,16 @@ class RegisteredNode:
     """Its wallet, with the EIP-55 checksum. None for a robot."""
 
     node_id: str
-    """The UUID in its credentials, or one made up from the wallet when they hold none."""
+    """The UUID in its credentials or, if they have none, one derived from its wallet or its credentials."""
 
     version: str
     """The version it sent."""
 
     capabilities: tuple[str, ...]
-    """What it can do."""
+    """The capabilities it sent."""
 
     max_concurrency: int | None
-    """How many jobs it takes at once, when it said so."""
+    """How many jobs it takes at once, if it sent that."""
 
     registrations: int
     """How often it has registered since it was last forgotten."""
@@ -127,7 +146,7 @@ class RegisteredNode:
 
 @dataclass(frozen=True)
 class CallbackOutcome:
-    """What a node answered to a callback."""
+    """The answer of a node to a callback."""
 
     status: int
     body: bytes
@@ -139,13 +158,13 @@ Answer = CallbackOutcome
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong with a request. Made by the functions of this class."""
+    """What goes wrong with a request. The class methods create faults."""
 
     _json: str
 
     @classmethod
     def _of(cls, name: str, **details: object) -> Self:
-        return cls(json.dumps({"fault": name, **details}))
+        return cls(_to_json(name, {"fault": name, **details}))
 
     @classmethod
     def status(cls, code: int, *, body: str = "", retry_after: str | None = None) -> Self:
@@ -153,24 +172,36 @@ class Fault:
         return cls.answer(code, body=body, headers={} if retry_after is None else {"retry-after": retry_after})
 
     @classmethod
-    def answer(cls, code: int, *, body: str = "", headers: Mapping[str, str] | None = None) -> Self:
-        """An answer with any status from 200 to 999, headers and body."""
-        # Checked here, where the mistake is: when the answer is sent it is too late.
+    def answer(
+        cls, code: int, *, body: str = "", headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
+    ) -> Self:
+        """An answer with any status from 200 to 999, headers (a mapping or pairs) and body."""
+        # Not when the answer is sent, because the caller needs to know.
         if not 200 <= code <= 999:
-            raise ValueError(f"{code} is no status of an answer")
-        for text in (headers or {}).items():
+            raise ValueError(f"{code} is not the status of an answer; expected 200 to 999")
+        given: Any = headers if headers is not None else ()
+        pairs = list(given.items() if hasattr(given, "items") else given)
+        for text in pairs:
             if not all(part.isascii() and part.isprintable() and part.strip() == part for part in text):
-                raise ValueError(f"{text!r} is no HTTP header")
-        return cls._of("answer", code=code, body=body, headers=list((headers or {}).items()))
+                raise ValueError(f"{text!r} is not an HTTP header; expected printable ASCII without spaces around it")
+        return cls._of("answer", code=code, body=body, headers=pairs)
+
+    @classmethod
+    def patch(cls, fields: Mapping[str, object]) -> Self:
+        """The normal answer, with these fields added or replaced. A field that is None is removed.
+
+        The request has its effect. A refusal is not changed.
+        """
+        return cls._of("patch", fields=dict(fields))
 
     @classmethod
     def delay(cls, seconds: float) -> Self:
-        """The normal answer, but this much later."""
+        """The normal answer, after this many seconds."""
         return cls._of("delay", millis=round(seconds * 1000))
 
     @classmethod
     def reset(cls) -> Self:
-        """The connection is reset; nothing is answered."""
+        """The connection is reset without an answer."""
         return cls._of("reset")
 
     @classmethod
@@ -180,22 +211,22 @@ class Fault:
 
     @classmethod
     def garbage(cls) -> Self:
-        """200, and a body that is no JSON."""
+        """200, and a body that is not JSON."""
         return cls._of("garbage")
 
     @classmethod
     def not_http(cls) -> Self:
-        """Bytes that are no HTTP."""
+        """Bytes that are not HTTP."""
         return cls._of("not_http")
 
     @classmethod
     def invalid_utf8(cls) -> Self:
-        """200, and JSON that is not UTF-8."""
+        """200, and JSON that is not valid UTF-8."""
         return cls._of("invalid_utf8")
 
     @classmethod
     def endless_body(cls) -> Self:
-        """200, and a body that goes on and on."""
+        """200, and a body that does not end."""
         return cls._of("endless_body")
 
     @classmethod
@@ -205,18 +236,34 @@ class Fault:
 
     @classmethod
     def stale_nonce(cls) -> Self:
-        """At ``challenge``: a nonce that is spent already, so that the registration is refused."""
+        """At ``challenge``: a nonce that has already been used, so the registration is refused."""
         return cls._of("stale_nonce")
 
     @classmethod
     def hang(cls) -> Self:
-        """No answer, until the node gives up or the DDS stops."""
+        """No answer until the node gives up or the DDS stops."""
         return cls._of("hang")
 
 
 def _check_text(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return
+    if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, got {type(value).__name__}")
+    _check_unicode(name, value)
+
+
+def _check_unicode(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} has a lone surrogate at index {error.start}, so it is not valid Unicode") from None
+
+
+def _to_json(name: str, value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    _check_unicode(name, text)
+    return text
 
 
 def _check_seconds(name: str, value: object) -> None:
@@ -224,6 +271,11 @@ def _check_seconds(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a number of seconds, got {type(value).__name__}")
     if not 0 < value < _MAX_SECONDS:
         raise ValueError(f"{name} must be more than 0 and at most a century, in seconds; got {value}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
 
 
 def _check_offset(name: str, value: object) -> None:
@@ -234,19 +286,53 @@ def _check_offset(name: str, value: object) -> None:
 
 
 _MAX_SECONDS = 100 * 366 * 86_400
-_CALLBACKS = ("after_answer", "before_answer", "never")
+
+_Callback: TypeAlias = Literal["after_answer", "before_answer", "never"]
+_TokenFormat: TypeAlias = Literal["jwt", "opaque"]
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+
+
+class LocalDdsOptions(TypedDict, total=False):
+    """The keyword arguments of LocalDds."""
+
+    node_url: str | None
+    secret: str | None
+    credentials: str | None
+    callback: _Callback
+    health_interval: float | None
+    nonce_lifetime: float
+    token_lifetime: float
+    token_format: _TokenFormat
+    token_identity: bool
+    token_claims: Mapping[str, object] | None
+    clock_offset: int
 
 
 class LocalDds:
-    """A running DDS on a free port of 127.0.0.1, until it is closed. A context manager.
+    """A DDS that runs on a free port of 127.0.0.1 until it is stopped. A context manager.
 
-    ``node_url`` is where the node's callback server is; without one, a node of this process is found by itself, and
-    no other one is called back. ``secret`` is what it is sent, instead of a new one for each registration. With
-    ``credentials``, no other ``reg_secret`` is accepted. ``health_interval`` is in seconds; without one, health is
-    not probed. ``nonce_lifetime`` is how many seconds a challenge can be answered, ``token_lifetime`` how many an
-    access token is good, and ``clock_offset`` how many its clock is ahead of this machine's.
+    Args:
+        node_url: The URL of the node's callback server, such as ``http://127.0.0.1:8080``. Without it, only a node of
+            this process and a node that registers with a URL are called back.
+        secret: The secret of every callback. By default, each registration has a new one.
+        credentials: The only ``reg_secret`` that is accepted. By default, any is.
+        callback: When a node is called back after it has registered.
+        health_interval: How often the health of nodes is probed, in seconds. By default, only a node that registers
+            with a URL is probed, once for each registration.
+        nonce_lifetime: How many seconds a challenge is valid.
+        token_lifetime: How many seconds a token is valid.
+        token_format: Whether tokens are JWTs or opaque.
+        token_identity: Whether the answer to a sign-in with a wallet contains ``node_id`` and ``wallet``.
+        token_claims: Claims that are added to every JWT or replace claims in it. A claim that is None is removed.
+        clock_offset: How many seconds its clock is ahead of this machine's or, if negative, behind.
 
-    Raises TypeError or ValueError for an option that cannot be used.
+    Raises:
+        TypeError: An option has the wrong type.
+        ValueError: An option has a value that cannot be used.
     """
 
     def __init__(
@@ -255,25 +341,46 @@ class LocalDds:
         node_url: str | None = None,
         secret: str | None = None,
         credentials: str | None = None,
-        callback: Literal["after_answer", "before_answer", "never"] = "after_answer",
+        callback: _Callback = "after_answer",
         health_interval: float | None = None,
         nonce_lifetime: float = 300.0,
         token_lifetime: float = 3600.0,
+        token_format: _TokenFormat = "jwt",
+        token_identity: bool = True,
+        token_claims: Mapping[str, object] | None = None,
         clock_offset: int = 0,
     ) -> None:
         for name, text in {"node_url": node_url, "secret": secret, "credentials": credentials}.items():
             _check_text(name, text)
-        if callback not in _CALLBACKS:
-            raise ValueError(f"callback must be one of {', '.join(map(repr, _CALLBACKS))}; got {callback!r}")
+        _check_choice("callback", callback, get_args(_Callback))
+        _check_choice("token_format", token_format, get_args(_TokenFormat))
+        _check_bool("token_identity", token_identity)
+        if token_claims is not None and not hasattr(token_claims, "keys"):
+            raise TypeError(f"token_claims must be a mapping or None, got {type(token_claims).__name__}")
         if health_interval is not None:
             _check_seconds("health_interval", health_interval)
         _check_seconds("nonce_lifetime", nonce_lifetime)
         _check_seconds("token_lifetime", token_lifetime)
         _check_offset("clock_offset", clock_offset)
         self._native: _native.DevDds | None = _native.DevDds(
-            node_url, secret, credentials, callback, health_interval, nonce_lifetime, token_lifetime, clock_offset
+            node_url,
+            secret,
+            credentials,
+            callback,
+            health_interval,
+            nonce_lifetime,
+            token_lifetime,
+            token_format,
+            token_identity,
+            _to_json("token_claims", dict(token_claims or {})),
+            clock_offset,
         )
         self._url = self._native.url()
+
+    @classmethod
+    def start(cls, **options: Unpack[LocalDdsOptions]) -> Self:
+        """Start a DDS: the same as calling the class."""
+        return cls(**options)
 
     @property
     def _dds(self) -> _native.DevDds:
@@ -283,33 +390,39 @@ class LocalDds:
 
     @property
     def url(self) -> str:
-        """What a node takes as ``dds_base_url``."""
+        """The ``dds_base_url`` of a node that registers here."""
         return self._url
 
     def options(self, **overrides: Unpack[Overrides]) -> Options:
-        """Options for a node that registers here: all that are required, the URL, and the overrides."""
-        options: Options = {
+        """Options for a node that registers here: the required ones, the URL, and the overrides.
+
+        There is no private key if the overrides have a keystore or a signer, or if the node is a robot.
+        """
+        options: dict[str, object] = {
             "dds_base_url": self.url,
             "reg_secret": _REG_SECRET,
-            "secp256k1_privhex": PRIVATE_KEY,
             "capabilities": ["/test/v1"],
             "node_version": "1.0.0",
         }
-        return cast("Options", {**options, **overrides})
+        given: dict[str, object] = {**overrides}
+        if given.get("identity") != "robot" and not _OTHER_KEYS & given.keys():
+            options["secp256k1_privhex"] = PRIVATE_KEY
+        return cast("Options", {**options, **given})
 
     def inject(self, endpoint: Endpoint, fault: Fault, times: int | None = 1) -> None:
-        """Let the next requests meet with a fault; with None, every one until ``clear_faults``."""
+        """Apply a fault to the next ``times`` requests to an endpoint; None: to every one until ``clear_faults``."""
         given: Any = fault
         if not isinstance(given, Fault):
             raise TypeError(f"fault must be a Fault, such as Fault.hang(); got {type(given).__name__}")
+        _check_unicode("endpoint", endpoint)
         self._dds.inject(endpoint, fault._json, times)
 
     def clear_faults(self) -> None:
-        """No more faults. One that is under way goes on."""
+        """Remove all faults. One that is being applied goes on."""
         self._dds.clear_faults()
 
     def requests(self, endpoint: Endpoint | None = None) -> list[DdsRequest]:
-        """Every request so far, or every one to an endpoint, in the order of arrival."""
+        """Return every request so far, or every one to an endpoint, in order of arrival."""
         return [
             DdsRequest(
                 number, cast("Endpoint | None", endpoint), method, path, dict(headers), body, at, since_start, status
@@ -322,57 +435,66 @@ class LocalDds:
         self._dds.clear_requests()
 
     def wait_for_requests(self, endpoint: Endpoint, count: int = 1, timeout: float = 10.0) -> list[DdsRequest]:
-        """Wait until at least ``count`` requests have come, and return them, or raise TimeoutError."""
+        """Wait until at least ``count`` requests to an endpoint have arrived, and return them.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
         if not self._dds.wait_for_requests(endpoint, count, timeout):
             raise TimeoutError(f"no {count} requests to {endpoint!r} within {timeout} s")
         return self.requests(endpoint)
 
     def set_challenge(self, fields: Mapping[str, object] | None) -> None:
-        """Put fields over every new challenge; a field that is None is removed from it. None: no more."""
-        self._dds.set_challenge(None if fields is None else json.dumps(dict(fields)))
+        """Add fields to every new challenge or replace its fields; None: stop doing so.
+
+        A field that is None is removed.
+        """
+        self._dds.set_challenge(None if fields is None else _to_json("fields", dict(fields)))
 
     def set_node_url(self, url: str | None) -> None:
-        """Where the node's callback server is: plain http to loopback; None: no node is called back.
+        """Set the URL of the node's callback server: plain http to loopback; None: call no node back.
 
-        A node that is registered and was not called back is called now, unless ``callback`` is "never".
+        The node that registered last is called now if it has not been called, unless ``callback`` is "never".
         """
+        _check_text("url", url)
         self._dds.set_node_url(url)
 
     def set_secret(self, secret: str | None) -> None:
-        """The secret of every callback from now on; None: a new one, and another one for each registration."""
+        """Set the secret of every future callback; None: a new one for each registration."""
+        _check_text("secret", secret)
         self._dds.set_secret(secret)
 
     @property
     def last_secret(self) -> str | None:
-        """The secret of the latest callback. It is here before the node has it."""
+        """The secret of the latest callback. It is set before the node has received it."""
         return self._dds.last_secret()
 
     def call_back(self) -> CallbackOutcome:
-        """Send the secret of its registration to the node that registered last.
+        """Call back the node that registered last, with the secret of its registration.
 
-        Raises OSError when the node cannot be reached.
+        Raises OSError if the node cannot be reached.
         """
         return CallbackOutcome(*self._dds.call_back())
 
     def probe_health(self) -> int:
-        """Ask the node for its health as DDS does, and return the status of its answer."""
+        """Probe the health of the node that registered last, as DDS does, and return the status of its answer."""
         return self._dds.probe_health()
 
     def nodes(self) -> list[RegisteredNode]:
-        """The nodes that are registered."""
+        """Return the nodes that are registered."""
         return [
-            RegisteredNode(wallet, node_id, version, tuple(capabilities), *rest)
-            for wallet, node_id, version, capabilities, *rest in self._dds.nodes()
+            RegisteredNode(wallet, node_id, version, tuple(capabilities), concurrency, registrations, online, url)
+            for wallet, node_id, version, capabilities, concurrency, registrations, online, url in self._dds.nodes()
         ]
 
     def accepts_token(self, token: AccessToken | str) -> bool:
-        """Whether an access token is good, as a service behind DDS finds out.
+        """Whether a token is valid, as a service behind DDS would check it.
 
-        It was issued here, has not expired, and its node has not been forgotten since.
+        A valid token was issued here, has not expired, and its node has not been forgotten since.
         """
         value: Any = token.value if isinstance(token, AccessToken) else token
         if not isinstance(value, str):
             raise TypeError(f"token must be an AccessToken or a str, got {type(value).__name__}")
+        _check_unicode("token", value)
         return self._dds.accepts_token(value)
 
     def token_is_good(self, token: AccessToken | str) -> bool:
@@ -380,10 +502,11 @@ class LocalDds:
         return self.accepts_token(token)
 
     def forget(self, wallet: str | None = None) -> None:
-        """Lose one node, or every one: it gets no access token until it has registered again.
+        """Forget a node (its wallet address or robot id), or every node, and revoke its tokens.
 
-        The access tokens that it has are no good any more.
+        It gets no access token until it has registered again.
         """
+        _check_text("wallet", wallet)
         self._dds.forget(wallet)
 
     def forget_nodes(self) -> None:
@@ -391,11 +514,12 @@ class LocalDds:
         self.forget()
 
     def set_online_elsewhere(self, wallet: str, online: bool) -> None:
-        """Whether another node with this wallet is online, so that a registration is answered with 409."""
+        """Set whether another node with this wallet is online, so a registration is answered with 409."""
+        _check_unicode("wallet", wallet)
         self._dds.set_online_elsewhere(wallet, online)
 
     def stop(self) -> None:
-        """Cut all connections and free the port. May be called twice."""
+        """Close all connections and free the port. Can be called again."""
         self._native = None
 
     def close(self) -> None:
