@@ -1,4 +1,4 @@
-//! What happens to a node, told to the host as it happens.
+//! The events of a node, delivered to the host as they happen.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,6 +9,7 @@ use crate::status::State;
 
 /// Something that happened to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// When it happened.
     pub at: SystemTime,
@@ -18,7 +19,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What an [`Event`] tells.
+/// What happened in an [`Event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -29,12 +30,12 @@ pub enum EventKind {
         /// The state now.
         to: State,
     },
-    /// DDS sent a new secret. The secret itself is read from the node.
+    /// DDS sent a new secret. Read the secret itself from the node.
     SecretChanged {
         /// 1 for the first secret, then one more for each.
         version: u64,
     },
-    /// A registration attempt failed; the registrar goes on.
+    /// A registration attempt failed. The registrar tries again.
     AttemptFailed {
         /// [`ErrorCode::Rejected`] or [`ErrorCode::Unavailable`].
         code: ErrorCode,
@@ -45,19 +46,19 @@ pub enum EventKind {
     },
     /// DDS probed `/health`.
     Healthcheck,
-    /// A new access token is held. The token itself is asked for from the node.
+    /// The node holds a new access token. Read the token itself from the node.
     TokenRefreshed {
         /// When it expires.
         expires_at: SystemTime,
     },
-    /// DDS does not know this node any more, so it registers again.
+    /// DDS does not know this node any more, so the node registers again.
     RegistrationLost {
-        /// How the loss was noticed, with DDS's own words.
+        /// How the loss was detected, with DDS's own words.
         reason: String,
     },
 }
 
-/// Where the events of one store go.
+/// The channel to the host for the events of one store.
 #[derive(Default)]
 pub(crate) struct EventChannel {
     dispatcher: Option<Arc<Dispatcher>>,
@@ -77,20 +78,20 @@ impl EventChannel {
         }
     }
 
-    /// Whether somebody has subscribed.
+    /// Whether the host has subscribed.
     pub(crate) fn are_heard(&self) -> bool {
         self.subscription.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Calls back once, in order with the events.
+    /// Runs a job on the dispatcher's thread, in order with the events.
     pub(crate) fn call(&self, job: impl FnOnce() + Send + 'static) {
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.push(Box::new(job));
         }
     }
 
-    /// Replaces the subscription. The former one ends when it is dropped and what is queued for it was
-    /// delivered; that runs the host's code, so the caller drops it under no lock.
+    /// Replaces the subscription and returns the former one. That one ends when it has been dropped and the events
+    /// queued for it have been delivered. Dropping it runs code of the host, so the caller must hold no lock.
     #[must_use]
     pub(crate) fn replace(
         &self,
@@ -99,7 +100,7 @@ impl EventChannel {
         std::mem::replace(&mut *self.subscription.lock().unwrap_or_else(PoisonError::into_inner), fresh)
     }
 
-    /// Ends the subscription: no callback begins after this.
+    /// Ends the subscription. No callback begins after this.
     pub(crate) fn close(&self) {
         let former = self.subscription.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(former) = former {

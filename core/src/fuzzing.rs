@@ -1,5 +1,5 @@
-//! Every place where foreign bytes come in, each with what must hold of any input. `tests/fuzz` calls these with
-//! random bytes and with its corpus. Not part of the API, and no door enables it.
+//! Every entry point for foreign bytes, with the properties that must hold for any input. `tests/fuzz` calls these with
+//! random bytes and with its corpus. Not part of the API, and no binding enables it.
 
 // A property that does not hold ends the fuzzer with a panic.
 #![allow(clippy::missing_panics_doc)]
@@ -29,14 +29,14 @@ use crate::siwe::{Challenge, Expectation, compose_message};
 use crate::state::store::Store;
 use crate::status::State;
 
-/// 2026-01-02T03:04:05Z, which the corpus has too.
+/// 2026-01-02T03:04:05Z, as in the corpus.
 const NOW: Duration = Duration::from_secs(1_767_323_045);
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + NOW
 }
 
-/// The body of a callback: it is stored as it was sent, or refused and nothing has changed.
+/// The body of a callback: it is stored exactly, or refused and nothing has changed.
 pub fn callback(body: &[u8]) {
     #[derive(Deserialize)]
     struct Sent {
@@ -68,7 +68,7 @@ pub fn callback(body: &[u8]) {
     }
 }
 
-/// An answer to a challenge request: one message for the right DDS, or a refusal of one line.
+/// A response to a challenge request: a message for the expected DDS, or a refusal of one line.
 pub fn challenge(body: &[u8]) {
     let Ok(challenge) = serde_json::from_slice::<Challenge>(body) else { return };
     let dds = "https://dds.example:8443/base".parse().expect("a URL");
@@ -87,9 +87,9 @@ pub fn challenge(body: &[u8]) {
                 assert!(last.iter().zip(fields).all(|(line, field)| line.starts_with(field)), "{message:?}");
                 assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{message:?}");
                 let blank = lines.iter().filter(|line| line.is_empty()).count();
-                assert_eq!(lines.len(), 2 + blank + fields.len(), "no line of another's making: {message:?}");
+                assert_eq!(lines.len(), 2 + blank + fields.len(), "no line from elsewhere: {message:?}");
                 if format == SiweFormat::Eip4361 {
-                    let parsed: siwe::Message = message.parse().expect("its own parser reads it");
+                    let parsed: siwe::Message = message.parse().expect("its own parser accepts it");
                     assert_eq!(parsed.to_string(), message);
                 }
             }
@@ -98,7 +98,7 @@ pub fn challenge(body: &[u8]) {
     }
 }
 
-/// A file in a state directory: what is read from it survives being written again.
+/// A file in a state directory: what was read from it can be written and read again.
 #[cfg(target_os = "linux")]
 pub fn record(bytes: &[u8]) {
     use crate::state::record::{decode, encode};
@@ -111,25 +111,25 @@ pub fn record(bytes: &[u8]) {
         }
     };
     check(bytes);
-    // No fuzzer finds a checksum.
+    // A fuzzer cannot find a valid checksum.
     let head = format!("posemesh-node-state 1 {}\n", hex::encode(Sha256::digest(bytes)));
     check(&[head.as_bytes(), bytes].concat());
 }
 
-/// What a process of the node receives from another one over the leader's socket.
+/// The frames that one process of the node receives from another over the leader's socket.
 #[cfg(target_os = "linux")]
 pub fn frames(bytes: &[u8]) {
     at_once(crate::state_dir::check_frames(bytes));
 }
 
-/// A secret, and on the next lines a text: the text is known to repeat the secret when it does, as it is or in a
-/// common encoding.
+/// A secret, and on the next lines a text: a text that repeats the secret is recognised, verbatim or in a common
+/// encoding.
 pub fn redaction(input: &[u8]) {
     let Ok(input) = str::from_utf8(input) else { return };
     let (secret, text) = input.split_once('\n').unwrap_or((input, ""));
     let text: String = text.chars().take(200).collect();
     let secrets = [Zeroizing::new(secret.as_bytes().to_vec())];
-    // No claim, but it must end, and soon.
+    // Only that it returns, and soon.
     repeats(&text, &secrets);
     let is_credential =
         secret.bytes().all(|byte| byte.is_ascii_graphic()) && (16..100).contains(&secret.len());
@@ -146,7 +146,7 @@ pub fn redaction(input: &[u8]) {
     }
 }
 
-/// `Date` and `Retry-After`, one on each line.
+/// `Date` and `Retry-After`, each on its own line.
 pub fn headers(lines: &[u8]) {
     let mut headers = HeaderMap::new();
     for (name, value) in [DATE, RETRY_AFTER].into_iter().zip(lines.split(|byte| *byte == b'\n')) {
@@ -169,9 +169,9 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
     }
 }
 
-/// `name=value`, an option on each line: an error is one line, and no secret is in it.
+/// `name=value`, one option on each line: an error is one line and contains no secret.
 pub fn options(lines: &[u8]) {
-    /// What each secret begins with. No text of the library's has it.
+    /// The start of each secret. No text of the library contains it.
     const MARK: &str = "5ecre7";
 
     let mut config = Config::new();
@@ -193,7 +193,7 @@ pub fn options(lines: &[u8]) {
             environment.push((option.env, value));
         }
     }
-    // A good key, so that the other options are checked together.
+    // A valid key, so that the other options are checked together.
     let _ = config.set("secp256k1_privhex", &"01".repeat(32));
     if let Err(error) = config.settings() {
         check(error.to_string());
@@ -208,10 +208,10 @@ pub fn options(lines: &[u8]) {
     }
 }
 
-/// What needs nothing but what is there must not wait.
+/// A future that must not wait, because everything it needs has arrived.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits, though everything has arrived"),
+        Poll::Pending => panic!("it waits although everything has arrived"),
     }
 }

@@ -1,23 +1,44 @@
 //! Registers a posemesh node with the discovery service (DDS), and keeps it registered.
 //!
-//! [`node::Node`] does all of it, on an internal runtime: sign-in with the node's Ethereum wallet, retries,
-//! the server that DDS calls back, status, secret, events.
+//! A [`Node`] does all of it on an internal runtime: it signs in with the node's Ethereum wallet, retries, obtains
+//! access tokens, serves DDS's callbacks, and reports status and events.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use posemesh_node_registration::{Config, Node};
+//!
+//! # async fn run() -> posemesh_node_registration::Result<()> {
+//! let config = Config::builder()
+//!     .load_env() // REG_SECRET, SECP256K1_PRIVHEX, …
+//!     .node_version("1.0.0")
+//!     .capabilities(["/example/v1"])
+//!     .build()?;
+//! let node = Node::start(&config)?;
+//! node.wait_registered().await?;
+//! let token = node.wait_access_token().await?;
+//! // A request to a service, with "Authorization: Bearer <token.value()>"
+//! node.stop(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Programs with a tokio runtime and an axum application of their own can instead use the two halves
-//! directly: [`register::run_registration_loop`] and [`http::router_dds`], which share the state that
-//! [`state`]'s free functions read.
+//! directly: [`register::run_registration_loop`] and [`http::router_dds`]. They share the state that the functions of
+//! [`state`] read.
 //!
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | the option table |
 //! | [`node`] | a running node: start, stop, status, wait, events |
-//! | [`status`], [`secret`], [`event`], [`log`] | what a node shows |
-//! | [`register`] | one registration, and the retry policy |
+//! | [`status`], [`secret`], [`event`], [`log`] | what a node reports |
+//! | [`register`] | registration without a `Node` |
 //! | [`token`] | access tokens |
 //! | [`http`] | the callback server |
-//! | [`state`] | the state, in memory and in a directory that outlives the process |
+//! | [`state`] | the state of such a registration, and of a directory that outlives the process |
 //! | [`crypto`] | keys, addresses, signatures |
 //! | [`error`] | the error codes |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 #[doc(hidden)]
@@ -72,7 +93,7 @@ pub use token::AccessToken;
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The examples of the README, compiled.
+/// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! What a node is doing, and the cell from which any thread reads it without a lock.
+//! The status of a node, and the cell from which any thread reads it without a lock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::error::ErrorCode;
 use crate::seqlock::SeqLock;
 
-/// Where a node stands with DDS.
+/// Whether a node is registered with DDS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
-    /// Not registered, and no attempt made yet since the start or the last re-arm.
+    /// Not registered, and no attempt has been made since the start or the last re-arm.
     #[default]
     Disconnected = 0,
     /// Trying to register.
@@ -46,14 +46,14 @@ impl fmt::Display for State {
     }
 }
 
-/// Which part a node has among the processes that share its `state_dir`.
+/// The role of a node among the processes that share its `state_dir`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Role {
-    /// It runs the registrar and the callback server. Without a `state_dir` every node does.
+    /// It runs the registrar and the callback server. Without a `state_dir`, every node is a leader.
     #[default]
     Leader = 0,
-    /// Another process runs them, and this node shows what that one does. It takes over when that one ends.
+    /// Another process runs them, and this node shows that process's state. It takes over when that process ends.
     Follower = 1,
 }
 
@@ -76,14 +76,15 @@ impl fmt::Display for Role {
     }
 }
 
-/// A consistent picture of a node at one moment.
+/// A consistent snapshot of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
-    /// Where the node stands with DDS.
+    /// Whether the node is registered.
     pub state: State,
-    /// False once the node was stopped.
+    /// False once the node has been stopped.
     pub running: bool,
-    /// Whether a node secret is held.
+    /// Whether the node holds a secret.
     pub has_secret: bool,
     /// 0 = no secret so far; each new secret adds one.
     pub secret_version: u64,
@@ -91,7 +92,7 @@ pub struct Status {
     pub last_healthcheck: Option<u64>,
     /// When DDS last confirmed a registration, in seconds since 1970 (UTC).
     pub registered_at: Option<u64>,
-    /// Registration attempts begun since the start.
+    /// Registration attempts since the start.
     pub attempts: u64,
     /// Attempts that failed since the last success.
     pub consecutive_failures: u32,
@@ -100,18 +101,17 @@ pub struct Status {
     /// When the next attempt is due, in milliseconds since the library's first use; see
     /// [`Status::next_attempt_in`].
     pub(crate) next_attempt_at: Option<u64>,
-    /// Which part this node has among those that share its `state_dir`.
+    /// The role of this node among those that share its `state_dir`.
     pub role: Role,
-    /// Why the state cannot be kept in `state_dir` at present; the node goes on in memory meanwhile.
+    /// Why the state cannot be written to `state_dir` at present. Meanwhile the node keeps it in memory.
     pub persistence_error: Option<ErrorCode>,
-    /// When the access token that is held expires, in seconds since 1970 (UTC); none before somebody asked
-    /// for one.
+    /// When the access token that the node holds expires, in seconds since 1970 (UTC); none before the first one.
     pub token_expires_at: Option<u64>,
-    /// Sign-ins for an access token that failed since the last one that succeeded.
+    /// Sign-ins for an access token that have failed since the last success.
     pub sign_in_failures: u32,
     /// How far the clock of DDS is ahead of this machine's, in milliseconds; negative when it is behind.
     ///
-    /// From the `Date` of its answers, which has whole seconds: 0 as long as nothing contradicts that.
+    /// From the `Date` of its responses, which has whole seconds: 0 unless a response contradicts that.
     pub clock_skew_ms: i64,
     /// Whether DDS has neither called nor probed this node within a minute of its registration, although it has a
     /// callback server. DDS calls only a node whose URL it knows and can reach.
@@ -144,14 +144,14 @@ impl Status {
     }
 }
 
-/// Milliseconds on the monotonic clock, from the first call on.
+/// Milliseconds on the monotonic clock since the first call.
 fn uptime_ms(at: Instant) -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
     u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Holds the current [`Status`]: one writer at a time (the caller's duty), readers on any thread.
+/// Holds the current [`Status`]. Readers may be on any thread. The caller ensures that there is one writer at a time.
 #[derive(Default)]
 pub(crate) struct StatusCell {
     words: SeqLock<WORDS>,
@@ -208,7 +208,7 @@ fn pack(status: &Status) -> [u64; WORDS] {
 fn unpack(words: [u64; WORDS]) -> Status {
     let [flags, secret_version, healthcheck, registered_at, attempts, next_attempt, faults, token, skew] =
         words;
-    // Mostly there is none, and the status is read often: no search for that.
+    // Usually there is none, and the status is read often: avoid the search.
     let error = |bits: u64| match bits & 0xffff {
         0 => None,
         number => ErrorCode::from_number(number as i32),

@@ -1,4 +1,5 @@
-//! One connection to the callback server: how far its request has got, and when it has been silent for too long.
+//! One connection to the callback server: how much of a request it has received, and when it has been idle for too
+//! long.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,13 +16,15 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::routes::{Callback, READ_TIMEOUT, route};
+use super::body::READ_TIMEOUT;
+use super::routes::{Callback, route};
 use crate::log::log;
 
-/// How much of a header, and of answers that the peer does not read, is kept in memory. A longer header gets 431.
+/// How much of a header, and of responses that the peer does not read, is kept in memory. A longer header is refused
+/// with 431.
 const MAX_BUFFER: usize = 32 * 1024;
 
-/// Answers the requests of one peer until the connection ends or falls silent.
+/// Serves the requests of one peer until the connection ends or stalls.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
@@ -36,9 +39,9 @@ pub(super) async fn serve(
         Ok::<_, Infallible>(response)
     });
     let served = http1::Builder::new()
-        // In its place stands `progress`.
+        // `progress` takes its place.
         .header_read_timeout(None)
-        // A peer that has sent all it will send still wants its answer.
+        // A peer that has closed its sending side still expects the response.
         .half_close(true)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(Watched { stream, progress }), service);
@@ -47,11 +50,11 @@ pub(super) async fn serve(
         served = served => if let Err(error) = served {
             log!(Debug, "http", "connection from {peer} ended: {error}");
         },
-        () = progress.stalled() => log!(Debug, "http", "connection from {peer} closed: no request came"),
+        () = progress.stalled() => log!(Debug, "http", "connection from {peer} closed: no request received"),
     }
 }
 
-/// How far a connection's request has got. The less has been received, the less is lost by closing it.
+/// How much of a request a connection has received. The less it is, the less is lost by closing the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -61,28 +64,27 @@ pub(super) enum Phase {
     Header = 1,
     /// The header, and a part of the body.
     Body = 2,
-    /// All of it. It is being handled.
+    /// The whole request. It is being handled.
     Complete = 3,
-    /// The answer has not been sent yet.
+    /// The request was handled. The response has not been sent yet.
     Answered = 4,
 }
 
 impl Phase {
-    /// Whether the connection may be closed to make room: not when DDS may lose the answer to a request that
-    /// the node has acted on.
+    /// Whether the connection may be closed to make room: not when DDS may lose the response to a request that
+    /// has taken effect.
     pub(super) fn may_be_closed(self) -> bool {
         self < Phase::Complete
     }
 }
 
-/// What a connection's task shows to the server that may close it.
+/// What the server knows about a connection that it may close.
 #[derive(Default)]
 pub(super) struct Progress {
     phase: AtomicU8,
-    /// Counts the beginnings and ends of requests: odd while one is handled.
+    /// Counts the starts and ends of requests, so it is odd while one is handled.
     ///
-    /// In place of hyper's timeout for headers, which sets a timer for each request: that costs a tenth of a
-    /// callback.
+    /// It replaces hyper's timeout for headers, which sets a timer for each request and costs a tenth of a callback.
     steps: AtomicU32,
 }
 
@@ -102,7 +104,7 @@ impl Progress {
     }
 
     fn replace_phase(&self, from: Phase, to: Phase) {
-        // The connection's own task is the only writer.
+        // Only the connection's own task writes it.
         if self.phase() == from {
             self.set_phase(to);
         }
@@ -122,7 +124,7 @@ impl Progress {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns when the next request has not begun for a whole [`READ_TIMEOUT`].
+    /// Returns when no request has begun or been handled for at least [`READ_TIMEOUT`] and at most twice as long.
     async fn stalled(&self) {
         let mut before = self.steps.load(Ordering::Relaxed);
         loop {
@@ -136,14 +138,14 @@ impl Progress {
     }
 }
 
-/// A stream that notes when bytes of a request arrive, and when all answers have been sent.
+/// A stream that records when bytes of a request arrive, and when all responses have been sent.
 struct Watched<'a> {
     stream: TcpStream,
     progress: &'a Progress,
 }
 
 impl Watched<'_> {
-    /// A peer that has left so many answers unread that no more fit is not waiting for one.
+    /// A peer that has left so many responses unread that no more fit is not waiting for one.
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
         if written.is_pending() {
             self.progress.replace_phase(Phase::Answered, Phase::Idle);
@@ -202,7 +204,7 @@ impl AsyncWrite for Watched<'_> {
     }
 }
 
-/// A body that notes when all of it has been received.
+/// A body that records when all of it has been received.
 struct Arriving<'a> {
     body: Incoming,
     progress: &'a Progress,
@@ -239,7 +241,7 @@ mod tests {
     use tokio::time::{Instant, timeout};
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_handled_is_no_silence() {
+    async fn a_connection_is_not_idle_while_its_request_is_handled() {
         let progress = Progress::default();
         progress.step();
         assert!(timeout(READ_TIMEOUT * 10, progress.stalled()).await.is_err());
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_in_between_is_no_silence() {
+    async fn each_request_restarts_the_idle_timeout() {
         let progress = Progress::default();
         let mut stalled = pin!(progress.stalled());
         assert!(timeout(READ_TIMEOUT / 2, stalled.as_mut()).await.is_err());

@@ -1,23 +1,17 @@
-//! What DDS calls: which requests are accepted, and what is answered.
+//! The routes that DDS calls: which requests are accepted, and the responses.
 
-use std::borrow::Cow;
 use std::error::Error;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::body::{Refusal, Text, parse, read};
 use super::warnings::Warnings;
 use crate::config::CallbackPolicy;
 use crate::log::log;
@@ -28,15 +22,10 @@ use crate::state::store::Store;
 const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
 const HEALTH_PATH: &str = "/health";
 
-/// A peer has this long to send the header of a request, and again to send its body. A connection on which no request
-/// begins is closed after at most twice this long.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// A longer secret is refused.
 const MAX_SECRET: usize = 4096;
-/// A longer callback body is refused. DDS lists domains in it, so it may be much longer than a secret.
-const MAX_BODY: usize = 256 * 1024;
 
-/// Where callbacks go, and which are accepted.
+/// The store that callbacks change, and which callbacks are accepted.
 pub(crate) struct Callback {
     store: Arc<Store>,
     /// Without one, every callback is accepted at any time.
@@ -68,8 +57,8 @@ pub(super) fn router(callback: Callback) -> Router {
         .with_state(Arc::new(callback))
 }
 
-/// The same routes for a node's own server, which has no others: a router's clones, boxes and layers would
-/// cost more than all that is done here.
+/// The same routes for a node's own server, which has no others. A router's clones, boxes and layers would cost more
+/// than the whole request.
 pub(crate) async fn route<B>(callback: &Callback, request: Request<B>) -> Response
 where
     B: Body,
@@ -123,10 +112,7 @@ where
     }
 }
 
-/// With which status a callback is refused, and why. The reasons never repeat what was sent.
-type Refusal = (StatusCode, &'static str);
-
-/// Takes the callback, or says why not.
+/// Accepts the callback, or returns why it is refused.
 async fn receive<B>(callback: &Callback, request: Request<B>) -> Result<(), Refusal>
 where
     B: Body,
@@ -137,7 +123,8 @@ where
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type application/json"));
     }
     let body = read(request.into_body()).await?;
-    let Call { id: Text(id), secret: Text(secret), .. } = parse(&body)?;
+    let body = parse(&body)?;
+    let (Text(id), Text(secret)) = (body.id, body.secret);
     check_text(&id, "id is blank", "id contains a NUL character")?;
     check_text(&secret, "secret is blank", "secret contains a NUL character")?;
     if secret.len() > MAX_SECRET {
@@ -159,12 +146,12 @@ where
         }
         Acceptance::NotWaiting(why) => return Err((StatusCode::CONFLICT, why)),
     }
-    // After the answer DDS does not send it again.
+    // DDS does not send it again after the response, so it must be on the disk before.
     callback.store.settled().await;
     Ok(())
 }
 
-/// A C program reads a text up to its first NUL, so it would read another one.
+/// A C program would read a text with a NUL only up to there.
 fn check_text(text: &str, blank: &'static str, nul: &'static str) -> Result<(), Refusal> {
     let why = if text.trim().is_empty() {
         blank
@@ -176,23 +163,6 @@ fn check_text(text: &str, blank: &'static str, nul: &'static str) -> Result<(), 
     Err((StatusCode::UNPROCESSABLE_ENTITY, why))
 }
 
-async fn read<B>(body: B) -> Result<Bytes, Refusal>
-where
-    B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let mut reading = pin!(Limited::new(body, MAX_BODY).collect());
-    // A body that came together with its header needs no timer.
-    let read = match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
-        Poll::Ready(read) => read,
-        Poll::Pending => tokio::time::timeout(READ_TIMEOUT, reading)
-            .await
-            .map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body took too long"))?,
-    };
-    let read = read.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))?;
-    Ok(read.to_bytes())
-}
-
 fn is_json(content_type: &str) -> bool {
     if content_type == "application/json" {
         return true;
@@ -201,42 +171,4 @@ fn is_json(content_type: &str) -> bool {
     let Some((main, sub)) = media_type.split_once('/') else { return false };
     let suffix = sub.rsplit_once('+').map_or(sub, |(_, suffix)| suffix);
     main.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
-}
-
-/// [`RegistrationCallbackRequest`] as it stands in the body: only what is used is copied out of it.
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow)]
-    id: Text<'a>,
-    #[serde(borrow)]
-    secret: Text<'a>,
-    #[serde(borrow, rename = "organization_id")]
-    _organization_id: Option<Text<'a>>,
-    #[serde(rename = "lighthouses_in_domains")]
-    _lighthouses_in_domains: Option<IgnoredAny>,
-    #[serde(rename = "domains")]
-    _domains: Option<IgnoredAny>,
-}
-
-/// Borrowed where JSON has it without escapes, in an `Option` as well.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Bad JSON is 400, JSON of another shape 422, as axum's own extractor has it; but its texts quote the body.
-fn parse(body: &[u8]) -> Result<Call<'_>, Refusal> {
-    const NO_JSON: Refusal = (StatusCode::BAD_REQUEST, "the body is not JSON");
-    const NO_OBJECT: Refusal =
-        (StatusCode::UNPROCESSABLE_ENTITY, "the body is a JSON array; expected an object");
-    // JSON is UTF-8 (RFC 8259, 8.1); to check the whole costs less than to check each text.
-    let body = str::from_utf8(body).map_err(|_| NO_JSON)?;
-    // serde reads an array as the fields of a struct in their order.
-    if body.trim_start().starts_with('[') {
-        return Err(NO_OBJECT);
-    }
-    serde_json::from_str(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "id or secret is missing, or a field has another type")
-        }
-        _ => NO_JSON,
-    })
 }

@@ -1,4 +1,4 @@
-//! The listener of a node's callback server, its connections, and which of them make room for others.
+//! The listener of a node's callback server, its connections, and which of them are closed when there are too many.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,14 +18,14 @@ use crate::fork::CloseOnFork;
 const MAX_CONNECTIONS: usize = 256;
 /// Connections that are allowed however few files the process may open.
 const MIN_CONNECTIONS: usize = 8;
-/// For answers, each of a few hundred bytes at most.
+/// For responses, each of a few hundred bytes at most.
 const SEND_BUFFER: usize = 16 * 1024;
-/// How long to leave an `accept` alone that fails for a reason that closing connections does not remove.
+/// The pause after an `accept` that failed for a reason that closing connections does not remove.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// How often to look for a file when there is none, not even by closing a connection.
+/// How often to try for a free file descriptor while there is none, not even by closing a connection.
 const FILE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits for that.
+/// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits until that is done.
 pub(crate) struct Server {
     _close_on_fork: CloseOnFork,
     listener: TcpListener,
@@ -43,7 +43,7 @@ struct Connection {
 
 impl Server {
     pub(crate) fn new(listener: TcpListener, callback: Callback) -> Self {
-        // Connections inherit it. By default a peer that reads no answers makes the kernel hold megabytes of them.
+        // Connections inherit it. By default, the kernel buffers megabytes for a peer that does not read responses.
         let _ = socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
         Self {
             _close_on_fork: CloseOnFork::new(&listener),
@@ -88,7 +88,7 @@ impl Server {
     }
 
     fn serve(&mut self, stream: TcpStream, peer: SocketAddr) {
-        // Answers are a few bytes: waiting to fill a packet would only delay them.
+        // Responses are a few bytes: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         let progress = Arc::<Progress>::default();
         let served = connection::serve(stream, peer, Arc::clone(&self.callback), Arc::clone(&progress));
@@ -101,13 +101,13 @@ impl Server {
         self.oldest_first.retain(|connection| !connection.task.is_finished());
     }
 
-    /// Closes the connection that has received the least of a request, of several the oldest. False when every
-    /// connection has received a whole one.
+    /// Closes the connection that has received the least of a request; the oldest, if there are several. False when
+    /// every connection has received a whole request.
     async fn make_room(&mut self) -> bool {
-        // What has arrived is read first: after that, a connection without a request really has none.
+        // What has arrived is read first, so that a connection without a request really has none.
         yield_now().await;
         let phases = self.oldest_first.iter().map(|connection| connection.progress.phase()).enumerate();
-        // The first of equals.
+        // `min_by_key` returns the first of equals, which is the oldest.
         let least = phases.min_by_key(|(_, phase)| *phase).filter(|(_, phase)| phase.may_be_closed());
         let open = self.oldest_first.len();
         let Some(closed) = least.and_then(|(at, _)| self.oldest_first.remove(at)) else { return false };
@@ -116,14 +116,14 @@ impl Server {
             "closed",
             format_args!("a connection without a whole request was closed to make room: {open} were open"),
         );
-        // It is closed when its task is dropped, which the runtime does in its next turn.
+        // The connection is closed when its task is dropped, which the runtime does later.
         while !closed.task.is_finished() {
             yield_now().await;
         }
         true
     }
 
-    /// The process or the system has no file left for the next connection.
+    /// The process or the system has no file descriptor left for the next connection.
     async fn free_a_file(&mut self, error: &io::Error) {
         if self.spare.give_up() {
             return;
@@ -135,7 +135,7 @@ impl Server {
             }
             self.warn_of_accept(error);
         }
-        // The one connection that there is a file for is being served.
+        // The only connection that there is a file descriptor for is being served.
         tokio::select! {
             Some(_) = self.tasks.join_next() => {}
             () = tokio::time::sleep(FILE_PAUSE) => {}
@@ -150,15 +150,15 @@ impl Server {
 
     /// Frees the port and ends every connection.
     pub(crate) async fn close(mut self) {
-        // A forked child may hold copies of the listening socket; closing ours alone would leave the port
-        // taken. Not every system knows this for listening sockets; there the drop has to do.
+        // A forked child may have copies of the listening socket, so closing ours alone would leave the port
+        // taken. Systems that cannot shut down a listening socket close it when it is dropped.
         let _ = socket2::SockRef::from(&self.listener).shutdown(Shutdown::Both);
         drop(self.listener);
         self.tasks.shutdown().await;
     }
 }
 
-/// A quarter of the files that the process may open, so that strangers never keep the host from opening its own.
+/// A quarter of the files that the process may open, so that peers can never keep the host from opening its own.
 fn max_connections() -> usize {
     #[cfg(target_os = "linux")]
     if let Some(files) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
@@ -168,8 +168,8 @@ fn max_connections() -> usize {
     MAX_CONNECTIONS
 }
 
-/// An open file that is given up when there is no other: it lets one more connection in, and then an older one
-/// is closed to open it again.
+/// A file descriptor in reserve. It is closed when there is no other, so that one more connection can be accepted;
+/// then an older connection is closed to open it again.
 struct Spare(Option<Socket>);
 
 impl Spare {
@@ -179,7 +179,7 @@ impl Spare {
         spare
     }
 
-    /// False when there is no file for it.
+    /// False when there is no file descriptor for it.
     fn restore(&mut self) -> bool {
         if self.0.is_none() {
             self.0 = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).ok();
@@ -187,13 +187,14 @@ impl Spare {
         self.0.is_some()
     }
 
-    /// False when it was given up before.
+    /// False when it is already closed.
     fn give_up(&mut self) -> bool {
         self.0.take().is_some()
     }
 }
 
-/// Whether a connection waits to be accepted: without a free file, Linux fails `accept` before it looks.
+/// Whether a connection waits to be accepted. Without a free file descriptor, `accept` on Linux fails before it
+/// checks.
 fn is_awaited(listener: &TcpListener) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -231,7 +232,7 @@ mod tests {
     use crate::http::connection::Phase;
     use crate::state::store::Store;
 
-    /// A server whose connections stand still in these phases, the oldest first.
+    /// A server with connections in these phases, the oldest first.
     async fn full(phases: &[Phase]) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut server = Server::new(listener, Callback::new(Arc::new(Store::default()), None, None));
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_connection_that_has_received_the_least_makes_room() {
+    async fn the_connection_that_has_received_least_is_closed_first() {
         use Phase::{Answered, Body, Complete, Header, Idle};
         let mut server = full(&[Complete, Body, Header, Idle, Answered, Idle, Header]).await;
         let order = [
@@ -264,14 +265,14 @@ mod tests {
             assert!(server.make_room().await);
             assert_eq!(phases(&server), left);
         }
-        assert!(!server.make_room().await, "what is left has an answer to come");
-        assert_eq!(server.tasks.len(), 7, "none is forgotten before it has ended");
+        assert!(!server.make_room().await, "the remaining connections expect a response");
+        assert_eq!(server.tasks.len(), 7, "a task is kept until it has ended");
         server.forget_ended();
         assert_eq!(server.tasks.len(), 2);
     }
 
     #[tokio::test]
-    async fn peers_that_read_no_answers_keep_nobody_out() {
+    async fn peers_that_read_no_responses_do_not_block_others() {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         const QUIET: Duration = Duration::from_millis(300);
 
@@ -279,14 +280,14 @@ mod tests {
         server.max_connections = 3;
         let address = server.listener.local_addr().expect("bound");
         let client = async {
-            let mut deaf = Vec::new();
+            let mut silent = Vec::new();
             for _ in 0..3 {
                 let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
                 socket.set_recv_buffer_size(4096).expect("a size");
                 let mut stream = socket.connect(address).await.expect("listens");
                 let requests = "GET /health HTTP/1.1\r\n\r\n".repeat(1000);
                 while tokio::time::timeout(QUIET, stream.write_all(requests.as_bytes())).await.is_ok() {}
-                deaf.push(stream);
+                silent.push(stream);
             }
             let mut honest = TcpStream::connect(address).await.expect("listens");
             honest.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n").await.expect("sent");
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_of_equals_makes_room() {
+    async fn of_equal_connections_the_oldest_is_closed() {
         let mut server = full(&[Phase::Idle; 3]).await;
         let oldest = server.oldest_first[0].task.clone();
         assert!(server.make_room().await);

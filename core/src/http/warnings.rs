@@ -1,4 +1,4 @@
-//! Warnings that a stranger can cause: one of each kind in a while, however many requests are refused.
+//! Warnings that any peer can cause. Each kind is logged at most once in a while, however many requests are refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,13 @@ use tokio::time::Instant;
 use crate::backoff::RateLimit;
 use crate::log::{self, Level};
 
-/// The kinds that have been written. Each is a constant of the library, so there are few.
+/// The kinds that have been written. Each is a constant of the library, so their number is bounded.
 #[derive(Default)]
 pub(super) struct Warnings(Mutex<BTreeMap<&'static str, RateLimit>>);
 
 impl Warnings {
-    /// Writes a warning with the number of those left out, or a debug record soon after one of the same kind.
+    /// Writes a warning with the number of those suppressed before it, or a debug record if one of the same kind was
+    /// written a short time ago.
     pub(super) fn write(&self, kind: &'static str, message: fmt::Arguments<'_>) {
         const TARGET: &str = "posemesh_node::http";
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
