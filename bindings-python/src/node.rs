@@ -73,9 +73,14 @@ impl Node {
     }
 
     fn held_token<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        // Attached, because core reads it without a lock.
-        let token = run(py, || self.core().try_access_token())?;
-        token.map(|token| self.token.to_python(py, token)).transpose()
+        let node = self.core();
+        // Attached, because core reads both without a lock.
+        let changes = run(py, || Ok(node.status_changes()?.load(Ordering::Acquire)))?;
+        if let Some(token) = self.token.get(py, changes) {
+            return Ok(Some(token));
+        }
+        let token = run(py, || node.try_access_token())?;
+        token.map(|token| self.token.put(py, changes, token)).transpose()
     }
 
     /// Stops the node, then calls `done`: at once, or on a thread that waits until the node has stopped.
@@ -227,7 +232,7 @@ impl Node {
         let node = self.core();
         let wait = run_detached(py, || Ok(node.wait_access_token()))?;
         let token = wait::interruptible(py, wait, timeout, || node.access_token(Some(Duration::ZERO)))?;
-        self.token.to_python(py, token)
+        token::to_python(py, token)
     }
 
     /// The access token that the node holds, or `None`. Neither signs in nor waits, but the timeout must be valid.
