@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -23,9 +23,7 @@ static CALLBACKS: AtomicUsize = AtomicUsize::new(0);
 /// cannot ask older versions whether finalization has begun.
 static NO_CALLBACKS: AtomicBool = AtomicBool::new(false);
 
-/// How often the exit checks whether the last callbacks have returned, and how long it pauses in between. Together a
-/// second, which only a stuck callback takes.
-const CHECKS: u32 = 1000;
+/// How long the exit pauses between two checks whether the last callbacks have returned.
 const PAUSE: Duration = Duration::from_millis(1);
 
 thread_local! {
@@ -47,15 +45,13 @@ pub(crate) fn leave_threads_behind(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Allows no new callback into Python, and waits for those that are running. Otherwise CPython would end their threads
-/// during the call, and the process with them.
+/// during the call, and the process with them. Only a stuck callback takes until the timeout.
 #[pyfunction]
-pub(crate) fn end_callbacks(py: Python<'_>) {
+pub(crate) fn end_callbacks(py: Python<'_>, timeout: f64) {
     NO_CALLBACKS.store(true, Ordering::SeqCst);
+    let began = Instant::now();
     py.detach(|| {
-        for _ in 0..CHECKS {
-            if CALLBACKS.load(Ordering::SeqCst) == 0 {
-                break;
-            }
+        while CALLBACKS.load(Ordering::SeqCst) != 0 && began.elapsed().as_secs_f64() < timeout {
             thread::sleep(PAUSE);
         }
     });

@@ -1,4 +1,4 @@
-"""A local DDS and a node for each test, and programs that run in processes of their own."""
+"""Fixtures: a local DDS and a node for each test, and programs that run in processes of their own."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from posemesh_node.testing import PRIVATE_KEY, LocalDds
 from service import Service
 
 GUARD = 60.0
-"""Seconds after which something hangs. No test comes near it."""
+"""Seconds after which a wait counts as hung. No test comes near it."""
 
 HERE = Path(__file__).parent
 
-# A shell that runs the tests in the background has them ignore Ctrl-C, and with them what they start.
+# A shell that runs the tests in the background makes them, and the processes that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every asynchronous test runs twice."""
+    """Every asynchronous test runs with both event loops."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -43,7 +43,7 @@ def dds() -> Iterator[LocalDds]:
 
 @pytest.fixture
 def node(dds: LocalDds) -> Iterator[Node]:
-    """A node that is registered and has a secret. The DDS will call it back again."""
+    """A node that is registered and has a secret. The DDS knows where to call it back."""
     with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         node.wait_registered(timeout=GUARD)
         dds.set_node_url(f"http://{node.callback_address}")
@@ -73,13 +73,13 @@ def environment(dds: LocalDds, **more: str) -> dict[str, str]:
 
 
 def free_address() -> str:
-    """A port that is free now: where a DDS has to know it before the node does."""
+    """An address with a port that is free now, for a DDS that has to know it before the node binds it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return "{}:{}".format(*free.getsockname())
 
 
 class Program:
-    """A Python process. Its standard output is read line by line."""
+    """A Python process whose standard output is read line by line."""
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None, cwd: Path = HERE) -> None:
         self.process = subprocess.Popen(
@@ -90,26 +90,26 @@ class Program:
             env=env,
             cwd=cwd,
         )
-        # Reading a line has no timeout, but the end of the process ends it.
+        # Reading a line has no timeout, but it ends when the process does.
         self.guard = threading.Timer(GUARD, self.process.kill)
         self.guard.start()
 
     def line(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, "it has ended, or hung"
+        assert line, "the program has ended, or was killed because it hung"
         return line.rstrip("\n")
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for its end; return its exit code and the rest of its output."""
+        """Wait until it exits, and return its exit code and the rest of its output."""
         out, err = self.process.communicate(timeout=GUARD)
         return self.process.returncode, out, err
 
     def succeed(self) -> str:
-        """Wait for its end, which must be a good and quiet one; return the rest of its output."""
+        """Wait until it exits, with code 0 and nothing on stderr, and return the rest of its output."""
         code, out, err = self.end()
         assert (code, err) == (0, ""), out
         return out
@@ -117,7 +117,7 @@ class Program:
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Program]]:
-    """Start programs that are not left behind."""
+    """Start programs, and kill those that are still running after the test."""
     programs: list[Program] = []
 
     def start(*arguments: str, **options: object) -> Program:
@@ -133,15 +133,15 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Program]]:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something holds that nothing tells about."""
+    """Wait until a condition holds that there is no notification for."""
     deadline = time.monotonic() + GUARD
     while not condition():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.01)
 
 
 def reaches_the_node(dds: LocalDds) -> bool:
-    """Whether a callback server answers where the DDS expects the node's."""
+    """Whether a callback server responds at the URL where the DDS expects the node's."""
     try:
         return dds.probe_health() == 200
     except OSError:
@@ -149,7 +149,7 @@ def reaches_the_node(dds: LocalDds) -> bool:
 
 
 def in_a_fork(work: Callable[[], None]) -> None:
-    """Run `work` in a forked child; its exit code says how it went."""
+    """Run `work` in a forked child, and fail if it raises."""
     child = os.fork()
     if child == 0:
         code = 1

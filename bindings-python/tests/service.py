@@ -1,4 +1,4 @@
-"""A service that a node's access token is for."""
+"""A service that requires a node's access token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from posemesh_node.testing import LocalDds
 
 @dataclass(frozen=True)
 class Call:
-    """A request that the service got."""
+    """A request that the service received."""
 
     method: str
     path: str
@@ -21,22 +21,22 @@ class Call:
 
 
 class Service:
-    """An HTTP server on loopback. It answers 401 to a request without a good token."""
+    """An HTTP server on loopback. It responds with 401 to a request without a valid token."""
 
     def __init__(self, dds: LocalDds) -> None:
         self.calls: list[Call] = []
         self.refused: set[str] = set()
-        """Tokens that are no good, whatever the DDS says."""
+        """Tokens that are refused although the DDS accepts them."""
         self.refuses_all = False
         self.status = 200
         self.redirects: dict[str, str] = {}
-        """From a path to where its requests shall go."""
+        """Maps a path to the URL that its requests are redirected to."""
 
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Else each answer waits for an acknowledgement.
+            # Otherwise, each response waits for an acknowledgement.
             disable_nagle_algorithm = True
 
             def answer(self) -> None:
@@ -71,7 +71,7 @@ class Service:
 
         self._dds = dds
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # Who keeps a connection open must not keep it from closing.
+        # A client that keeps a connection open must not block the close.
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -80,7 +80,7 @@ class Service:
     def takes(self, token: str | None) -> bool:
         if token is None or token in self.refused or self.refuses_all:
             return False
-        return self._dds.token_is_good(token)
+        return self._dds.accepts_token(token)
 
     def __enter__(self) -> Service:
         return self

@@ -40,13 +40,13 @@ async def node(dds: LocalDds) -> AsyncIterator[AsyncNode]:
 
 @pytest.fixture
 async def hanging(dds: LocalDds) -> AsyncIterator[AsyncNode]:
-    """A node that does not come to be registered."""
+    """A node that never becomes registered."""
     dds.inject("challenge", Fault.hang(), times=None)
     async with await AsyncNode.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         yield node
 
 
-async def test_it_registers_and_gets_a_secret(node: AsyncNode, dds: LocalDds) -> None:
+async def test_a_node_registers_and_receives_a_secret(node: AsyncNode, dds: LocalDds) -> None:
     await node.wait_registered(timeout=GUARD)
     assert await node.wait_secret(timeout=GUARD) == dds.last_secret == node.read_secret()
     assert node.status().state is State.REGISTERED
@@ -55,7 +55,7 @@ async def test_it_registers_and_gets_a_secret(node: AsyncNode, dds: LocalDds) ->
     assert len(dds.requests("register")) == 2
 
 
-async def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_from_env_reads_the_environment(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_VERSION", "7.0.0")
     options = dds.options()
     overrides = {name: value for name, value in options.items() if name != "node_version"}
@@ -64,26 +64,26 @@ async def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dds.nodes()[0].version == "7.0.0"
 
 
-async def test_errors_come_out_of_the_await() -> None:
+async def test_the_await_raises_the_errors_of_a_start() -> None:
     with pytest.raises(ConfigError):
         await AsyncNode.from_env(node_version="one")
 
 
-async def test_an_access_token(node: AsyncNode, dds: LocalDds) -> None:
+async def test_concurrent_calls_share_one_access_token(node: AsyncNode, dds: LocalDds) -> None:
     tokens = await asyncio.gather(*(node.access_token(timeout=GUARD) for _ in range(100)))
     assert len(set(tokens)) == 1
     assert await node.access_token() == tokens[0]
     assert node.status().token_expires_at is not None
     assert len(dds.requests("verify")) == 1
 
-    # Refused by the sign-in that is due now.
+    # The sign-in that is due now is refused.
     dds.inject("verify", Fault.status(403, body="not today"), times=None)
     node.invalidate_token(tokens[0])
     with pytest.raises(RejectedError, match="not today"):
         await node.access_token(timeout=GUARD)
 
 
-async def test_timeouts(hanging: AsyncNode) -> None:
+async def test_a_wait_that_times_out_raises_a_timeout_error(hanging: AsyncNode) -> None:
     waits: list[Callable[[float], Awaitable[object]]] = [hanging.wait_registered, hanging.access_token]
     for wait in waits:
         for timeout in (0, 0.01):
@@ -106,7 +106,7 @@ async def test_a_thousand_waits_need_no_thread(hanging: AsyncNode) -> None:
         assert {type(result) for result in results} == {StoppedError}
 
 
-async def test_a_start_that_was_not_awaited_says_so(dds: LocalDds) -> None:
+async def test_a_method_of_a_start_that_was_not_awaited_raises_with_a_hint(dds: LocalDds) -> None:
     start: Any = AsyncNode.start(**dds.options())
     with pytest.raises(AttributeError, match="has not started yet, so it has no attribute 'wait_registered'.*await AsyncNode.start"):
         start.wait_registered()
@@ -131,19 +131,19 @@ async def test_a_wait_can_be_cancelled(hanging: AsyncNode, dds: LocalDds) -> Non
         await asyncio.wait_for(hanging.wait_secret(), 0.01)
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(hanging.access_token(), 0.01)
-    # The node has not noticed.
+    # The node is not affected.
     assert hanging.status().running
 
 
 # scenario: stop-during-start
-async def test_a_start_that_is_cancelled_leaves_nothing(dds: LocalDds) -> None:
+async def test_a_cancelled_start_leaves_no_node_behind(dds: LocalDds) -> None:
     start = asyncio.ensure_future(AsyncNode.start(**dds.options()))
     await asyncio.sleep(0)
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
 
-    # It may have to start before it can stop. Then the wallet is free.
+    # The start may have to complete before the node can stop. Then the wallet is free.
     def starts() -> bool:
         gc.collect()
         try:
@@ -155,7 +155,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(dds: LocalDds) -> None:
     await asyncio.to_thread(eventually, starts)
 
 
-async def test_events_as_a_stream(node: AsyncNode, dds: LocalDds) -> None:
+async def test_a_stream_yields_events_in_order(node: AsyncNode, dds: LocalDds) -> None:
     await node.wait_secret(timeout=GUARD)
     events = node.events()
     dds.set_secret("another")
@@ -179,7 +179,7 @@ async def test_a_stream_ends_when_it_is_closed(hanging: AsyncNode) -> None:
     assert await following is None
 
 
-async def test_listeners_run_in_the_loop(node: AsyncNode, dds: LocalDds) -> None:
+async def test_listeners_are_called_in_the_event_loop(node: AsyncNode, dds: LocalDds) -> None:
     await node.wait_registered(timeout=GUARD)
     heard: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
 
@@ -195,8 +195,8 @@ async def test_listeners_run_in_the_loop(node: AsyncNode, dds: LocalDds) -> None
             break
 
 
-async def test_a_late_event_finds_the_loop_closed(run: Callable[..., Program]) -> None:
-    """The node outlives the loop; what is delivered then has nobody to go to, and is no error."""
+async def test_an_event_after_the_loop_has_closed_is_discarded(run: Callable[..., Program]) -> None:
+    """The node outlives the loop. What is delivered after that is discarded without an error."""
     code = """
 import asyncio
 from posemesh_node import AsyncNode

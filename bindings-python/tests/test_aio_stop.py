@@ -1,4 +1,4 @@
-"""The end of an AsyncNode: no executor, and no cancellation that it would not survive."""
+"""Stopping an AsyncNode: it uses no executor and completes despite cancellation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Failed(Exception):
 
 
 def has_stopped(dds: LocalDds) -> bool:
-    """Whether the wallet is free again. It is when a stop is over, and not when it has begun."""
+    """Whether the wallet is free again, which it is once a stop has completed."""
     with Node.start(**dds.options()):
         return True
 
 
 @pytest.fixture
 async def busy_executor() -> AsyncIterator[None]:
-    """The loop's default executor has one thread, and that one does not get free."""
+    """The only thread of the loop's default executor is busy."""
     free = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         asyncio.get_running_loop().set_default_executor(executor)
@@ -63,13 +63,13 @@ async def test_start_and_stop_use_no_executor(busy_executor: None, dds: LocalDds
     assert has_stopped(dds)
 
 
-async def test_stop_keeps_its_limit(busy_executor: None, stuck: logging.Handler, dds: LocalDds) -> None:
+async def test_stop_observes_its_timeout(busy_executor: None, stuck: logging.Handler, dds: LocalDds) -> None:
     node = await AsyncNode.start(**dds.options())
     with pytest.raises(NodeTimeoutError, match="stop again"):
         await node.stop(timeout=0.05)
 
 
-async def test_events_end_with_a_stop_that_timed_out(stuck: logging.Handler, dds: LocalDds) -> None:
+async def test_a_stream_ends_when_a_stop_times_out(stuck: logging.Handler, dds: LocalDds) -> None:
     node = await AsyncNode.start(**dds.options())
     events = node.events()
     following = asyncio.ensure_future(anext(events, None))
@@ -80,9 +80,9 @@ async def test_events_end_with_a_stop_that_timed_out(stuck: logging.Handler, dds
         assert [event async for event in events] == []
 
 
-async def test_a_failing_sibling(dds: LocalDds) -> None:
+async def test_a_failing_sibling_task_stops_the_node(dds: LocalDds) -> None:
     for steps in range(8):
-        # A wallet for each: a start that was cancelled early may claim its wallet after this round.
+        # A wallet for each round, because a start that was cancelled early may claim its wallet after the round.
         options = dds.options(secp256k1_privhex=f"{steps + 1:064x}")
 
         async def serve(options: Options = options) -> None:
@@ -103,7 +103,7 @@ async def test_a_failing_sibling(dds: LocalDds) -> None:
 
 
 async def until_free(options: Options) -> None:
-    """A start that was cancelled ends in the background."""
+    """A cancelled start ends in the background."""
     with anyio.fail_after(GUARD):
         while True:
             try:
@@ -116,7 +116,7 @@ async def until_free(options: Options) -> None:
 
 
 @pytest.mark.parametrize("steps", range(4))
-async def test_the_end_of_the_with_is_cancelled(steps: int, dds: LocalDds) -> None:
+async def test_the_node_stops_although_the_exit_is_cancelled(steps: int, dds: LocalDds) -> None:
     leave = asyncio.Event()
 
     async def serve() -> None:
@@ -136,7 +136,7 @@ async def test_the_end_of_the_with_is_cancelled(steps: int, dds: LocalDds) -> No
     assert has_stopped(dds)
 
 
-async def test_the_end_of_the_with_is_cancelled_again_and_again(dds: LocalDds) -> None:
+async def test_the_node_stops_although_the_exit_is_cancelled_repeatedly(dds: LocalDds) -> None:
     async def serve() -> None:
         async with AsyncNode.start(**dds.options()):
             entered.set()
@@ -152,7 +152,7 @@ async def test_the_end_of_the_with_is_cancelled_again_and_again(dds: LocalDds) -
     assert has_stopped(dds)
 
 
-async def test_a_stop_that_is_cancelled_goes_on(dds: LocalDds) -> None:
+async def test_a_cancelled_stop_still_stops_the_node(dds: LocalDds) -> None:
     node = await AsyncNode.start(**dds.options())
     stop = asyncio.ensure_future(node.stop())
     await asyncio.sleep(0)
@@ -164,7 +164,7 @@ async def test_a_stop_that_is_cancelled_goes_on(dds: LocalDds) -> None:
     assert has_stopped(dds)
 
 
-async def test_what_a_body_raises_is_the_context_of_what_the_end_raises(
+async def test_an_error_of_the_exit_has_that_of_the_body_as_its_context(
     stuck: logging.Handler, dds: LocalDds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posemesh_node._async_node._STOP_TIMEOUT", 0.05)
@@ -187,12 +187,12 @@ async def test_events_have_a_timeout(dds: LocalDds) -> None:
         await node.wait_registered(timeout=GUARD)
         with anyio.fail_after(GUARD):
             assert [event async for event in node.events(timeout=0)] == []
-            # What had happened just before may still arrive.
+            # Events from just before may still arrive.
             events: list[Event] = [event async for event in node.events(timeout=0.05)]
             assert len(events) < 3
 
 
-def test_events_of_another_loop(dds: LocalDds) -> None:
+def test_a_stream_refuses_another_event_loop(dds: LocalDds) -> None:
     async def follow() -> tuple[AsyncNode, object]:
         node = await AsyncNode.start(**dds.options())
         return node, node.events()

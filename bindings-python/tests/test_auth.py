@@ -1,4 +1,4 @@
-"""The ready-made authentication for httpx and requests, on real servers."""
+"""The authentication classes for httpx and requests, against a real server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_request_carries_the_token(send: Send, node: Node, service: Service) -
     assert (call.method, call.path, call.token) == ("GET", "/jobs", node.access_token().value)
 
 
-def test_after_a_401_it_is_sent_again(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
+def test_a_request_is_sent_again_after_a_401(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
     stale = node.access_token(timeout=GUARD).value
     service.refused.add(stale)
     assert send(node, service.url, b"the body") == 200
@@ -72,14 +72,14 @@ def test_after_a_401_it_is_sent_again(send: Send, node: Node, dds: LocalDds, ser
     assert len(dds.requests("verify")) == 2
 
 
-def test_it_is_sent_again_only_once(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
+def test_a_request_is_sent_again_only_once(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
     service.refuses_all = True
     assert send(node, service.url) == 401
     assert len(service.calls) == 2
     assert len(dds.requests("verify")) == 2
 
 
-def test_other_refusals_are_not_the_tokens_fault(
+def test_other_refusals_do_not_invalidate_the_token(
     send: Send, node: Node, dds: LocalDds, service: Service
 ) -> None:
     token = node.access_token(timeout=GUARD)
@@ -89,7 +89,7 @@ def test_other_refusals_are_not_the_tokens_fault(
     assert node.access_token() == token
 
 
-def test_many_who_are_refused_cause_one_sign_in(
+def test_many_refused_requests_cause_one_sign_in(
     send: Send, node: Node, dds: LocalDds, service: Service
 ) -> None:
     service.refused.add(node.access_token(timeout=GUARD).value)
@@ -104,60 +104,61 @@ def test_many_who_are_refused_cause_one_sign_in(
     assert len(dds.requests("verify")) == 2
 
 
-def test_a_dds_that_has_lost_the_node(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
+def test_a_forgotten_node_registers_again_for_a_request(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
     assert send(node, service.url) == 200
     dds.forget_nodes()
-    # No token of it is good any more: that shows at the service, then at the sign-in, and all is well again.
+    # None of its tokens is valid any more: first the service refuses one, then the DDS refuses the sign-in, and the
+    # node registers again.
     assert send(node, service.url) == 200
     assert len(dds.requests("register")) == 2
     first, second, third = (call.token for call in service.calls)
     assert first == second != third
 
 
-def test_a_body_that_is_gone_is_not_sent_again(send: Send, node: Node, service: Service) -> None:
+def test_a_consumed_body_is_not_sent_again(send: Send, node: Node, service: Service) -> None:
     stale = node.access_token(timeout=GUARD).value
     service.refused.add(stale)
     assert send(node, service.url, iter([b"the ", b"body"])) == 401
     assert [call.body for call in service.calls] == [b"the body"]
-    # But the next request has a new token.
+    # The next request has a new token.
     assert send(node, service.url) == 200
     assert stale not in [call.token for call in service.calls[1:]]
 
 
-def test_a_redirect_to_the_same_origin(send: Send, node: Node, service: Service) -> None:
+def test_a_redirect_to_the_same_origin_carries_the_token(send: Send, node: Node, service: Service) -> None:
     service.redirects["/old"] = "/new"
     stale = node.access_token(timeout=GUARD).value
     service.refused.add(stale)
     assert send(node, f"{service.url}/old") == 200
     fresh = node.access_token().value
-    # The new token goes on, too.
+    # The redirected request carries the new token, too.
     assert [(call.path, call.token) for call in service.calls] == [("/old", stale), ("/old", fresh), ("/new", fresh)]
 
 
-def test_a_redirect_to_another_origin(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
+def test_a_redirect_to_another_origin_does_not_carry_the_token(send: Send, node: Node, dds: LocalDds, service: Service) -> None:
     with Service(dds) as other:
         service.redirects["/"] = f"{other.url}/"
         token = node.access_token(timeout=GUARD)
         assert send(node, f"{service.url}/") == 401
-        # The other one has refused a request without a token: that is no reason to sign in.
+        # The other service refused a request without a token, which is no reason to sign in.
         assert [call.token for call in other.calls] == [None]
         assert node.access_token() == token
 
-        # Nor does it get the token that a retry brings.
+        # It does not receive the token of a retry, either.
         service.refused.add(token.value)
         assert send(node, f"{service.url}/") == 401
         assert {call.token for call in other.calls} == {None}
     assert len(dds.requests("verify")) == 2
 
 
-def test_it_does_not_wait_for_ever(send: Send, dds: LocalDds, service: Service) -> None:
+def test_a_request_waits_for_a_token_until_its_timeout(send: Send, dds: LocalDds, service: Service) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     with Node.start(**dds.options()) as node, pytest.raises(NodeTimeoutError):
         send(node, service.url, timeout=0.01)
     assert service.calls == []
 
 
-def test_a_refused_sign_in_comes_out_of_the_request(
+def test_a_refused_sign_in_is_raised_by_the_request(
     send: Send, node: Node, dds: LocalDds, service: Service
 ) -> None:
     dds.inject("verify", Fault.status(403, body="not today"), times=None)
@@ -168,7 +169,7 @@ def test_a_refused_sign_in_comes_out_of_the_request(
 def test_nothing_shows_the_token(
     send: Send, node: Node, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even the debug records of the libraries."""
+    """The debug records of the libraries do not, either."""
     caplog.set_level(logging.DEBUG)
     stale = node.access_token(timeout=GUARD).value
     service.refused.add(stale)
@@ -180,13 +181,13 @@ def test_nothing_shows_the_token(
 
 
 @pytest.mark.parametrize("send", [with_httpx, with_requests])
-async def test_an_async_node_in_a_thread(send: Send, dds: LocalDds, service: Service) -> None:
+async def test_an_async_node_serves_a_client_in_a_thread(send: Send, dds: LocalDds, service: Service) -> None:
     async with await AsyncNode.start(**dds.options()) as node:
         assert await asyncio.to_thread(send, node, service.url) == 200
         assert service.calls[0].token == (await node.access_token()).value
 
 
-async def test_the_loop_is_free_while_it_waits(dds: LocalDds, service: Service) -> None:
+async def test_the_event_loop_is_free_while_a_request_waits_for_a_token(dds: LocalDds, service: Service) -> None:
     dds.inject("verify", Fault.status(503), times=None)
     async with await AsyncNode.start(**dds.options()) as node, httpx.AsyncClient(auth=HttpxAuth(node)) as client:
         sending = asyncio.ensure_future(client.get(service.url))
@@ -196,7 +197,7 @@ async def test_the_loop_is_free_while_it_waits(dds: LocalDds, service: Service) 
         assert (await sending).status_code == 200
 
 
-async def test_a_request_can_be_cancelled(dds: LocalDds, service: Service) -> None:
+async def test_a_request_that_waits_for_a_token_can_be_cancelled(dds: LocalDds, service: Service) -> None:
     dds.inject("verify", Fault.hang(), times=None)
     async with await AsyncNode.start(**dds.options()) as node, httpx.AsyncClient(auth=HttpxAuth(node)) as client:
         sending = asyncio.ensure_future(client.get(service.url))
@@ -207,7 +208,7 @@ async def test_a_request_can_be_cancelled(dds: LocalDds, service: Service) -> No
     assert service.calls == []
 
 
-def test_requests_sends_a_file_again(node: Node, service: Service) -> None:
+def test_requests_rewinds_a_file_and_sends_it_again(node: Node, service: Service) -> None:
     service.refused.add(node.access_token(timeout=GUARD).value)
     file = io.BytesIO(b"skipped the body")
     file.seek(len(b"skipped "))
@@ -216,7 +217,7 @@ def test_requests_sends_a_file_again(node: Node, service: Service) -> None:
     assert [call.body for call in service.calls] == [b"the body"] * 2
 
 
-def test_requests_sends_a_prepared_request_many_times(node: Node, service: Service) -> None:
+def test_requests_can_send_a_prepared_request_repeatedly(node: Node, service: Service) -> None:
     with requests.Session() as session:
         prepared = session.prepare_request(requests.Request("POST", service.url, data=b"x", auth=RequestsAuth(node)))
         for _ in range(2):
@@ -226,7 +227,7 @@ def test_requests_sends_a_prepared_request_many_times(node: Node, service: Servi
     assert len(service.calls) == 4
 
 
-def test_a_stream_of_requests_is_read_to_its_end(node: Node, service: Service) -> None:
+def test_a_streamed_response_of_a_retry_is_complete(node: Node, service: Service) -> None:
     service.refused.add(node.access_token(timeout=GUARD).value)
     with requests.get(service.url, auth=RequestsAuth(node), stream=True, timeout=GUARD) as response:
         assert response.raw.read() == b"ok"

@@ -22,7 +22,7 @@ def without_a_node() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name == "PATH"}
 
 
-def test_it_shows_the_configuration_and_no_secret(dds: LocalDds, run: Callable[..., Program], tmp_path: Path) -> None:
+def test_it_prints_the_configuration_without_secrets(dds: LocalDds, run: Callable[..., Program], tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text(PRIVATE_KEY)
     env = environment(dds, REG_SECRET=SECRET, SECP256K1_PRIVHEX_FILE=str(key), CALLBACK_BIND="127.0.0.1:0")
@@ -39,18 +39,18 @@ def test_it_shows_the_configuration_and_no_secret(dds: LocalDds, run: Callable[.
     assert dds.requests() == []
 
 
-def test_it_registers_once(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_register_registers_once(dds: LocalDds, run: Callable[..., Program]) -> None:
     assert "Registered with DDS" in run(*CHECK, "--register", env=environment(dds)).succeed()
     assert len(dds.requests("register")) == 1
 
 
-def test_a_refusal_ends_it_at_once(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_register_ends_at_once_when_dds_refuses(dds: LocalDds, run: Callable[..., Program]) -> None:
     dds.inject("register", Fault.status(403, body="not you"), times=None)
     code, _, err = run(*CHECK, "--register", "--timeout", "3600", env=environment(dds)).end()
     assert code == 1 and "ERR_REJECTED" in err and "not you" in err and "Traceback" not in err
 
 
-def test_it_has_a_timeout(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_register_has_a_timeout(dds: LocalDds, run: Callable[..., Program]) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     code, _, err = run(*CHECK, "--register", "--timeout", "0.1", env=environment(dds)).end()
     assert code == 1 and "ERR_TIMEOUT" in err and "Traceback" not in err
@@ -65,7 +65,7 @@ def test_it_has_a_timeout(dds: LocalDds, run: Callable[..., Program]) -> None:
         (("--nonsense",), {}, "unrecognized arguments"),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_an_invalid_value_is_named(
     arguments: tuple[str, ...], more: dict[str, str], text: str, dds: LocalDds, run: Callable[..., Program]
 ) -> None:
     code, _, err = run(*CHECK, *arguments, env=environment(dds, **more)).end()
@@ -73,12 +73,12 @@ def test_what_is_wrong_is_named(
 
 
 @pytest.mark.parametrize("module", ["posemesh_node", "posemesh_node.testing"])
-def test_help(module: str, run: Callable[..., Program]) -> None:
+def test_help_is_printed(module: str, run: Callable[..., Program]) -> None:
     assert run("-m", module, "--help", env=without_a_node()).succeed().startswith(f"usage: python -m {module}")
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_a_local_dds_to_try_things_on(end: signal.Signals, run: Callable[..., Program]) -> None:
+def test_a_node_registers_with_the_local_dds_of_the_command(end: signal.Signals, run: Callable[..., Program]) -> None:
     dds = run("-m", "posemesh_node.testing", env=without_a_node())
     exported = shlex.split(dds.line().removeprefix("export ")) + shlex.split(dds.line().removeprefix("export "))
     env = {**without_a_node(), **dict(pair.split("=", 1) for pair in exported)}

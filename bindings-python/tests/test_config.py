@@ -1,4 +1,4 @@
-"""Keywords, their types, and the core's option table."""
+"""The keyword arguments, their types, and the option table of core."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ def start(**options: Any) -> Node:
     return Node.start(**options)
 
 
-def test_the_keywords_are_the_cores_options() -> None:
+def test_the_keyword_arguments_are_the_options_of_core() -> None:
     assert set(get_type_hints(Options)) == set(get_type_hints(Overrides)) == set(TABLE)
     assert Options.__required_keys__ == {name for name, row in TABLE.items() if row[3]}
     assert Overrides.__required_keys__ == set()
 
 
 @pytest.mark.parametrize("method", [Node.start, AsyncNode.start, Node.from_env, AsyncNode.from_env])
-def test_editors_offer_the_options(method: Callable[..., object]) -> None:
+def test_editors_complete_the_options(method: Callable[..., object]) -> None:
     shown = inspect.signature(method).parameters
     assert set(shown) == set(TABLE)
     required = [name for name, keyword in shown.items() if keyword.default is inspect.Parameter.empty]
     starts = method in (Node.start, AsyncNode.start)
     assert set(required) == ({name for name, row in TABLE.items() if row[3]} if starts else set())
-    # As IPython and Jupyter ask.
+    # As IPython and Jupyter complete them.
     jedi: Any = import_module("jedi")
     offered: set[str] = {name.name for name in jedi.Interpreter("method(", [{"method": method}]).complete()}
     assert {f"{name}=" for name in TABLE} <= offered
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_docstring_has_each_option_as_the_core_has_it(name: str) -> None:
+def test_the_docstring_describes_each_option_as_core_does(name: str) -> None:
     _, kind, default, required, help_line = TABLE[name]
     documented = inspect.getdoc(Node.start)
     assert documented is not None
@@ -133,7 +133,7 @@ def test_a_lone_surrogate_names_the_option_and_shows_no_secret(name: str) -> Non
         assert SECRET not in repr(caught.value)
 
 
-def test_a_lone_surrogate_in_a_key() -> None:
+def test_a_lone_surrogate_in_a_key_is_refused() -> None:
     key = f"{SECRET}\ud800"
     with pytest.raises(InvalidArgumentError, match="^privhex contains a lone surrogate") as caught:
         eth_address(key)
@@ -142,18 +142,18 @@ def test_a_lone_surrogate_in_a_key() -> None:
         sign_eip191(key, b"")
 
 
-def test_a_comma_in_a_capability() -> None:
+def test_a_capability_with_a_comma_is_refused() -> None:
     with pytest.raises(ValueError, match="capabilities.*comma"):
         start(capabilities=["/a,/b"])
 
 
-def test_what_is_missing_is_named() -> None:
+def test_a_missing_option_is_named() -> None:
     with pytest.raises(ConfigError, match=r"node_version \(NODE_VERSION\)"):
         start(reg_secret="x", secp256k1_privhex=None)
 
 
 @pytest.mark.parametrize("capabilities", ["/a/v1, /b/v1", ["/a/v1", "/b/v1"], ("/a/v1", "/b/v1")])
-def test_capabilities_in_all_forms(dds: LocalDds, capabilities: Any) -> None:
+def test_capabilities_are_a_string_or_a_sequence(dds: LocalDds, capabilities: Any) -> None:
     options = dds.options()
     options["capabilities"] = capabilities
     with Node.start(**options) as node:
@@ -161,12 +161,12 @@ def test_capabilities_in_all_forms(dds: LocalDds, capabilities: Any) -> None:
     assert dds.nodes()[0].capabilities == ("/a/v1", "/b/v1")
 
 
-def test_paths_are_path_like(dds: LocalDds, tmp_path: Path) -> None:
+def test_a_path_may_be_path_like(dds: LocalDds, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ca_file"):
         Node.start(**dds.options(ca_file=tmp_path / "none.pem"))
 
 
-def test_a_keystore_has_the_key(dds: LocalDds, tmp_path: Path) -> None:
+def test_a_keystore_supplies_the_key(dds: LocalDds, tmp_path: Path) -> None:
     [example, *_] = json.loads((HERE.parents[1] / "tests/vectors/keystore.json").read_text())
     file = tmp_path / "keystore.json"
     file.write_text(json.dumps(example["keystore"]))
@@ -189,7 +189,7 @@ def test_the_environment_as_operators_write_it(dds: LocalDds, monkeypatch: pytes
         "REG_SECRET": "x",
         "SECP256K1_PRIVHEX": f"{key}\n",
         "CAPABILITIES": " /a/v1 , /b/v1 ",
-        "NODE_VERSION": "somebody else's",
+        "NODE_VERSION": "another program's",
         "POSEMESH_NODE_VERSION": "3.2.1",
         "MAX_CONCURRENCY": "  ",
         "REGISTER_INTERVAL_SECS": "5m",
@@ -211,7 +211,7 @@ def begin_async(**options: Any) -> None:
 
 @pytest.mark.parametrize("begin", [start, begin_async])
 def test_no_traceback_shows_a_secret(begin: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a program sees it that prints local variables: nothing of ours holds the secrets any more."""
+    """Not even one with local variables, because no frame of ours holds the secrets any more."""
     options = {"reg_secret": SECRET, "secp256k1_privhex": SECRET, "node_version": "1.0.0"}
     with pytest.raises(ConfigError) as caught:
         begin(**options)

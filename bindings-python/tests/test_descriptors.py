@@ -1,4 +1,4 @@
-"""The library leaves no descriptor open, and a program may close every one of its own between two nodes."""
+"""The library leaves no descriptor open, and a program may close every descriptor between two nodes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from conftest import Program, environment
 from posemesh_node.testing import LocalDds
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/fd is Linux's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/fd")
 
 LIVES = """
 import os, socket
 from posemesh_node import Node
 
 def descriptors():
-    # The one that lists them is closed by then.
+    # The descriptor that lists the directory is closed by then.
     return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
 
 def live():
@@ -30,9 +30,9 @@ before = descriptors()
 for _ in range(3):
     live()
     assert descriptors() == before, (before, descriptors())
-    # As python-daemon does it.
+    # As python-daemon does.
     os.closerange(3, 256)
-    # Sockets of the program where the library had its own.
+    # The program's sockets reuse the numbers of the library's.
     pairs = [socket.socketpair() for _ in range(16)]
     for one, other in pairs:
         one.send(b"one")
@@ -43,13 +43,13 @@ for _ in range(3):
         one.close()
         other.close()
     assert descriptors() == before, (before, descriptors())
-print("fine")
+print("ok")
 """
 
 
 # scenario: nothing-left
 def test_every_descriptor_may_be_closed_between_two_nodes(run: Callable[..., Program], dds: LocalDds) -> None:
-    assert run("-c", LIVES, env=environment(dds)).succeed() == "fine\n"
+    assert run("-c", LIVES, env=environment(dds)).succeed() == "ok\n"
 
 
 def test_a_local_dds_leaves_no_descriptor_open() -> None:

@@ -1,4 +1,4 @@
-"""The exceptions, against the core's error codes."""
+"""The exceptions, compared with the error codes of core."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ CLASSES = [
 ]
 
 
-def test_each_code_has_its_class_and_name() -> None:
+def test_each_code_has_a_class_with_its_name() -> None:
     table = {cls.code: cls.name for cls in CLASSES if cls is not PosemeshError}
-    # A buffer that is too small is C's alone.
+    # Only C has buffers that can be too small.
     assert table == {code: name for code, name in CODES.items() if name != "ERR_BUFFER_TOO_SMALL"}
     assert {code: cls.code for code, cls in _error.CLASSES.items()} == {code: code for code in table}
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_error_crosses_processes(cls: type[PosemeshError]) -> None:
+def test_an_error_can_be_copied_and_pickled(cls: type[PosemeshError]) -> None:
     for error in (pickle.loads(pickle.dumps(cls("text"))), copy.copy(cls("text"))):
         assert (type(error), str(error), error.code) == (cls, "text", cls.code)
 

@@ -30,7 +30,7 @@ from posemesh_node.testing import Fault, LocalDds
 
 
 # scenario: events-in-order
-def test_a_listener_hears_each_event_in_order(node: Node, dds: LocalDds) -> None:
+def test_a_listener_receives_each_event_in_order(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     heard: SimpleQueue[Event] = SimpleQueue()
 
@@ -52,7 +52,7 @@ def test_a_listener_hears_each_event_in_order(node: Node, dds: LocalDds) -> None
     assert node.read_secret() == "another"
 
 
-def test_a_failed_attempt(dds: LocalDds) -> None:
+def test_a_failed_attempt_is_an_event(dds: LocalDds) -> None:
     dds.inject("challenge", Fault.delay(0.3))
     dds.inject("register", Fault.status(503, retry_after="7"), times=None)
     with Node.start(**dds.options()) as node:
@@ -61,7 +61,7 @@ def test_a_failed_attempt(dds: LocalDds) -> None:
         assert failed.retry_in >= 7
 
 
-def test_a_stream_ends_with_the_node_or_its_time(node: Node) -> None:
+def test_a_stream_ends_when_the_node_stops_or_its_timeout_passes(node: Node) -> None:
     node.wait_secret(timeout=GUARD)
     assert list(node.events(timeout=0)) == []
     events = node.events()
@@ -74,7 +74,7 @@ def test_a_stream_ends_with_the_node_or_its_time(node: Node) -> None:
     assert [event.state for event in collected if isinstance(event, StatusChanged)] == [State.DISCONNECTED]
 
 
-def test_a_closed_stream_hears_nothing(node: Node, dds: LocalDds) -> None:
+def test_a_closed_stream_receives_nothing(node: Node, dds: LocalDds) -> None:
     node.wait_registered(timeout=GUARD)
     with node.events() as events:
         dds.probe_health()
@@ -84,7 +84,7 @@ def test_a_closed_stream_hears_nothing(node: Node, dds: LocalDds) -> None:
 
 
 # scenario: slow-listener
-def test_a_slow_follower_loses_the_newest_and_is_told(node: Node, dds: LocalDds) -> None:
+def test_a_full_stream_drops_events_and_reports_how_many(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     events = node.events(timeout=GUARD)
     heard = threading.Semaphore(0)
@@ -103,7 +103,7 @@ def test_a_slow_follower_loses_the_newest_and_is_told(node: Node, dds: LocalDds)
 
 
 # scenario: stop-in-callback
-def test_a_listener_may_use_the_node_but_not_stop_it(node: Node, dds: LocalDds) -> None:
+def test_a_listener_may_call_the_node_but_not_stop_it(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     heard: SimpleQueue[object] = SimpleQueue()
 
@@ -125,7 +125,7 @@ def test_a_listener_may_use_the_node_but_not_stop_it(node: Node, dds: LocalDds) 
 
 
 # scenario: callback-fails
-def test_a_listener_that_raises_harms_nobody(
+def test_an_exception_in_a_listener_does_not_affect_the_others(
     node: Node, dds: LocalDds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unraisable: SimpleQueue[Any] = SimpleQueue()
@@ -145,7 +145,7 @@ def test_a_listener_that_raises_harms_nobody(
     node.stop()
 
 
-def test_a_node_that_its_listener_knows_goes_away_after_a_stop(node: Node) -> None:
+def test_a_stop_frees_a_node_that_its_listener_refers_to(node: Node) -> None:
     class Owner:
         def __init__(self, node: Node) -> None:
             self.node = node
@@ -187,7 +187,7 @@ class Awaited:
         (generator, "must not be a generator"),
     ],
 )
-async def test_what_would_never_hear_an_event_is_refused(listener: Any, text: str, dds: LocalDds) -> None:
+async def test_a_listener_that_could_not_handle_an_event_is_refused(listener: Any, text: str, dds: LocalDds) -> None:
     async with AsyncNode.start(**dds.options()) as node:
         with pytest.raises(TypeError, match=text):
             node.on_event(listener)
@@ -195,11 +195,11 @@ async def test_what_would_never_hear_an_event_is_refused(listener: Any, text: st
         other.on_event(listener)
 
 
-def test_a_listener_is_removed(node: Node, dds: LocalDds) -> None:
+def test_a_removed_listener_receives_nothing(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     heard: list[Event] = []
     last: SimpleQueue[Event] = SimpleQueue()
-    # Each look at a method makes another object; they are equal.
+    # Each access to a method creates another object. They are equal.
     node.on_event(heard.append)
     node.on_event(last.put)
     dds.probe_health()
@@ -214,7 +214,7 @@ def test_a_listener_is_removed(node: Node, dds: LocalDds) -> None:
     assert not node.off_event(last.put)
 
 
-async def test_a_listener_of_an_async_node_is_removed(dds: LocalDds) -> None:
+async def test_a_listener_of_an_async_node_can_be_removed(dds: LocalDds) -> None:
     async with AsyncNode.start(**dds.options()) as node:
         heard: list[Event] = []
         node.on_event(heard.append)
@@ -222,7 +222,7 @@ async def test_a_listener_of_an_async_node_is_removed(dds: LocalDds) -> None:
         assert not node.off_event(heard.append)
 
 
-def test_events_end_with_a_stop_that_timed_out(node: Node, dds: LocalDds) -> None:
+def test_a_stream_ends_when_a_stop_times_out(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     entered, release = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""The examples, and the code blocks of this package's README and of the whole project's, as programs."""
+"""The examples, and the code blocks of both READMEs, run as programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
 
-def test_script(run: Callable[..., Program], dds: LocalDds) -> None:
+def test_the_script_registers_and_receives_a_secret(run: Callable[..., Program], dds: LocalDds) -> None:
     script = run("script.py", cwd=EXAMPLES, env=environment(dds))
     address = re.fullmatch(r"0x[0-9a-f]{40}, called back at (\S+)", script.line())
     assert address is not None
@@ -24,7 +24,7 @@ def test_script(run: Callable[..., Program], dds: LocalDds) -> None:
         pass
     dds.set_node_url(f"http://{address[1]}")
     assert dds.call_back().status == 200
-    # The way to "registered" may be told by the status and by the events.
+    # The status and the events may both report the way to "registered".
     while not (line := script.line()).startswith("secret"):
         assert line in ("now registering", "now registered")
     assert line == "secret number 1, 43 characters"
@@ -34,7 +34,7 @@ def test_script(run: Callable[..., Program], dds: LocalDds) -> None:
 
 
 @pytest.mark.parametrize("example", ["script.py", "asyncio_worker.py"])
-def test_an_exported_callback_address_is_used(example: str, run: Callable[..., Program], dds: LocalDds) -> None:
+def test_an_example_uses_the_callback_address_of_the_environment(example: str, run: Callable[..., Program], dds: LocalDds) -> None:
     address = free_address()
     program = run(example, cwd=EXAMPLES, env=environment(dds, CALLBACK_BIND=address))
     assert address in program.line()
@@ -42,7 +42,7 @@ def test_an_exported_callback_address_is_used(example: str, run: Callable[..., P
     assert program.end()[0] == 0
 
 
-def test_asyncio_worker(run: Callable[..., Program], dds: LocalDds) -> None:
+def test_the_asyncio_worker_receives_a_secret(run: Callable[..., Program], dds: LocalDds) -> None:
     worker = run("asyncio_worker.py", cwd=EXAMPLES, env=environment(dds))
     address = worker.line()
     assert worker.line().startswith("working as 0x")

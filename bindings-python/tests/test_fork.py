@@ -1,4 +1,4 @@
-"""Forks: a node stays with the process that started it."""
+"""Forks: a node belongs to the process that started it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from posemesh_node.testing import LocalDds
 
 
 # scenario: fork
-def test_a_childs_calls_on_its_parents_node(node: Node) -> None:
+def test_calls_in_a_child_on_the_parents_node_raise(node: Node) -> None:
     stream = node.events()
 
     def child() -> None:
@@ -41,15 +41,15 @@ def test_a_childs_calls_on_its_parents_node(node: Node) -> None:
         stream.close()
 
     in_a_fork(child)
-    # The parent has not noticed.
+    # The parent is not affected.
     assert node.status().running
     node.rearm()
     node.wait_registered(timeout=GUARD)
 
 
-def test_a_child_starts_its_own(node: Node, dds: LocalDds) -> None:
+def test_a_child_starts_a_node_of_its_own(node: Node, dds: LocalDds) -> None:
     def child() -> None:
-        # Its parent's wallet and DDS: another process is another matter.
+        # With the wallet and DDS of its parent, which is allowed in another process.
         with Node.start(**dds.options()) as own:
             own.wait_registered(timeout=GUARD)
 
@@ -58,8 +58,8 @@ def test_a_child_starts_its_own(node: Node, dds: LocalDds) -> None:
     assert node.status().running
 
 
-def test_a_child_that_ends_as_an_interpreter_does(run: Callable[..., Program]) -> None:
-    """`atexit` handlers and all, which the child has inherited."""
+def test_a_child_can_exit_normally(run: Callable[..., Program]) -> None:
+    """It runs the `atexit` handlers, which the child has inherited."""
     code = """
 import os, sys, warnings
 from posemesh_node import Node
@@ -94,7 +94,7 @@ def register(options: Options) -> str:
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_multiprocessing(node: Node, dds: LocalDds, method: str) -> None:
+def test_multiprocessing_workers_start_nodes_of_their_own(node: Node, dds: LocalDds, method: str) -> None:
     context: SpawnContext = multiprocessing.get_context(method)  # type: ignore[assignment]  # pyright: ignore
     process = context.Process(target=register, args=(dds.options(),))
     process.start()

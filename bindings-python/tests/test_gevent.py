@@ -1,4 +1,4 @@
-"""gevent: a wait blocks the thread it is called on, and gevent's thread pool has threads for that."""
+"""gevent: a wait blocks its thread, so programs wait in gevent's thread pool."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ assert wait.get() == node.read_secret()
 assert ticks > before + 1
 assert gevent.get_hub().threadpool.apply(next, (events,)).dropped == 0
 """,
-    "a wait on the main thread ends as ever": """
+    "a wait on the main thread ends normally": """
 node.wait_secret(60)
 events = node.events(timeout=3600)
 node.rearm()
@@ -52,10 +52,10 @@ gevent.get_hub().threadpool.apply(node.wait_registered, (60,))
 while not heard.is_set():
     gevent.sleep(0.001)
 """,
-    "nobody stops it": "",
+    "the program exits without a stop": "",
 }
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_gevent(name: str, run: Callable[..., Program]) -> None:
+def test_a_program_with_gevent(name: str, run: Callable[..., Program]) -> None:
     run("-c", START + PROGRAMS[name]).succeed()

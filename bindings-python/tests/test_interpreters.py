@@ -1,4 +1,4 @@
-"""Subinterpreters: the package works in the main interpreter alone, and says so in every other one."""
+"""Subinterpreters: the package works only in the main interpreter, and says so in others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
     print("imported", flush=True)
 """
 
-# `Py_NewInterpreter`, as mod_wsgi has it; then the module that makes them in each version.
+# `Py_NewInterpreter`, which mod_wsgi uses; then the module that creates them, by its name in each version.
 LEGACY = "import _testcapi; _testcapi.run_in_subinterp(code)"
 MODULE = """
 try:
@@ -32,7 +32,7 @@ interpreters.run_string(interpreters.create(), code)
 
 @pytest.mark.parametrize("first", ["", "import posemesh_node", "from posemesh_node import Node; node = Node.from_env()"])
 @pytest.mark.parametrize("make", [LEGACY, MODULE], ids=["legacy", "module"])
-def test_the_import_is_refused(make: str, first: str, dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_a_subinterpreter_refuses_the_import(make: str, first: str, dds: LocalDds, run: Callable[..., Program]) -> None:
     if make == LEGACY:
         pytest.importorskip("_testcapi")
     code = f"""
@@ -40,7 +40,7 @@ code = {IMPORT!r}
 {first}
 for _ in range(2):
 {indent(make, "    ")}
-# The main interpreter is as it was.
+# The main interpreter is not affected.
 from posemesh_node import Node
 with Node.from_env() if "node" not in globals() else node as node:
     node.wait_registered()

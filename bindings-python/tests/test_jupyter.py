@@ -1,4 +1,4 @@
-"""AsyncNode in a notebook, whose kernel has a loop that runs already."""
+"""AsyncNode in a notebook, whose kernel already runs an event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CELLS = (
 
 
 def notebook(cells: tuple[str, ...]) -> dict[str, object]:
-    """A notebook of format 4.5, as it stands in a file."""
+    """The contents of a notebook file, in format 4.5."""
     code: dict[str, object] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return {

@@ -1,4 +1,4 @@
-"""The error of a wait says what the last attempt failed with."""
+"""The error of a wait contains the error of the last attempt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unresolved(dds: LocalDds) -> tuple[Options, str]:
 
 @pytest.mark.parametrize("failing", [refused, busy, unreachable, unresolved])
 # scenario: dds-unreachable
-def test_of_a_wait(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, str]]) -> None:
+def test_a_wait_that_times_out_reports_the_last_error(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, str]]) -> None:
     options, words = failing(dds)
     options["callback_bind"] = "127.0.0.1:0"
     with Node.start(**options) as node:
@@ -42,7 +42,7 @@ def test_of_a_wait(dds: LocalDds, failing: Callable[[LocalDds], tuple[Options, s
                 wait(timeout=0.01)
 
 
-async def test_of_an_asynchronous_wait(dds: LocalDds) -> None:
+async def test_an_asynchronous_wait_that_times_out_reports_the_last_error(dds: LocalDds) -> None:
     options, words = refused(dds)
     options["callback_bind"] = "127.0.0.1:0"
     async with await AsyncNode.start(**options) as node:

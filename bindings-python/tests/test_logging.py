@@ -45,7 +45,7 @@ def handler() -> Iterator[Handler]:
 
 
 # scenario: logs
-def test_records_have_level_logger_and_time(dds: LocalDds, handler: Handler) -> None:
+def test_a_record_has_the_level_logger_and_time(dds: LocalDds, handler: Handler) -> None:
     began = time.time()
     with Node.start(**dds.options()) as node:
         node.wait_registered(timeout=GUARD)
@@ -60,7 +60,7 @@ def test_records_have_level_logger_and_time(dds: LocalDds, handler: Handler) -> 
 
 
 # scenario: secrets-never-shown
-def test_no_record_has_a_secret(dds: LocalDds, handler: Handler) -> None:
+def test_no_record_contains_a_secret(dds: LocalDds, handler: Handler) -> None:
     with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         node.wait_registered(timeout=GUARD)
         dds.set_node_url(f"http://{node.callback_address}")
@@ -81,7 +81,7 @@ def levels_of_a_node(dds: LocalDds, handler: Handler) -> set[int]:
     return levels
 
 
-def test_only_what_a_level_lets_through_arrives(dds: LocalDds, handler: Handler) -> None:
+def test_records_below_the_level_are_discarded(dds: LocalDds, handler: Handler) -> None:
     child = logging.getLogger("posemesh_node.register")
     root = logging.getLogger()
     root_level, levels = root.level, {logging.DEBUG, logging.INFO}
@@ -105,7 +105,7 @@ def test_only_what_a_level_lets_through_arrives(dds: LocalDds, handler: Handler)
         root.setLevel(root_level)
 
 
-def test_a_record_names_the_librarys_thread(dds: LocalDds, handler: Handler) -> None:
+def test_a_record_has_the_name_of_the_librarys_thread(dds: LocalDds, handler: Handler) -> None:
     heard: SimpleQueue[str] = SimpleQueue()
     with Node.start(**dds.options()) as node:
 
@@ -121,7 +121,7 @@ def test_a_record_names_the_librarys_thread(dds: LocalDds, handler: Handler) -> 
 
 
 @pytest.mark.parametrize("logger", [LOGGER, LOGGER.getChild("sign_in")], ids=["parent", "child"])
-def test_levels_are_followed_while_a_node_runs(dds: LocalDds, handler: Handler, logger: logging.Logger) -> None:
+def test_a_level_can_be_changed_while_a_node_runs(dds: LocalDds, handler: Handler, logger: logging.Logger) -> None:
     LOGGER.setLevel(logging.ERROR)
     with Node.start(**dds.options()) as node:
         for _ in range(3):
@@ -133,12 +133,12 @@ def test_levels_are_followed_while_a_node_runs(dds: LocalDds, handler: Handler, 
             logger.setLevel(logging.ERROR)
             node.rearm()
             node.wait_registered(timeout=GUARD)
-            # One that was on its way still comes.
+            # A record that was already queued still arrives.
             LOGGER.handle(logging.makeLogRecord({"msg": "the last one", "levelno": logging.ERROR}))
             handler.until("the last one")
 
 
-def test_a_logger_that_decides_in_its_own_way_is_asked(
+def test_a_logger_with_its_own_is_enabled_for_is_asked(
     dds: LocalDds, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Moody(logging.Logger):
@@ -164,7 +164,7 @@ def register_again():
 """
 
 
-def test_warnings_show_when_logging_is_not_set_up(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_warnings_are_printed_when_logging_is_not_configured(dds: LocalDds, run: Callable[..., Program]) -> None:
     dds.inject("register", Fault.status(403, body="not you"), times=None)
     code = f"""
 {UNTIL_REGISTERED_AGAIN}
@@ -177,7 +177,7 @@ node.stop()
     assert "not you" in err and len(err.splitlines()) == 1
 
 
-def test_logging_that_is_set_up_later(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_logging_can_be_configured_later(dds: LocalDds, run: Callable[..., Program]) -> None:
     code = f"""
 {UNTIL_REGISTERED_AGAIN}
 node = Node.from_env()
@@ -193,7 +193,7 @@ node.stop()
     assert not any("DEBUG" in line for line in lines)
 
 
-def test_the_last_record_comes_before_logging_shuts_down(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_the_last_record_arrives_before_logging_shuts_down(dds: LocalDds, run: Callable[..., Program]) -> None:
     code = f"""
 {UNTIL_REGISTERED_AGAIN}
 node = Node.from_env()
@@ -216,7 +216,7 @@ register_again()
     assert run("-c", code, env=environment(dds)).succeed().splitlines()[-1] == "True stopped"
 
 
-def test_the_last_record_finds_a_file_that_no_other_record_came_for(
+def test_the_last_record_is_written_to_a_file_without_earlier_records(
     dds: LocalDds, run: Callable[..., Program], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -231,13 +231,13 @@ logging.basicConfig(level=logging.INFO, filename=sys.argv[1])
     assert log.read_text().splitlines()[-1] == "INFO:posemesh_node.node:stopped"
 
 
-def test_a_handler_that_raises_harms_nobody(
+def test_an_exception_in_a_handler_does_not_affect_the_node(
     dds: LocalDds, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unraisable: SimpleQueue[Any] = SimpleQueue()
     monkeypatch.setattr("sys.unraisablehook", unraisable.put)
 
-    # `logging` takes care of what `emit` raises; this goes through it.
+    # `logging` handles exceptions of `emit`, but not of `handle`.
     def handle(record: logging.LogRecord) -> None:
         raise ZeroDivisionError
 
@@ -247,7 +247,7 @@ def test_a_handler_that_raises_harms_nobody(
         assert isinstance(unraisable.get(timeout=GUARD).exc_value, ZeroDivisionError)
 
 
-def test_a_handler_that_blocks_harms_only_itself(
+def test_a_handler_that_blocks_does_not_affect_the_node(
     dds: LocalDds, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked, release = threading.Event(), threading.Event()
@@ -269,7 +269,7 @@ def test_a_handler_that_blocks_harms_only_itself(
         node.stop(timeout=GUARD)
 
 
-def test_a_handler_that_calls_back_into_the_node(dds: LocalDds, handler: Handler) -> None:
+def test_a_handler_may_call_the_node(dds: LocalDds, handler: Handler) -> None:
     seen: SimpleQueue[object] = SimpleQueue()
     with Node.start(**dds.options()) as node:
 

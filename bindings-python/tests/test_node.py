@@ -1,4 +1,4 @@
-"""A node's life."""
+"""The life cycle of a node."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WALLET = "0xfdbb6caf01414300c16ea14859fec7736d95355f"
 
 
 # scenario: register
-def test_it_registers_and_gets_a_secret(node: Node, dds: LocalDds) -> None:
+def test_a_node_registers_and_receives_a_secret(node: Node, dds: LocalDds) -> None:
     before = datetime.now(timezone.utc) - timedelta(seconds=2)
     node.wait_registered(timeout=GUARD)
     secret = node.wait_secret(timeout=GUARD)
@@ -66,7 +66,7 @@ def test_a_status_is_a_value(node: Node) -> None:
     node.wait_registered(timeout=GUARD)
     node.wait_secret(timeout=GUARD)
     status = node.status()
-    assert status is node.status(), "it has not changed"
+    assert status is node.status(), "the status has not changed"
     assert dataclasses.asdict(status)["state"] == "registered"
     assert f"{status.state}" == status.state == "registered"
     assert f"{status.role}" == status.role == "leader"
@@ -138,7 +138,7 @@ def test_a_wait_for_a_secret_that_cannot_arrive_ends_at_once(dds: LocalDds) -> N
 
 
 # scenario: wait-timed-out
-def test_a_timeout_is_also_pythons(dds: LocalDds) -> None:
+def test_a_wait_that_times_out_raises_a_timeout_error(dds: LocalDds) -> None:
     dds.inject("challenge", Fault.hang(), times=None)
     with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
         for timeout in (0, 0.01):
@@ -177,7 +177,7 @@ def test_stop_wakes_every_wait(dds: LocalDds) -> None:
 
 
 # scenario: double-stop
-def test_stop_is_final_and_can_be_repeated(node: Node) -> None:
+def test_a_stopped_node_can_be_stopped_again_and_does_nothing_else(node: Node) -> None:
     node.wait_registered(timeout=GUARD)
     secret = node.wait_secret(timeout=GUARD)
     address = node.callback_address
@@ -195,36 +195,36 @@ def test_stop_is_final_and_can_be_repeated(node: Node) -> None:
         node.on_event(print)
     with pytest.raises(StoppedError):
         node.events()
-    # As a server binds: connections that have just ended do not count.
+    # As a server binds it, which ignores connections that have just closed.
     socket.create_server((host, int(port))).close()
 
 
 # scenario: nothing-left
-def test_no_thread_stays(dds: LocalDds) -> None:
+def test_a_stopped_node_leaves_no_thread(dds: LocalDds) -> None:
     def native_threads() -> set[str]:
         tasks = Path("/proc/self/task")
         names: set[str] = set()
         for task in tasks.iterdir():
-            with contextlib.suppress(OSError):  # one that ends meanwhile
+            with contextlib.suppress(OSError):  # the thread ended meanwhile
                 names.add((task / "comm").read_text().strip())
         return {name for name in names if name.startswith("posemesh")}
 
     with Node.start(**dds.options()) as node:
         node.wait_registered(timeout=GUARD)
         assert len(native_threads()) <= 2
-    # A thread that was joined is listed for a moment longer: the kernel tells its end before it clears up.
+    # A joined thread is listed for a moment longer, because the kernel reports its end before it removes it.
     eventually(lambda: native_threads() == set())
 
 
 # scenario: already-running
-def test_one_node_per_wallet_and_dds(dds: LocalDds) -> None:
+def test_a_second_node_with_the_wallet_and_dds_is_refused(dds: LocalDds) -> None:
     with Node.start(**dds.options()), pytest.raises(AlreadyRunningError, match=WALLET):
         Node.start(**dds.options())
     Node.start(**dds.options()).stop()
 
 
 # scenario: port-taken
-def test_a_port_that_is_taken(dds: LocalDds) -> None:
+def test_a_port_that_is_taken_is_named(dds: LocalDds) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         host, port = taken.getsockname()
         with pytest.raises(BindError, match=str(port)) as caught:
@@ -232,7 +232,7 @@ def test_a_port_that_is_taken(dds: LocalDds) -> None:
     assert isinstance(caught.value, OSError)
 
 
-def test_the_wallet(node: Node) -> None:
+def test_a_node_signs_as_its_wallet(node: Node) -> None:
     assert node.wallet_address == WALLET == posemesh_node.eth_address(PRIVATE_KEY)
     signature = node.sign(b"hello")
     assert signature == posemesh_node.sign_eip191(f"0x{PRIVATE_KEY}", b"hello")
@@ -241,12 +241,12 @@ def test_the_wallet(node: Node) -> None:
         node.sign("hello")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_without_a_callback_server(dds: LocalDds) -> None:
+def test_a_node_without_a_callback_server_has_no_callback_address(dds: LocalDds) -> None:
     with Node.start(**dds.options()) as node:
         assert node.callback_address is None
 
 
-def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_from_env_reads_the_environment(dds: LocalDds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("from-a-file\n")
     monkeypatch.setenv("DDS_BASE_URL", "http://127.0.0.1:1")
@@ -266,7 +266,7 @@ def test_from_env(dds: LocalDds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 # scenario: dropped-without-stop
-def test_a_node_that_is_dropped_stops_and_says_so(dds: LocalDds) -> None:
+def test_freeing_a_running_node_stops_it_with_a_warning(dds: LocalDds) -> None:
     node = Node.start(**dds.options())
     with pytest.warns(ResourceWarning, match="unclosed <Node 0x"):
         del node
@@ -280,7 +280,7 @@ def test_waits_let_other_threads_run(dds: LocalDds) -> None:
     with Node.start(**dds.options()) as node:
         waiting = threading.Thread(target=lambda: pytest.raises(PosemeshError, node.wait_registered))
         waiting.start()
-        # This thread runs on while that one waits.
+        # This thread runs while that one waits.
         dds.wait_for_requests("challenge")
         assert sum(range(1000)) == 499500
         node.stop()
@@ -288,7 +288,7 @@ def test_waits_let_other_threads_run(dds: LocalDds) -> None:
     assert not waiting.is_alive()
 
 
-def test_many_threads_at_once(node: Node) -> None:
+def test_threads_use_a_node_concurrently(node: Node) -> None:
     failed: list[BaseException] = []
 
     def use() -> None:
@@ -311,7 +311,7 @@ def test_many_threads_at_once(node: Node) -> None:
     assert failed == []
 
 
-def test_waits_leave_no_descriptors(node: Node) -> None:
+def test_waits_leave_no_descriptor_open(node: Node) -> None:
     node.wait_secret(timeout=GUARD)
     descriptors = len(os.listdir("/proc/self/fd"))
     for _ in range(100):
@@ -319,8 +319,8 @@ def test_waits_leave_no_descriptors(node: Node) -> None:
     assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
-def test_a_life_with_threads_needs_no_asyncio(dds: LocalDds, run: Callable[..., Program]) -> None:
-    """To import it takes longer than all the rest. And the import alone starts no thread."""
+def test_a_program_with_threads_does_not_import_asyncio(dds: LocalDds, run: Callable[..., Program]) -> None:
+    """Importing asyncio takes longer than everything else. And the import starts no thread."""
     code = """
 import os, sys
 before = set(sys.modules)
@@ -336,14 +336,14 @@ print(sorted({"asyncio", "httpx", "requests"} & (set(sys.modules) - before)))
 
 
 @pytest.mark.parametrize("cls", [Node, AsyncNode])
-def test_the_constructor_helps(cls: Any) -> None:
+def test_the_constructor_names_the_methods_to_use(cls: Any) -> None:
     for arguments in ({}, {"reg_secret": "secret"}):
         with pytest.raises(TypeError, match=rf"use {cls.__name__}.start\(\.\.\.\)") as caught:
             cls(**arguments)
         assert "secret" not in str(caught.value)
 
 
-def test_a_refusal_by_the_system_has_its_number(node: Node, dds: LocalDds) -> None:
+def test_an_error_of_the_system_has_its_errno(node: Node, dds: LocalDds) -> None:
     options = dds.options(callback_bind=node.callback_address, secp256k1_privhex="11" * 32)
     with pytest.raises(OSError) as caught:
         Node.start(**options)
@@ -352,13 +352,13 @@ def test_a_refusal_by_the_system_has_its_number(node: Node, dds: LocalDds) -> No
         assert error.strerror == str(error) and str(error).startswith("callback_bind 127.0.0.1:")
 
 
-def test_a_name_that_does_not_resolve_has_no_number(dds: LocalDds) -> None:
+def test_an_error_for_a_name_that_does_not_resolve_has_no_errno(dds: LocalDds) -> None:
     with pytest.raises(BindError, match="^callback_bind nowhere.invalid:1") as caught:
         Node.start(**dds.options(callback_bind="nowhere.invalid:1"))
     assert caught.value.errno is None
 
 
-def test_what_a_body_raises_is_the_context_of_what_the_end_raises(node: Node, dds: LocalDds) -> None:
+def test_an_error_of_the_exit_has_that_of_the_body_as_its_context(node: Node, dds: LocalDds) -> None:
     node.wait_secret(timeout=GUARD)
     entered, release = threading.Event(), threading.Event()
 

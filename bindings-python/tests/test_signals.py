@@ -27,13 +27,11 @@ def tick():
 
 threading.Thread(target=tick, daemon=True).start()
 stream = node.events()
-used = time.process_time()
 print("ready", flush=True)
 try:
     {wait}
 except KeyboardInterrupt:
-    # On the clock of the whole machine, which the test reads too.
-    print(time.monotonic(), ticks > 0, flush=True)
+    print("interrupted", ticks > 0, flush=True)
 node.stop()
 """
 
@@ -49,21 +47,18 @@ node.stop()
     ],
 )
 # scenario: wait-cancelled
-def test_it_ends_a_wait(wait: str, run: Callable[..., Program]) -> None:
+def test_ctrl_c_ends_a_wait(wait: str, run: Callable[..., Program]) -> None:
     program = run("-c", PROGRAM.format(wait=wait))
     assert program.line() == "ready"
     wait_until_it_sleeps(program)
-    sent = time.monotonic()
     program.interrupt()
-    ended, others_ran = program.line().split()
-    assert others_ran == "True"
-    # Not a matter of speed: without the interruption it would never end. A loaded machine needs some time.
-    assert float(ended) - sent < 5
+    # Without the interrupt, the wait would never end. Other threads ran during the wait.
+    assert program.line() == "interrupted True"
     program.succeed()
 
 
 def wait_until_it_sleeps(program: Program) -> None:
-    """The main thread of the process is in a system call that waits."""
+    """Wait until the main thread of the process is blocked in a system call."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with open(f"/proc/{program.process.pid}/stat") as stat:
@@ -72,7 +67,7 @@ def wait_until_it_sleeps(program: Program) -> None:
         time.sleep(0.001)
 
 
-def test_a_handler_that_does_not_raise_lets_it_go_on(run: Callable[..., Program]) -> None:
+def test_a_wait_continues_after_a_handler_that_does_not_raise(run: Callable[..., Program]) -> None:
     code = """
 import signal
 from posemesh_node import Node, NodeTimeoutError
@@ -94,7 +89,7 @@ print(node.status().state)
     assert program.succeed() == "registered\n"
 
 
-def test_it_ends_a_stop(run: Callable[..., Program]) -> None:
+def test_ctrl_c_ends_a_stop(run: Callable[..., Program]) -> None:
     code = """
 import contextlib, threading
 from posemesh_node import Node

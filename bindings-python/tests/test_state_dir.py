@@ -1,4 +1,4 @@
-"""State that outlives the process, and that processes share."""
+"""State that outlives the process and is shared between processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shared(dds: LocalDds, directory: Path) -> Options:
-    """The options of nodes that are one. The DDS knows where to call them back."""
+    """The options of processes that share a node. The DDS knows where to call it back."""
     address = free_address()
     dds.set_node_url(f"http://{address}")
     return dds.options(callback_bind=address, state_dir=directory)
@@ -59,22 +59,22 @@ def test_a_directory_that_others_can_read_is_refused(shared: Options, directory:
         Node.start(**shared)
 
 
-def test_only_the_last_part_of_the_path_is_made(shared: Options, directory: Path) -> None:
+def test_only_the_last_part_of_the_path_is_created(shared: Options, directory: Path) -> None:
     shared["state_dir"] = directory / "more"
     with pytest.raises(ConfigError, match=r"state_dir.*does not exist"):
         Node.start(**shared)
 
 
-def test_a_directory_is_for_one_node(dds: LocalDds, shared: Options, directory: Path) -> None:
+def test_a_directory_is_refused_to_another_node(dds: LocalDds, shared: Options, directory: Path) -> None:
     other = dds.options(state_dir=directory, secp256k1_privhex="01" * 32)
     with Node.start(**shared), pytest.raises(AlreadyRunningError, match="directory of its own"):
         Node.start(**other)
 
 
 # scenario: state-not-writable
-def test_state_that_cannot_be_written(shared: Options, directory: Path) -> None:
-    """The node goes on, and says what is wrong."""
-    # A directory in the place of the file that a record is written to: not even root gets around that.
+def test_a_node_whose_state_cannot_be_written_continues_in_memory(shared: Options, directory: Path) -> None:
+    """The node continues, and reports the error."""
+    # A directory in place of the file that a record is written to. Not even root can write to it.
     directory.mkdir(mode=0o700)
     obstacle = directory / "state.new"
     obstacle.mkdir()
@@ -116,7 +116,7 @@ class Worker:
 
     def ask(self, what: str) -> tuple[Status, str | None]:
         self.pipe.send(what)
-        assert self.pipe.poll(GUARD), "it does not answer"
+        assert self.pipe.poll(GUARD), "the worker does not respond"
         answer: tuple[Status, str | None] = self.pipe.recv()
         return answer
 
@@ -160,13 +160,13 @@ def workers(shared: Options) -> Iterator[list[Worker]]:
 
 
 def split(workers: list[Worker]) -> tuple[Worker, list[Worker]]:
-    """The leader and the followers."""
+    """Return the leader and the followers."""
     (leader,) = (worker for worker in workers if worker.status().role is Role.LEADER)
     return leader, [worker for worker in workers if worker is not leader]
 
 
 # scenario: workers
-def test_processes_are_one_node(dds: LocalDds, workers: list[Worker]) -> None:
+def test_processes_share_one_node(dds: LocalDds, workers: list[Worker]) -> None:
     leader, followers = split(workers)
     assert len(followers) == 2
     for worker in workers:
@@ -175,7 +175,7 @@ def test_processes_are_one_node(dds: LocalDds, workers: list[Worker]) -> None:
         assert worker.status().registered_at == leader.status().registered_at
     assert len(dds.requests("register")) == 1
 
-    # A follower's re-arm reaches the leader, and what comes of it reaches all.
+    # A follower's re-arm is passed to the leader, and the result reaches every process.
     dds.set_secret("another")
     followers[0].rearm()
     eventually(lambda: [worker.secret() for worker in workers] == ["another"] * 3)
@@ -183,14 +183,14 @@ def test_processes_are_one_node(dds: LocalDds, workers: list[Worker]) -> None:
 
 
 # scenario: leader-killed
-def test_a_leader_that_is_killed(dds: LocalDds, workers: list[Worker]) -> None:
+def test_a_follower_takes_over_when_the_leader_is_killed(dds: LocalDds, workers: list[Worker]) -> None:
     for rounds in range(2):
         leader, followers = split(workers)
         leader.process.kill()
         leader.process.join(GUARD)
         eventually(lambda: Role.LEADER in [worker.status().role for worker in followers])
         workers = followers
-        # It is registered already, and has the secret and the callback server.
+        # It is already registered, and has the secret and the callback server.
         (leader, rest) = split(workers)
         assert len(rest) == 1 - rounds
         assert leader.secret() == dds.last_secret

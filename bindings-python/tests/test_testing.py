@@ -171,7 +171,7 @@ def test_a_node_of_the_same_process_is_found(
 
 def test_each_dds_finds_its_own_node() -> None:
     with LocalDds(secret="first") as first, LocalDds(secret="second") as second:
-        # One wallet, two services.
+        # The same wallet with two services.
         with (
             Node.start(**first.options(callback_bind="127.0.0.1:0")) as one,
             Node.start(**second.options(callback_bind="127.0.0.1:0")) as other,

@@ -1,4 +1,4 @@
-"""One rule for timeouts, wherever there is one."""
+"""The rule for timeouts, which is the same for every wait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRONG = [
     ("1", TypeError, "a number of seconds, or None, not str"),
     (b"1", TypeError, "a number of seconds, or None, not bytes"),
 ]
-NO_LIMIT = [None, float("inf"), 1e10, 1e300, 10**400]
+NO_TIMEOUT = [None, float("inf"), 1e10, 1e300, 10**400]
 
 WAITS: dict[str, Callable[[Node, Any], Any]] = {
     "wait_registered": lambda node, timeout: node.wait_registered(timeout),
@@ -48,14 +48,14 @@ ASYNC_WAITS: dict[str, Callable[[AsyncNode, Any], Any]] = {
 
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize(("timeout", "error", "text"), WRONG)
-def test_what_is_refused(wait: str, timeout: Any, error: type[Exception], text: str, node: Node) -> None:
+def test_an_invalid_timeout_is_refused(wait: str, timeout: Any, error: type[Exception], text: str, node: Node) -> None:
     with pytest.raises(error, match=text):
         WAITS[wait](node, timeout)
     assert node.status().running
 
 
 @pytest.mark.parametrize("wait", ASYNC_WAITS)
-async def test_asyncio_refuses_the_same(wait: str, dds: LocalDds) -> None:
+async def test_an_invalid_timeout_is_refused_under_asyncio(wait: str, dds: LocalDds) -> None:
     async with AsyncNode.start(**dds.options()) as node:
         await node.wait_registered()
         for timeout, error, text in WRONG:
@@ -66,8 +66,8 @@ async def test_asyncio_refuses_the_same(wait: str, dds: LocalDds) -> None:
         assert node.status().running
 
 
-@pytest.mark.parametrize("timeout", NO_LIMIT)
-def test_what_is_no_limit(timeout: Any, node: Node, dds: LocalDds) -> None:
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+def test_none_and_infinity_are_no_timeout(timeout: Any, node: Node, dds: LocalDds) -> None:
     events = node.events(timeout)
     node.wait_registered(timeout)
     node.wait_secret(timeout)
@@ -77,8 +77,8 @@ def test_what_is_no_limit(timeout: Any, node: Node, dds: LocalDds) -> None:
     node.stop(timeout)
 
 
-@pytest.mark.parametrize("timeout", NO_LIMIT)
-async def test_what_is_no_limit_for_asyncio(timeout: Any, dds: LocalDds) -> None:
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+async def test_none_and_infinity_are_no_timeout_under_asyncio(timeout: Any, dds: LocalDds) -> None:
     async with AsyncNode.start(**dds.options()) as node:
         events = node.events(timeout)
         await node.wait_registered(timeout)

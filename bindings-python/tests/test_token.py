@@ -23,6 +23,7 @@ from posemesh_node import (
     NodeTimeoutError,
     RegistrationLost,
     RejectedError,
+    State,
     StoppedError,
     TokenRefreshed,
 )
@@ -30,7 +31,7 @@ from posemesh_node.testing import Fault, LocalDds
 
 
 def listen(node: Node) -> Callable[[type], Event]:
-    """What waits for the next event of a class."""
+    """Return a function that waits for the next event of a class."""
     heard: SimpleQueue[Event] = SimpleQueue()
     node.on_event(heard.put)
 
@@ -42,7 +43,7 @@ def listen(node: Node) -> Callable[[type], Event]:
     return next_of
 
 
-def test_claims(node: Node, dds: LocalDds) -> None:
+def test_claims_are_those_of_the_token(node: Node, dds: LocalDds) -> None:
     claims = {"node_id": dds.nodes()[0].node_id, "capabilities": ["/test/v1"], "max_concurrency": None}
     token = node.access_token(timeout=GUARD)
     assert token.claims == claims == pickle.loads(pickle.dumps(token)).claims
@@ -51,7 +52,7 @@ def test_claims(node: Node, dds: LocalDds) -> None:
         assert AccessToken(opaque, token.expires_at).claims is None, ascii(opaque)
 
 
-def test_what_is_no_token_is_refused_without_showing_it(node: Node) -> None:
+def test_an_invalid_token_is_refused_and_not_shown(node: Node) -> None:
     wrong: Any
     for wrong in (b"t0ken", 5, object()):
         with pytest.raises(TypeError, match=f"^token must be an AccessToken, a str or None, not {type(wrong).__name__}$"):
@@ -61,7 +62,7 @@ def test_what_is_no_token_is_refused_without_showing_it(node: Node) -> None:
     assert "t0ken" not in repr(caught.value)
 
 
-def test_a_token_and_its_expiry(node: Node, dds: LocalDds) -> None:
+def test_a_token_has_the_expiry_that_dds_sent(node: Node, dds: LocalDds) -> None:
     assert node.status().token_expires_at is None
     next_of = listen(node)
     token = node.access_token(timeout=GUARD)
@@ -69,7 +70,7 @@ def test_a_token_and_its_expiry(node: Node, dds: LocalDds) -> None:
     assert timedelta(0) < token.expires_at - datetime.now(timezone.utc) <= timedelta(hours=1)
     assert node.access_token() == token
     assert len(dds.requests("verify")) == 1
-    assert dds.token_is_good(token) and dds.token_is_good(token.value) and not dds.token_is_good("another")
+    assert dds.accepts_token(token) and dds.accepts_token(token.value) and not dds.accepts_token("another")
 
     refreshed = next_of(TokenRefreshed)
     assert isinstance(refreshed, TokenRefreshed) and refreshed.expires_at == token.expires_at
@@ -80,7 +81,7 @@ def test_a_token_and_its_expiry(node: Node, dds: LocalDds) -> None:
 
 
 # scenario: secrets-never-shown
-def test_a_token_shows_only_where_it_is_asked_for() -> None:
+def test_only_value_shows_the_token() -> None:
     token = AccessToken("do-not-show-me", datetime(2030, 1, 1, tzinfo=timezone.utc))
     for shown in (repr(token), str(token), f"{token}", repr([token]), repr({"token": token})):
         assert "do-not-show-me" not in shown
@@ -96,15 +97,29 @@ def test_a_token_is_a_value() -> None:
     assert token != dataclasses.replace(token, value="b")
 
 
-def test_it_waits_for_the_registration(dds: LocalDds) -> None:
-    dds.inject("register", Fault.status(503))
+def test_a_call_waits_for_the_registration(dds: LocalDds) -> None:
+    dds.inject("register", Fault.delay(0.1))
     with Node.start(**dds.options()) as node:
+        assert node.status().state is not State.REGISTERED
         assert node.access_token(timeout=GUARD).value
-        assert len(dds.requests("register")) == 2
+        assert node.status().state is State.REGISTERED
+
+
+def test_a_held_token_is_the_same_object_until_it_changes(node: Node) -> None:
+    token = node.access_token(timeout=GUARD)
+    for _ in range(3):
+        assert node.access_token() is token
+        # Changes of the status do not replace the token.
+        node.rearm()
+        node.wait_registered(timeout=GUARD)
+    node.invalidate_token("another")
+    assert node.access_token() is token
+    node.invalidate_token(token)
+    assert node.access_token(timeout=GUARD) != token
 
 
 # scenario: one-sign-in
-def test_many_threads_need_one_sign_in(node: Node, dds: LocalDds) -> None:
+def test_many_threads_cause_one_sign_in(node: Node, dds: LocalDds) -> None:
     barrier = threading.Barrier(32)
 
     def ask(_: int) -> AccessToken:
@@ -117,18 +132,18 @@ def test_many_threads_need_one_sign_in(node: Node, dds: LocalDds) -> None:
 
 
 # scenario: token-refreshed
-def test_it_is_renewed_in_time() -> None:
+def test_a_token_is_refreshed_before_it_expires() -> None:
     with LocalDds(token_lifetime=2) as dds, Node.start(**dds.options()) as node:
         next_of = listen(node)
         first = node.access_token(timeout=GUARD)
         next_of(TokenRefreshed)
-        # Nobody asks for it.
+        # Nobody calls access_token().
         second = next_of(TokenRefreshed)
         assert isinstance(second, TokenRefreshed) and second.expires_at > first.expires_at
         assert node.access_token(timeout=GUARD).value != first.value
 
 
-def test_it_has_a_timeout(dds: LocalDds) -> None:
+def test_a_call_without_a_token_times_out(dds: LocalDds) -> None:
     dds.inject("verify", Fault.status(503), times=None)
     with Node.start(**dds.options()) as node:
         node.wait_registered(timeout=GUARD)
@@ -140,7 +155,7 @@ def test_it_has_a_timeout(dds: LocalDds) -> None:
 
 
 # scenario: sign-in-refused
-def test_a_refusal_is_told_at_once(node: Node, dds: LocalDds) -> None:
+def test_a_refused_sign_in_is_raised_at_once(node: Node, dds: LocalDds) -> None:
     dds.inject("verify", Fault.status(403, body="not today"), times=None)
     with pytest.raises(RejectedError, match="not today"):
         node.access_token(timeout=GUARD)
@@ -148,7 +163,7 @@ def test_a_refusal_is_told_at_once(node: Node, dds: LocalDds) -> None:
 
 
 # scenario: stop-during-wait
-def test_a_stop_ends_the_wait(node: Node, dds: LocalDds) -> None:
+def test_a_stop_ends_the_wait_for_a_token(node: Node, dds: LocalDds) -> None:
     dds.inject("verify", Fault.hang(), times=None)
     with ThreadPoolExecutor(4) as pool:
         waits = [pool.submit(node.access_token) for _ in range(4)]
@@ -161,7 +176,7 @@ def test_a_stop_ends_the_wait(node: Node, dds: LocalDds) -> None:
 
 
 # scenario: token-refused
-def test_invalidating_brings_another(node: Node, dds: LocalDds) -> None:
+def test_an_invalidated_token_is_replaced(node: Node, dds: LocalDds) -> None:
     first = node.access_token(timeout=GUARD)
     node.invalidate_token(first)
     second = node.access_token(timeout=GUARD)
@@ -181,7 +196,7 @@ def test_invalidating_brings_another(node: Node, dds: LocalDds) -> None:
         node.invalidate_token(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_many_who_were_refused_cause_one_sign_in(node: Node, dds: LocalDds) -> None:
+def test_many_callers_with_a_refused_token_cause_one_sign_in(node: Node, dds: LocalDds) -> None:
     token = node.access_token(timeout=GUARD)
     barrier = threading.Barrier(16)
 
@@ -197,13 +212,13 @@ def test_many_who_were_refused_cause_one_sign_in(node: Node, dds: LocalDds) -> N
 
 
 # scenario: dds-forgets
-def test_a_dds_that_has_forgotten_the_node(node: Node, dds: LocalDds) -> None:
+def test_a_forgotten_node_registers_again(node: Node, dds: LocalDds) -> None:
     next_of = listen(node)
     stale = node.access_token(timeout=GUARD)
-    dds.forget_nodes()
+    dds.forget()
     node.invalidate_token(stale)
-    assert not dds.token_is_good(stale)
-    assert dds.token_is_good(node.access_token(timeout=GUARD))
+    assert not dds.accepts_token(stale)
+    assert dds.accepts_token(node.access_token(timeout=GUARD))
     lost = next_of(RegistrationLost)
     assert isinstance(lost, RegistrationLost) and "node not found" in lost.reason
     assert dds.nodes()[0].registrations == 1
@@ -211,7 +226,7 @@ def test_a_dds_that_has_forgotten_the_node(node: Node, dds: LocalDds) -> None:
 
 
 # scenario: dds-stops-probing
-def test_a_dds_that_has_stopped_probing() -> None:
+def test_a_node_that_is_no_longer_probed_registers_again() -> None:
     with LocalDds() as dds:
         options = dds.options(callback_bind="127.0.0.1:0", healthcheck_ttl_secs=1)
         with Node.start(**options) as node:
@@ -226,10 +241,10 @@ def test_a_dds_that_has_stopped_probing() -> None:
 
 @pytest.mark.parametrize("offset", [3600, -3600])
 # scenario: clocks-differ
-def test_the_clock_of_the_dds(offset: int) -> None:
+def test_the_expiry_is_by_the_clock_of_the_dds(offset: int) -> None:
     with LocalDds(clock_offset=offset) as dds, Node.start(**dds.options()) as node:
         token = node.access_token(timeout=GUARD)
         skew = node.status().clock_skew
         assert abs(skew - timedelta(seconds=offset)) < timedelta(minutes=5)
-        # It is good for an hour by the clock of the DDS.
+        # It is valid for an hour by the clock of the DDS.
         assert timedelta(0) < token.expires_at - (datetime.now(timezone.utc) + skew) <= timedelta(hours=1, minutes=5)

@@ -1,4 +1,4 @@
-"""The value classes: to `typing`, `dataclasses`, pickle, pydantic and FastAPI they are ordinary dataclasses."""
+"""The value classes are ordinary dataclasses to `typing`, `dataclasses`, pickle, pydantic and FastAPI."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_typing_resolves_every_annotation(name: str) -> None:
 
 
 @by_class
-def test_they_are_frozen_dataclasses(value: Any) -> None:
+def test_a_value_is_a_frozen_dataclass(value: Any) -> None:
     name = dataclasses.fields(value)[0].name
     cls: type[Any] = value.__class__
     assert typing.get_type_hints(cls).keys() == {field.name for field in dataclasses.fields(value)}
@@ -104,13 +104,13 @@ def test_they_are_frozen_dataclasses(value: Any) -> None:
 
 @by_class
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
-def test_they_are_copied_and_pickled(value: Any, again: Callable[[Any], Any]) -> None:
+def test_a_value_can_be_copied_and_pickled(value: Any, again: Callable[[Any], Any]) -> None:
     copied = again(value)
-    # Exceptions are equal to themselves alone.
+    # Exceptions are equal only to themselves.
     assert type(copied) is type(value) and repr(copied) == repr(value)
 
 
-def test_what_the_native_half_makes_is_the_same(node: Node) -> None:
+def test_a_value_of_the_native_half_equals_one_of_python(node: Node) -> None:
     node.wait_secret(timeout=60)
     status, token = node.status(), node.access_token(timeout=60)
     assert status == dataclasses.replace(status) and pickle.loads(pickle.dumps(status)) == status
@@ -118,7 +118,7 @@ def test_what_the_native_half_makes_is_the_same(node: Node) -> None:
     assert token.value not in repr(token) and token.value in repr(dataclasses.asdict(token))
 
 
-def test_match_takes_fields_by_position() -> None:
+def test_match_accepts_fields_by_position() -> None:
     match EVENTS[0]:
         case StatusChanged(_, 0, State.REGISTERING, state):
             assert state is State.REGISTERED
@@ -127,7 +127,7 @@ def test_match_takes_fields_by_position() -> None:
 
 
 @by_class
-def test_pydantic_reads_what_it_has_written(value: Any) -> None:
+def test_pydantic_reads_back_what_it_writes(value: Any) -> None:
     cls: type[Any] = value.__class__
     adapter: TypeAdapter[Any] = TypeAdapter(cls)
     written = adapter.dump_json(value)
@@ -138,7 +138,7 @@ def test_pydantic_reads_what_it_has_written(value: Any) -> None:
     }
 
 
-async def test_fastapi_takes_a_status_as_a_response(dds: LocalDds) -> None:
+async def test_fastapi_accepts_values_as_responses(dds: LocalDds) -> None:
     dds.inject("register", Fault.status(403, body="not you"), times=None)
     app = FastAPI()
     with Node.start(**dds.options()) as node:

@@ -1,4 +1,4 @@
-"""Nodes inside the servers that Python services run in, as real processes."""
+"""Nodes in the servers that Python services run in, as real processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 @pytest.fixture
 def serve(dds: LocalDds, tmp_path: Path) -> Serve:
-    """Run a server that is told to listen on port 0; it must end well when it is asked to."""
+    """Run a server that listens on port 0, and check that it exits cleanly."""
 
     @contextmanager
     def serving(*command: str, cwd: Path, **more: str) -> Generator[str, None, None]:
@@ -43,7 +43,7 @@ def serve(dds: LocalDds, tmp_path: Path) -> Serve:
             assert url is not None, log.read_text()
             yield url
             server.terminate()
-            # Once it has shut down in order, uvicorn lets the signal have its way.
+            # After an orderly shutdown, uvicorn raises the signal again.
             assert server.wait(GUARD) in (0, -signal.SIGTERM), log.read_text()
             assert "Traceback" not in log.read_text()
         finally:
@@ -55,7 +55,7 @@ def serve(dds: LocalDds, tmp_path: Path) -> Serve:
 
 
 def address(log: Path) -> str | None:
-    """Where uvicorn and gunicorn say that they listen."""
+    """The URL that uvicorn and gunicorn report."""
     for word in log.read_text().split():
         if word.startswith("http://127.0.0.1:") and not word.endswith(":0"):
             return word
@@ -68,13 +68,13 @@ def get(url: str) -> dict[str, object]:
         return body
 
 
-def test_fastapi_under_uvicorn(serve: Serve, dds: LocalDds) -> None:
+def test_a_fastapi_service_registers_under_uvicorn(serve: Serve, dds: LocalDds) -> None:
     with serve("uvicorn", "fastapi_node:app", "--port", "0", cwd=EXAMPLES) as url:
         eventually(lambda: get(f"{url}/status")["state"] == "registered")
         assert len(dds.nodes()) == 1
 
 
-def test_fastapi_with_workers(serve: Serve, dds: LocalDds, tmp_path: Path) -> None:
+def test_fastapi_workers_share_one_node(serve: Serve, dds: LocalDds, tmp_path: Path) -> None:
     command = ("uvicorn", "fastapi_node:app", "--port", "0", "--workers", "2")
     with serve(*command, cwd=EXAMPLES, STATE_DIR=str(tmp_path / "node")) as url:
         seen: set[tuple[object, object]] = set()
@@ -83,7 +83,7 @@ def test_fastapi_with_workers(serve: Serve, dds: LocalDds, tmp_path: Path) -> No
             try:
                 answer = get(f"{url}/status")
             except OSError:
-                # The first process has bound the port, but no worker listens yet.
+                # The first process has bound the port, but no worker is listening yet.
                 return False
             seen.add((answer["role"], answer["state"]))
             return seen >= {("leader", "registered"), ("follower", "registered")}
@@ -93,7 +93,7 @@ def test_fastapi_with_workers(serve: Serve, dds: LocalDds, tmp_path: Path) -> No
 
 
 class Workers:
-    """What gunicorn's workers say, each of them for itself."""
+    """The responses of the gunicorn workers, by process id."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -118,8 +118,8 @@ class Workers:
 
 
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["fork first", "preload"])
-def test_gunicorn_with_four_workers(serve: Serve, dds: LocalDds, tmp_path: Path, preload: list[str]) -> None:
-    """They are one node: it registers once, and all of them have its secret."""
+def test_gunicorn_workers_share_one_node(serve: Serve, dds: LocalDds, tmp_path: Path, preload: list[str]) -> None:
+    """It registers once, and every worker has its secret."""
     bind = free_address()
     dds.set_node_url(f"http://{bind}")
     directory = str(tmp_path / "node")
@@ -130,27 +130,27 @@ def test_gunicorn_with_four_workers(serve: Serve, dds: LocalDds, tmp_path: Path,
         assert workers.roles() == ["follower", "follower", "follower", "leader"]
         assert {answer["state"] for answer in workers.answers.values()} == {"registered"}
 
-        # The leader dies. gunicorn starts another worker, and one of the old ones takes over.
+        # The leader is killed. gunicorn starts another worker, and one of the old ones takes over.
         killed = workers.leader()
         os.kill(killed, signal.SIGKILL)
         del workers.answers[killed]
         eventually(lambda: workers.four_have(dds.last_secret) and "leader" in workers.roles())
         assert workers.roles() == ["follower", "follower", "follower", "leader"]
         assert workers.leader() != killed
-        # It has the callback server now.
+        # The new leader has the callback server.
         eventually(lambda: reaches_the_node(dds))
         dds.set_secret(dds.last_secret)
         assert dds.call_back().status == 200
     assert len(dds.requests("register")) == 1
 
 
-def test_a_node_that_a_preloaded_application_started(serve: Serve) -> None:
-    """Started before the fork: the workers' calls say so at once, and do not hang."""
+def test_a_node_of_a_preloaded_application_raises_in_the_workers(serve: Serve) -> None:
+    """The node was started before the fork, so the workers' calls raise instead of hanging."""
     with serve(*GUNICORN, "preloaded:app", "--workers", "4", "--preload", cwd=APPS) as url:
         for _ in range(8):
             assert get(url)["error"] == "ERR_FORKED"
 
 
-def test_django(serve: Serve) -> None:
+def test_a_django_site_registers(serve: Serve) -> None:
     with serve(*GUNICORN, "django_app:application", "--threads", "4", cwd=APPS) as url:
         assert get(url)["state"] == "registered"

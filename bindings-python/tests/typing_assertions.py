@@ -1,4 +1,4 @@
-"""What type checkers make of the package. Checked by mypy and pyright, never run."""
+"""The types of the package. Checked by mypy and pyright, never run."""
 
 # pyright: reportUnusedExpression=false
 
@@ -149,7 +149,7 @@ def testing() -> None:
 
 
 def mistakes() -> None:
-    """Each of these is an error; a checker complains about an ignore that is not needed."""
+    """Each of these lines is an error. The checkers report an ignore comment that is not needed."""
     Node.start()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Node.start(**required(), nonsense=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Node.from_env(max_retry="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -17,6 +17,9 @@ from ._error import PosemeshError
 _TIMEOUT = 2.0
 """Seconds to wait for each node. Only a callback that does not return takes that long."""
 
+_CALLBACK_TIMEOUT = 1.0
+"""Seconds to wait for the last callbacks of all nodes."""
+
 _nodes: weakref.WeakSet[_native.Node] = weakref.WeakSet()
 _registered = False
 
@@ -51,7 +54,7 @@ def _main_thread_ended() -> None:
 def _all_threads_ended() -> None:
     _native.leave_threads_behind()
     _stop_all()
-    _native.end_callbacks()
+    _native.end_callbacks(_CALLBACK_TIMEOUT)
 
 
 def _stop_all() -> None:

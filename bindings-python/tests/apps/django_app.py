@@ -1,4 +1,4 @@
-"""The smallest Django site with a node: synchronous, threaded."""
+"""A minimal Django site with a node: synchronous, with threads."""
 
 # Django has no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -1,4 +1,4 @@
-"""Starts its node when it is imported, which with --preload is before gunicorn forks."""
+"""Starts its node when it is imported: with --preload, before gunicorn forks."""
 
 from __future__ import annotations
 
