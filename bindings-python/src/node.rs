@@ -72,10 +72,14 @@ impl Node {
         self.node.as_ref().expect("only drop takes it")
     }
 
+    fn status_changes(&self, py: Python<'_>) -> PyResult<u32> {
+        run(py, || Ok(self.core().status_changes()?.load(Ordering::Acquire)))
+    }
+
     fn held_token<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let node = self.core();
         // Attached, because core reads both without a lock.
-        let changes = run(py, || Ok(node.status_changes()?.load(Ordering::Acquire)))?;
+        let changes = self.status_changes(py)?;
         if let Some(token) = self.token.get(py, changes) {
             return Ok(Some(token));
         }
@@ -141,8 +145,7 @@ impl Node {
     /// As long as nothing changes, each call returns the same object, unless it contains an error or a time that runs
     /// down.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let node = self.core();
-        let changes = run(py, || Ok(node.status_changes()?.load(Ordering::Acquire)))?;
+        let (node, changes) = (self.core(), self.status_changes(py)?);
         match self.status.get(py, changes) {
             Some(status) => Ok(status),
             None => {
@@ -229,10 +232,10 @@ impl Node {
         if let Some(token) = self.held_token(py)? {
             return Ok(token);
         }
-        let node = self.core();
+        let (node, changes) = (self.core(), self.status_changes(py)?);
         let wait = run_detached(py, || Ok(node.wait_access_token()))?;
         let token = wait::interruptible(py, wait, timeout, || node.access_token(Some(Duration::ZERO)))?;
-        token::to_python(py, token)
+        self.token.put(py, changes, token)
     }
 
     /// The access token that the node holds, or `None`. Neither signs in nor waits, but the timeout must be valid.

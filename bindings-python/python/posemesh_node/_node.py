@@ -86,7 +86,7 @@ class Node(NodeBase):
         Required:
 
         reg_secret: str
-            The registration credentials from the console; passed through untouched.
+            The registration credentials from the console; sent unchanged.
         capabilities: Sequence[str] | str
             What the node can do, such as /reconstruction/global-refinement/v1.
         node_version: str
@@ -111,7 +111,7 @@ class Node(NodeBase):
         request_timeout_secs: int = 10
             Seconds that one request to DDS may take, from connecting to the last byte.
         callback_bind: str
-            Where the callback server listens; without it there is none.
+            The address that the callback server listens on; there is no server unless it is set.
         callback_policy: str = "per_registration"
             Which secret wins among the callbacks that confirm a registration: the first one, or with open the last one.
         healthcheck_ttl_secs: int = 0
@@ -123,9 +123,9 @@ class Node(NodeBase):
         state_dir: str | os.PathLike[str]
             A directory for state that outlives the process and is shared by the processes of a node.
         ca_file: str | os.PathLike[str]
-            Certificate authorities to trust beside the system's, such as a company proxy's.
+            Certificate authorities to trust in addition to the system's, such as a company proxy's.
         allow_insecure_http: bool = False
-            Allows http to a DDS that is not on this machine: credentials then travel in the open.
+            Allows http to a DDS on another machine; the credentials are then sent unencrypted.
 
         Raises ConfigError, AlreadyRunningError, BindError, NodeIOError, and TypeError for a value of the
         wrong type or an unknown option.
