@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import errno
@@ -104,11 +105,14 @@ def test_failures_show_in_the_status(dds: LocalDds) -> None:
 # scenario: stranger-calls-back
 def test_a_callback_from_a_stranger_is_refused(dds: LocalDds) -> None:
     dds.inject("register", Fault.status(403), times=None)
-    with Node.start(**dds.options(callback_bind="127.0.0.1:0")) as node:
+    options = dds.options(callback_bind="127.0.0.1:0")
+    # A stranger that knows the node's id, which is not a secret.
+    node_id, _ = base64.b64decode(options["reg_secret"]).decode().split(":")
+    with Node.start(**options) as node:
         eventually(lambda: node.status().last_error)
         request = urllib.request.Request(
             f"http://{node.callback_address}/internal/v1/registrations",
-            json.dumps({"id": "stranger", "secret": "forged"}).encode(),
+            json.dumps({"id": node_id, "secret": "forged"}).encode(),
             {"Content-Type": "application/json"},
         )
         with pytest.raises(urllib.error.HTTPError) as caught:
