@@ -1,4 +1,4 @@
-//! The registration credentials, and what else must not come back out of an error.
+//! The registration credentials, and which texts must not appear in an error.
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -8,14 +8,14 @@ use zeroize::Zeroizing;
 use crate::crypto::SecretKey;
 use crate::secret::Secret;
 
-/// Base64 with padding and without.
+/// Base64, with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The node id and the secret in registration credentials of the console's shape:
-/// base64(`<node UUID>:<registration secret>`). Others exist, and name no node.
+/// Returns the node id and the secret of registration credentials from the console, which are
+/// base64(`<node UUID>:<registration secret>`). `None` for any other credentials; those are valid, too.
 pub(crate) fn decode_credentials(credentials: &str) -> Option<(String, Secret)> {
     let text = decode(credentials)?;
     let (id, secret) = split(std::str::from_utf8(&text).ok()?)?;
