@@ -552,7 +552,7 @@ fn a_connection_in_use_is_kept_and_a_silent_one_closed() {
         });
         // For longer than it would last without requests.
         let mut in_use = connect(setup.address);
-        for _ in 0..6 {
+        for _ in 0..3 {
             probe(&mut in_use);
             thread::sleep(Duration::from_secs(4));
         }

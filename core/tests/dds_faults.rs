@@ -590,16 +590,17 @@ fn one_wrong_date_is_forgotten() {
         headers.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));
         Fault::Answer { code, headers, body: Vec::new() }
     };
-    for (endpoint, fault) in [
+    let cases = [
         (Endpoint::Challenge, dated(502, &[])),
         (Endpoint::Register, dated(502, &[])),
         (Endpoint::Challenge, dated(404, &[])),
         (Endpoint::Register, dated(200, &[])),
         (Endpoint::Register, dated(200, &[("age", "100")])),
-    ] {
+    ];
+    in_parallel(&cases, |(endpoint, fault)| {
         let dds = dds();
         let (node, _) = observed(&dds, &[("register_interval_secs", "1")]);
-        dds.inject(endpoint, fault.clone(), 1);
+        dds.inject(*endpoint, fault.clone(), 1);
         node.rearm().expect("the node runs");
         node.wait(Wait::Registered, Some(GUARD)).expect("registers");
         // Of the challenge, the local clock and the `Date`, two agree.
@@ -607,7 +608,7 @@ fn one_wrong_date_is_forgotten() {
         assert!(skew_ms.abs() <= 1000, "{skew_ms} after {fault:?}");
         node.access_token(Some(GUARD)).expect("a token, by the right clock");
         node.stop(GUARD).expect("stops");
-    }
+    });
 }
 
 // scenario: dds-refuses, logs

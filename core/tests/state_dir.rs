@@ -2,7 +2,7 @@
 //!
 //! Environment variables make the long ones long:
 //! - `POSEMESH_KILL_ROUNDS` (default 30): how often the writer of new secrets is killed.
-//! - `POSEMESH_CHAOS_SECONDS` (default 5): how long eight processes are killed and started on one directory.
+//! - `POSEMESH_CHAOS_SECONDS` (default 3): how long eight processes are killed and started on one directory.
 #![cfg(target_os = "linux")]
 
 #[path = "support/place.rs"]
@@ -112,6 +112,7 @@ fn a_secret_is_there_at_once_after_a_restart_and_the_node_registers_again() {
     assert_eq!((status.secret_version, status.role), (1, Role::Leader));
     assert_eq!(status.persistence_error, None);
     assert_ne!(status.state, State::Registered);
+    assert!(dds.wait_for_requests(Endpoint::Challenge, 2, GUARD), "the attempt that hangs");
     node.rearm().expect("it runs");
     node.wait(Wait::Registered, Some(GUARD)).expect("registered");
     assert_eq!(dds.nodes()[0].registrations, 2);
@@ -611,7 +612,7 @@ fn no_kill_leaves_half_a_record() {
 /// DDS has heard shows who registered: a registrar that goes on beside its successor would be heard again.
 #[test]
 fn there_is_one_registrar_whoever_is_killed() {
-    let seconds = number("POSEMESH_CHAOS_SECONDS", 5);
+    let seconds = number("POSEMESH_CHAOS_SECONDS", 3);
     let (dds, place, bind) = (DevDds::start().expect("a DDS"), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let state = place.state();
@@ -799,21 +800,20 @@ fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
     // The next thing that one of them does for that is the refresh, in three quarters of an hour.
     workers[0].ask("token");
     workers[1].ask("token");
-    // Until the threads for files have gone.
-    let quiet = |worker: &mut Worker| {
-        let deadline = Instant::now() + GUARD;
-        loop {
-            let before = worker.ask("switches");
-            thread::sleep(Duration::from_secs(2));
-            let after = worker.ask("switches");
-            if before == after {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{before} and {after} context switches");
+    // Until the threads for files have ended. What polls, polls at least once a second.
+    let deadline = Instant::now() + GUARD;
+    let mut switches = || workers.each_mut().map(|worker| worker.ask("switches"));
+    let mut before = switches();
+    loop {
+        thread::sleep(Duration::from_millis(1500));
+        let after = switches();
+        if before == after {
+            break;
         }
-    };
+        assert!(Instant::now() < deadline, "{before:?} and {after:?} context switches");
+        before = after;
+    }
     for worker in &mut workers {
-        quiet(worker);
         let threads = worker.ask("threads");
         assert!(["posemesh-rt", "posemesh-events posemesh-rt"].contains(&threads.as_str()), "{threads}");
     }

@@ -348,7 +348,7 @@ fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
     refreshed();
     // In the lives after it, as tasks.
     let runtime = support::runtime();
-    for _ in 0..5 {
+    for _ in 0..3 {
         refreshed();
         runtime.block_on(async {
             let ask = |_| tokio::spawn(node.wait_access_token());
@@ -363,7 +363,7 @@ fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
     for pair in arrivals.windows(2) {
         assert!(pair[1] - pair[0] >= LIFE.mul_f64(0.7), "{arrivals:?}");
     }
-    assert!(tokens.len() <= arrivals.len() && arrivals.len() >= 6, "{} of {arrivals:?}", tokens.len());
+    assert!(tokens.len() <= arrivals.len() && arrivals.len() >= 4, "{} of {arrivals:?}", tokens.len());
 }
 
 /// A node and its callers, under a DDS that is restarted again and again and then knows nothing.
@@ -499,10 +499,12 @@ fn no_token_and_no_credential_is_in_anything_a_node_tells() {
             dds.inject(Endpoint::Verify, fault, 1);
         }
         let token = loop {
-            match node.access_token(Some(GUARD)) {
+            match node.access_token(Some(Duration::from_millis(100))) {
                 Ok(token) => break token,
                 Err(error) => told += &format!("{error} {error:?}"),
             }
+            // A new registration ends the pause after a refused sign-in.
+            node.rearm().expect("the node runs");
         };
         told += &format!("{token:?} {node:?} {:?}", node.status());
         secrets.push(token.value().to_owned());

@@ -187,6 +187,7 @@ fn after_a_restart_a_callback_waits_for_the_hand_in() {
     let restarted = Setup { dds: setup.dds, node, address };
     assert_eq!(restarted.send_secret("former"), 409);
     assert_eq!(restarted.secret().as_deref(), Some("former"));
+    assert!(restarted.dds.wait_for_requests(Endpoint::Challenge, 2, GUARD), "the attempt that hangs");
     restarted.node.rearm().expect("the node runs");
     restarted.node.wait(Wait::Registered, Some(GUARD)).expect("registers");
     assert_eq!(restarted.send_secret("former"), 200);
