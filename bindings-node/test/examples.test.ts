@@ -105,6 +105,13 @@ describe('the examples', () => {
     await terminate()
     for (let i = 0; i < 4; i++) await until(/^worker \d ended with 0$/)
   })
+
+  it('peer.mjs, for the first token and the next one', async (t) => {
+    const dds = await localDds(t, { tokenLifetimeMs: 1200 })
+    const { until, terminate } = example(t, 'peer.mjs', { ...environment(dds), PEER_ID: '12D3KooWTest' })
+    for (let i = 0; i < 2; i++) await until(/^peer 12D3KooWTest is bound to the node until 2/)
+    await terminate()
+  })
 })
 
 describe('README.md', () => {
