@@ -1,6 +1,7 @@
-"""An asyncio worker: it works while the node is registered, and takes each new secret into use.
+"""An asyncio worker: it calls a service with the node's access token until it is told to stop.
 
-Configured by the environment: REG_SECRET, SECP256K1_PRIVHEX, CAPABILITIES and NODE_VERSION are required.
+Configured by the environment: REG_SECRET, SECP256K1_PRIVHEX, CAPABILITIES and NODE_VERSION are required, and SERVICE_URL
+is the service to call. Needs httpx.
 """
 
 from __future__ import annotations
@@ -9,22 +10,35 @@ import asyncio
 import os
 import signal
 
-from posemesh_node import AsyncNode, SecretChanged
+import httpx
 
-# A keyword wins over the environment. Without either there is no callback server, and no secret.
-CALLBACK_BIND = os.environ.get("CALLBACK_BIND", "127.0.0.1:0")
+from posemesh_node import AsyncNode, AttemptFailed, RegistrationLost
+from posemesh_node.httpx import NodeAuth
+
+PAUSE = 5.0
+"""Seconds between two requests."""
 
 
 async def work(node: AsyncNode) -> None:
     await node.wait_registered()
-    print(f"working as {node.wallet_address}", flush=True)
-    await asyncio.Event().wait()
+    print(f"{node.wallet_address} is {node.status().state}", flush=True)
+    # Each request waits for a token if there is none, and is repeated with a new one if the service refuses it.
+    async with httpx.AsyncClient(auth=NodeAuth(node, timeout=None)) as client:
+        while True:
+            response = await client.get(os.environ["SERVICE_URL"])
+            print(f"the service responds with {response.status_code}", flush=True)
+            await asyncio.sleep(PAUSE)
 
 
-async def follow_secrets(node: AsyncNode) -> None:
+async def report(node: AsyncNode) -> None:
     async for event in node.events():
-        if isinstance(event, SecretChanged):
-            print(f"secret number {event.version}", flush=True)
+        match event:
+            case AttemptFailed():
+                print(f"{event.error}; next attempt in {event.retry_in:.0f} s", flush=True)
+            case RegistrationLost():
+                print(f"registering again: {event.reason}", flush=True)
+            case _:
+                pass
 
 
 async def main() -> None:
@@ -33,9 +47,8 @@ async def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
-    async with AsyncNode.from_env(callback_bind=CALLBACK_BIND) as node:
-        print(node.callback_address, flush=True)
-        tasks = [asyncio.create_task(work(node)), asyncio.create_task(follow_secrets(node))]
+    async with AsyncNode.from_env() as node:
+        tasks = [asyncio.create_task(report(node)), asyncio.create_task(work(node))]
         await stop.wait()
         for task in tasks:
             task.cancel()

@@ -1,35 +1,49 @@
-"""A script: register, wait for the secret, work until Ctrl-C.
+"""A script: register, call a service with the access token, and report what happens until Ctrl-C.
 
-Configured by the environment: REG_SECRET, SECP256K1_PRIVHEX, CAPABILITIES and NODE_VERSION are required.
+Configured by the environment: REG_SECRET, SECP256K1_PRIVHEX, CAPABILITIES and NODE_VERSION are required, and SERVICE_URL
+is the service to call.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import urllib.request
 
-from posemesh_node import AttemptFailed, Node, SecretChanged, StatusChanged
+from posemesh_node import AttemptFailed, Node, RegistrationLost, SecretChanged, StatusChanged, TokenRefreshed
 
-# A keyword wins over the environment. Without either there is no callback server, and no secret.
-CALLBACK_BIND = os.environ.get("CALLBACK_BIND", "127.0.0.1:0")
+
+def call_service(url: str, token: str) -> int:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return int(response.status)
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    with Node.from_env(callback_bind=CALLBACK_BIND) as node:
-        # First the events, then the status: something may be told twice, but nothing is missed in between.
+    with Node.from_env() as node:
+        # Follow the events before reading the status, so that no change is missed in between.
         events = node.events()
-        print(f"{node.wallet_address}, called back at {node.callback_address}", flush=True)
-        print(f"now {node.status().state}", flush=True)
+        node.wait_registered()
+        print(f"{node.wallet_address} is {node.status().state}", flush=True)
+
+        token = node.access_token()
+        if url := os.environ.get("SERVICE_URL"):
+            print(f"{url} responds with {call_service(url, token.value)}", flush=True)
+
         for event in events:
             match event:
                 case StatusChanged():
-                    print(f"now {event.state}", flush=True)
-                case SecretChanged():
-                    secret = node.read_secret()
-                    print(f"secret number {event.version}, {len(secret or '')} characters", flush=True)
+                    print(f"{event.previous} -> {event.state}", flush=True)
+                case TokenRefreshed():
+                    print(f"new access token until {event.expires_at:%H:%M}", flush=True)
                 case AttemptFailed():
-                    print(f"{event.error.name}: {event.error}; again in {event.retry_in:.0f} s", flush=True)
+                    print(f"{event.error}; next attempt in {event.retry_in:.0f} s", flush=True)
+                case RegistrationLost():
+                    print(f"registering again: {event.reason}", flush=True)
+                case SecretChanged():
+                    # Only if DDS knows the node's URL, and CALLBACK_BIND is set.
+                    print(f"node secret number {event.version}", flush=True)
                 case _:
                     pass
 

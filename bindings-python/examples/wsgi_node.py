@@ -1,4 +1,4 @@
-"""The application that gunicorn.conf.py is for: each worker has the node's status and its secret."""
+"""The application for gunicorn.conf.py. Each worker has the node's status and its secret."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def node() -> Node:
 
 def app(environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
     status, secret = node().status(), node().read_secret()
-    answer = {
+    body = {
         "pid": os.getpid(),
         "state": status.state,
         "role": status.role,
-        # The secret itself is nobody else's business.
+        # The hash shows that the workers agree, without revealing the secret.
         "secret": hashlib.sha256(secret.encode()).hexdigest() if secret else None,
     }
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(answer).encode()]
+    return [json.dumps(body).encode()]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from conftest import Program, environment, free_address
+from conftest import GUARD, Program, environment, free_address
+from posemesh_node import AccessToken, AsyncNode
 from posemesh_node.testing import LocalDds
 from service import Service
 
@@ -16,41 +21,59 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
 
-def test_the_script_registers_and_receives_a_secret(run: Callable[..., Program], dds: LocalDds) -> None:
-    script = run("script.py", cwd=EXAMPLES, env=environment(dds))
-    address = re.fullmatch(r"0x[0-9a-f]{40}, called back at (\S+)", script.line())
-    assert address is not None
-    while script.line() != "now registered":
-        pass
-    dds.set_node_url(f"http://{address[1]}")
-    assert dds.call_back().status == 200
-    # The status and the events may both report the way to "registered".
-    while not (line := script.line()).startswith("secret"):
-        assert line in ("now registering", "now registered")
-    assert line == "secret number 1, 43 characters"
+def test_the_script_registers_and_calls_a_service(run: Callable[..., Program], dds: LocalDds, service: Service) -> None:
+    address = free_address()
+    env = environment(dds, SERVICE_URL=service.url, CALLBACK_BIND=address)
+    script = run("script.py", cwd=EXAMPLES, env=env)
+    assert re.fullmatch(r"0x[0-9a-f]{40} is registered", script.line())
+    while not (line := script.line()).startswith(service.url):
+        assert line.startswith(("new access token until", "disconnected ->", "registering ->"))
+    assert line == f"{service.url} responds with 200"
+    assert len(service.calls) == 1 and dds.accepts_token(service.calls[0].token or "")
+
+    dds.set_node_url(f"http://{address}")
+    while not (line := script.line()).startswith("node secret"):
+        assert "->" in line or line.startswith("new access token")
+    assert line == "node secret number 1"
     script.interrupt()
     code, out, _ = script.end()
     assert (code, out) == (0, "stopped\n")
 
 
-@pytest.mark.parametrize("example", ["script.py", "asyncio_worker.py"])
-def test_an_example_uses_the_callback_address_of_the_environment(example: str, run: Callable[..., Program], dds: LocalDds) -> None:
-    address = free_address()
-    program = run(example, cwd=EXAMPLES, env=environment(dds, CALLBACK_BIND=address))
-    assert address in program.line()
-    program.interrupt()
-    assert program.end()[0] == 0
-
-
-def test_the_asyncio_worker_receives_a_secret(run: Callable[..., Program], dds: LocalDds) -> None:
-    worker = run("asyncio_worker.py", cwd=EXAMPLES, env=environment(dds))
-    address = worker.line()
-    assert worker.line().startswith("working as 0x")
-    dds.set_node_url(f"http://{address}")
-    assert dds.call_back().status == 200
-    assert worker.line() == "secret number 1"
+def test_the_asyncio_worker_calls_a_service(run: Callable[..., Program], dds: LocalDds, service: Service) -> None:
+    worker = run("asyncio_worker.py", cwd=EXAMPLES, env=environment(dds, SERVICE_URL=service.url))
+    assert re.fullmatch(r"0x[0-9a-f]{40} is registered", worker.line())
+    assert worker.line() == "the service responds with 200"
     worker.interrupt()
     assert worker.succeed() == "stopped\n"
+
+
+async def test_the_peer_example_exchanges_each_new_token(dds: LocalDds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDS_BASE_URL", dds.url)
+    example = runpy.run_path(str(EXAMPLES / "peer_token.py"))
+    key = Ed25519PrivateKey.generate()
+    peer_id = example["peer_id_of"](key)
+    assert re.fullmatch(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}", peer_id)
+    tokens: asyncio.Queue[Any] = asyncio.Queue()
+    async with AsyncNode.start(**dds.options()) as node:
+        exchanging = asyncio.create_task(example["peer_tokens"](node, peer_id, key, tokens))
+        seen: set[str] = set()
+        for _ in range(2):
+            token = await asyncio.wait_for(tokens.get(), GUARD)
+            assert dds.accepts_token(token.value) and token.value not in repr(token)
+            claims = AccessToken(token.value, token.expires_at).claims
+            assert claims is not None and claims["peer_id"] == peer_id
+            seen.add(token.value)
+            node.invalidate_token()
+        assert len(seen) == 2
+        exchanging.cancel()
+
+
+def test_the_peer_example_runs_until_it_is_told_to_stop(run: Callable[..., Program], dds: LocalDds) -> None:
+    host = run("peer_token.py", cwd=EXAMPLES, env=environment(dds))
+    assert host.line().startswith("peer token until ")
+    host.interrupt()
+    assert host.succeed().endswith("stopped\n")
 
 
 BLOCKS = [
