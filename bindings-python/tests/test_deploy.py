@@ -1,0 +1,144 @@
+"""The files in examples/deploy: each configures a process as its system does, and the process is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import GUARD, Program, eventually
+from posemesh_node import eth_address
+from posemesh_node.testing import PRIVATE_KEY, Fault, LocalDds
+
+DEPLOY = Path(__file__).parent.parent / "examples" / "deploy"
+UNIT = DEPLOY / "posemesh-node.service"
+OTHER_KEY = "11" * 32
+
+
+@pytest.fixture
+def notifications(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket on which systemd receives the messages of a service."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(tmp_path / "notify"))
+        notifications.settimeout(GUARD)
+        yield notifications
+
+
+def write(directory: Path, **secrets: str) -> Path:
+    """Write secrets into files, as editors do: with a final newline."""
+    directory.mkdir()
+    for name, secret in secrets.items():
+        file = directory / name.replace("_", "-")
+        file.write_text(f"{secret}\n")
+        file.chmod(0o400)
+    return directory
+
+
+def run_service(run: Callable[..., Program], dds: LocalDds, env: Mapping[str, str], **more: str) -> Program:
+    """Run the service with this environment and nothing else, but for where to find the DDS."""
+    path = {"PATH": os.environ["PATH"]}
+    return run(str(DEPLOY / "service.py"), env={**path, **env, **more, "DDS_BASE_URL": dds.url})
+
+
+def stop(service: Program) -> None:
+    service.process.send_signal(signal.SIGTERM)
+    code, _, err = service.end()
+    assert code == 0 and "Traceback" not in err, err
+
+
+def unit_settings() -> list[tuple[str, str]]:
+    lines = [line for line in UNIT.read_text().splitlines() if line and not line.startswith(("#", "["))]
+    return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+
+
+def test_the_systemd_unit_notifies_when_the_node_is_registered(
+    run: Callable[..., Program], dds: LocalDds, tmp_path: Path, notifications: socket.socket
+) -> None:
+    dds.inject("register", Fault.status(503, retry_after="1"))
+    settings = unit_settings()
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    secrets = {"reg_secret": dds.options()["reg_secret"], "wallet": PRIVATE_KEY}
+    for name, value in settings:
+        if name == "LoadCredential":
+            credential, source = value.split(":")
+            assert Path(source).name == credential
+            (credentials / credential).write_text(f"{secrets[credential]}\n")
+    # As systemd expands them: %d is the directory of the credentials.
+    assigned = [word for name, value in settings if name == "Environment" for word in shlex.split(value)]
+    env = dict(word.replace("%d", str(credentials)).split("=", 1) for word in assigned)
+    assert dict(settings)["Type"] == "notify"
+
+    service = run_service(run, dds, env, NOTIFY_SOCKET=str(tmp_path / "notify"))
+    assert b"503" in notifications.recv(4096)
+    assert notifications.recv(4096) == b"READY=1\nSTATUS=registered"
+    stop(service)
+    assert notifications.recv(4096) == b"STOPPING=1"
+
+
+def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    # The unit names a program that is not installed here.
+    unit = tmp_path / UNIT.name
+    unit.write_text(re.sub("^ExecStart=.*$", "ExecStart=/bin/true", UNIT.read_text(), flags=re.M))
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_docker_secrets_configure_the_service(run: Callable[..., Program], dds: LocalDds, tmp_path: Path) -> None:
+    compose: Any = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    node = compose["services"]["node"]
+    assert set(node["secrets"]) == set(compose["secrets"])
+    secrets = {"reg_secret": dds.options()["reg_secret"], "wallet": PRIVATE_KEY}
+    mounted = tmp_path / "secrets"
+    mounted.mkdir()
+    for name in node["secrets"]:
+        (mounted / name).write_text(secrets[name])
+    env = {name: str(value).replace("/run/secrets", str(mounted)) for name, value in node["environment"].items()}
+    service = run_service(run, dds, env)
+    eventually(dds.nodes)
+    assert dds.nodes()[0].version == "1.0.0"
+    stop(service)
+
+
+def test_the_ordinal_of_a_pod_picks_its_wallet(run: Callable[..., Program], dds: LocalDds, tmp_path: Path) -> None:
+    stateful_set: Any = yaml.safe_load((DEPLOY / "statefulset.yaml").read_text())
+    pod = stateful_set["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (mount,) = container["volumeMounts"]
+    assert mount["name"] == pod["volumes"][0]["name"]
+    assert stateful_set["spec"]["selector"]["matchLabels"] == stateful_set["spec"]["template"]["metadata"]["labels"]
+
+    credentials = dds.options()["reg_secret"]
+    mounted = write(
+        tmp_path / "mounted",
+        wallet_0=PRIVATE_KEY,
+        reg_secret_0=credentials,
+        wallet_1=OTHER_KEY,
+        reg_secret_1="another-node's-credentials",
+    )
+    services: list[Program] = []
+    for ordinal in range(stateful_set["spec"]["replicas"]):
+        env: dict[str, str] = {}
+        for variable in container["env"]:
+            # As Kubernetes expands them: $(NAME) is a variable from further up.
+            value = variable.get("value", str(ordinal))
+            value = re.sub(r"\$\((\w+)\)", lambda match: env[match[1]], value)
+            env[variable["name"]] = value.replace(mount["mountPath"], str(mounted))
+        services.append(run_service(run, dds, env))
+    eventually(lambda: len(dds.nodes()) == 2)
+    wallets = {(node.wallet or "").lower() for node in dds.nodes()}
+    assert wallets == {eth_address(PRIVATE_KEY), eth_address(OTHER_KEY)}
+    for service in services:
+        stop(service)
