@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from types import FrameType
 
 from posemesh_node import AttemptFailed, Node, RegistrationLost, State, StatusChanged
 
@@ -40,9 +41,13 @@ def report(node: Node) -> None:
                 pass
 
 
-def main() -> None:
+def exit_on_signal(number: int, frame: FrameType | None) -> None:
     # The exception ends the wait for the next event and leaves the with statement, which stops the node.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    sys.exit()
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, exit_on_signal)
     with Node.from_env() as node:
         try:
             report(node)
