@@ -1,4 +1,4 @@
-//! The callback server of a node, spoken to over bare sockets.
+//! The callback server of a node, tested over plain sockets.
 
 #[path = "callback/crowd.rs"]
 mod crowd;
@@ -28,7 +28,7 @@ use support::{Events, GUARD};
 const SECRET: &str = "the-node-secret-5b1e";
 const ID: &str = "0b5e4f2a-1111-4222-8333-4444aaaabbbb";
 
-/// Not a test: what a process does that was started as a worker.
+/// Not a test: the body of a worker process.
 #[cfg(target_os = "linux")]
 #[test]
 fn worker() {
@@ -37,7 +37,7 @@ fn worker() {
     }
 }
 
-/// A registered node with a callback server, and its DDS, which calls nobody back unless told to.
+/// A registered node with a callback server, and its DDS, which calls back only on request.
 struct Setup {
     dds: DevDds,
     node: Node,
@@ -49,7 +49,7 @@ impl Setup {
         Self::with(DevDds::builder().callback(Callback::Never).start().expect("a DDS"), options, true)
     }
 
-    /// A node whose hand-ins get no answer: it stays `registering` until it is called back.
+    /// A node whose hand-ins are never answered: it stays `registering` until it is called back.
     fn registering(options: &[(&str, &str)]) -> Self {
         let dds = DevDds::builder().callback(Callback::Never).start().expect("a DDS");
         dds.inject(Endpoint::Register, Fault::Hang, u32::MAX);
@@ -63,7 +63,7 @@ impl Setup {
     }
 
     fn with(dds: DevDds, options: &[(&str, &str)], registered: bool) -> Self {
-        // Taking the log from before the start, for those who look at it.
+        // Some tests read the log from before the start.
         support::logged();
         let options: Vec<_> = [("callback_bind", "127.0.0.1:0")].iter().chain(options).copied().collect();
         let node = support::start(&dds, &options);
@@ -145,7 +145,7 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     }
 }
 
-/// All there is before the connection ends, in whatever way.
+/// Everything that arrives before the connection ends, however it ends.
 fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
     let end = stream.read_to_end(&mut received);
@@ -153,7 +153,7 @@ fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     received
 }
 
-/// Whether the server has neither closed this connection nor said anything.
+/// Whether the server has neither closed this connection nor sent anything.
 fn is_open(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).expect("a socket");
     stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
@@ -171,7 +171,7 @@ fn parse(answer: &[u8]) -> Answer {
 }
 
 #[test]
-fn a_secret_is_taken_and_shows() {
+fn an_accepted_secret_shows_in_the_status() {
     let setup = Setup::new(&[]);
     let events = Events::of(&setup.node);
     assert_eq!(setup.secret(), None);
@@ -189,10 +189,10 @@ fn a_secret_is_taken_and_shows() {
 }
 
 #[test]
-fn the_callback_of_dds_is_taken_before_and_after_its_answer() {
+fn a_callback_before_or_after_the_answer_to_a_hand_in_is_accepted() {
     for callback in [Callback::BeforeAnswer, Callback::AfterAnswer] {
         let dds = DevDds::builder().callback(callback).start().expect("a DDS");
-        // Registers only when its address is known to DDS.
+        // It registers only after DDS knows its address.
         dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
         let setup = Setup::with(dds, &[], false);
         setup.dds.set_node_url(Some(format!("http://{}", setup.address))).expect("loopback");
@@ -206,13 +206,13 @@ fn the_callback_of_dds_is_taken_before_and_after_its_answer() {
 }
 
 #[test]
-fn bodies_of_every_kind() {
+fn valid_bodies_are_stored_and_invalid_ones_refused() {
     let setup = Setup::new(&[("callback_policy", "open")]);
     let secret_of = |length: usize| json!({ "id": ID, "secret": "s".repeat(length) }).to_string();
     let taken = [
         secret_of(1),
         secret_of(4096),
-        // A multi-byte character counts by its bytes.
+        // The limit is in bytes.
         json!({ "id": ID, "secret": "é".repeat(2048) }).to_string(),
         json!({ "id": ID, "secret": " a secret with space\n" }).to_string(),
         json!({ "id": ID, "secret": SECRET, "unknown": { "deep": [1, null] } }).to_string(),
@@ -255,18 +255,18 @@ fn bodies_of_every_kind() {
         (422, json!({ "id": ID, "secret": [SECRET] }).to_string().into()),
         (422, json!({ "id": ID, "secret": SECRET, "organization_id": 1 }).to_string().into()),
         (422, format!("{{\"id\":\"{ID}\",\"secret\":\"{SECRET}\",\"secret\":\"b\"}}").into()),
-        // A C program would read a part of it.
+        // A C program would read only a part of it.
         (422, r#"{"id":"a","secret":"abc\u0000def"}"#.into()),
         (422, r#"{"id":"a\u0000","secret":"s"}"#.into()),
         (422, r#"{"id":"a","secret":"\u0000"}"#.into()),
         (422, r#"{"id":"a","secret":"s","\u0073ecret":"s"}"#.into()),
         (422, json!({ "id": ID, "secret": { "secret": SECRET } }).to_string().into()),
         (422, json!({ "id": [ID], "secret": SECRET }).to_string().into()),
-        // An array has no fields, though some parsers read it as if its elements were.
+        // Some parsers read the elements of an array as the fields of an object.
         (422, json!([ID, SECRET, null, null, null]).to_string().into()),
         (422, json!([{ "id": ID, "secret": SECRET }]).to_string().into()),
         (422, format!(" \r\n\t[\"{ID}\",\"{SECRET}\",null,null,null]").into()),
-        // Half a surrogate pair, and control characters that JSON has in escapes only.
+        // Half a surrogate pair, and control characters that JSON allows only as escapes.
         (400, r#"{"id":"a","secret":"\ud83d"}"#.into()),
         (400, r#"{"id":"a","secret":"\udd11\ud83d"}"#.into()),
         (400, b"{\"id\":\"a\",\"secret\":\"a\0b\"}".to_vec()),
@@ -286,7 +286,7 @@ fn bodies_of_every_kind() {
 }
 
 #[test]
-fn content_types() {
+fn only_json_content_types_are_accepted() {
     let setup = Setup::new(&[("callback_policy", "open")]);
     let body = json!({ "id": ID, "secret": SECRET }).to_string();
     for json in [
@@ -309,16 +309,16 @@ fn content_types() {
 }
 
 #[test]
-fn a_body_that_is_too_long_is_not_read() {
+fn an_oversized_body_is_refused_before_it_is_read() {
     let setup = Setup::new(&[]);
     for padding in [256 * 1024, 1024 * 1024, 16 * 1024 * 1024] {
         let body = json!({ "id": ID, "secret": SECRET, "domains": "d".repeat(padding) }).to_string();
-        // Closing with unread data resets the connection, which may overtake the answer.
+        // Closing with unread data resets the connection, and the reset may overtake the answer.
         if let Ok(answer) = exchange(setup.address, &callback(body)) {
             assert_eq!(answer.status, 413);
         }
     }
-    // One that says its length first is answered before it is sent.
+    // A body whose length is announced is refused before all of it is sent.
     let mut stream = connect(setup.address);
     let announced = "POST /internal/v1/registrations HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\
                      content-type: application/json\r\ncontent-length: 300000\r\n\r\n";
@@ -329,11 +329,11 @@ fn a_body_that_is_too_long_is_not_read() {
 }
 
 #[test]
-fn a_header_that_is_too_long_is_not_kept() {
+fn an_oversized_header_is_refused() {
     let setup = Setup::new(&[]);
     for (length, status) in [(16 * 1024, 200), (64 * 1024, 431)] {
         let padding = format!("x-padding: {}\r\n", "x".repeat(length));
-        // The rest of a header that is too long may find the connection closed.
+        // The connection may be closed before the rest of an oversized header is sent.
         let mut stream = connect(setup.address);
         let _ = stream.write_all(&get("/health", &padding));
         let mut answer = vec![0; 12];
@@ -345,7 +345,7 @@ fn a_header_that_is_too_long_is_not_kept() {
 }
 
 #[test]
-fn methods_and_paths() {
+fn other_methods_and_paths_are_refused() {
     let setup = Setup::new(&[]);
     let body = json!({ "id": ID, "secret": SECRET }).to_string();
     let headers = "connection: close\r\ncontent-type: application/json\r\n";
@@ -366,16 +366,16 @@ fn methods_and_paths() {
         let bytes = request("POST", path, headers, body.as_bytes());
         assert_eq!(exchange(setup.address, &bytes).expect("an answer").status, 404, "{path}");
     }
-    // No HTTP at all.
+    // Not HTTP.
     let answer = exchange(setup.address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n");
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 400));
     assert_eq!(setup.secret(), None);
-    assert_eq!(setup.send_secret(SECRET), 200, "the server is none the worse for it");
+    assert_eq!(setup.send_secret(SECRET), 200, "the server still works");
 }
 
 // scenario: health-probe
 #[test]
-fn health_tells_dds_from_others() {
+fn only_probes_from_dds_count_as_health_checks() {
     let setup = Setup::new(&[]);
     let events = Events::of(&setup.node);
     for other in [
@@ -388,7 +388,7 @@ fn health_tells_dds_from_others() {
         let answer = exchange(setup.address, &get("/health", other)).expect("an answer");
         assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{other:?}");
     }
-    // A value that is no text.
+    // A value that is not text.
     let bytes = [b"GET /health HTTP/1.1\r\nhost: node\r\nconnection: close\r\nuser-agent: DDS v\xff\r\n\r\n"
         .as_slice()];
     assert_eq!(exchange(setup.address, &bytes.concat()).expect("an answer").status, 200);
@@ -432,7 +432,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn requests_in_small_pieces_and_chunks() {
+fn requests_in_small_pieces_and_chunks_are_accepted() {
     let setup = Setup::new(&[]);
     let body = json!({ "id": ID, "secret": SECRET }).to_string();
     let mut stream = connect(setup.address);
@@ -448,12 +448,12 @@ fn requests_in_small_pieces_and_chunks() {
     let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
     assert_eq!(exchange(setup.address, chunked.as_bytes()).expect("an answer").status, 200);
 
-    // What curl does with a long body: it waits to be asked for it.
+    // As curl sends a long body: it waits for the server's permission.
     let mut stream = connect(setup.address);
     let expect = format!("{head}expect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(expect.as_bytes()).expect("sent");
     let mut asked = [0; 25];
-    stream.read_exact(&mut asked).expect("asked for the body");
+    stream.read_exact(&mut asked).expect("permission to send the body");
     assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).expect("sent");
     assert_eq!(parse(&read_to_end(&mut stream)).status, 200);
@@ -461,11 +461,11 @@ fn requests_in_small_pieces_and_chunks() {
 }
 
 #[test]
-fn a_peer_that_has_closed_its_half_gets_its_answer() {
+fn a_peer_that_closed_its_sending_side_receives_its_answer() {
     let setup = Setup::new(&[]);
     let json = "content-type: application/json\r\n";
     let body = json!({ "id": ID, "secret": SECRET }).to_string();
-    // Over and over: the server may see the end with the request, or after it.
+    // Many times, because the server may see the end of the stream with the request or after it.
     for _ in 0..100 {
         let mut stream = connect(setup.address);
         stream
@@ -476,7 +476,7 @@ fn a_peer_that_has_closed_its_half_gets_its_answer() {
     }
     assert_eq!(setup.secret().as_deref(), Some(SECRET));
 
-    // Half a request, or none, and no more to come: that connection ends before an older one that idles.
+    // A partial request, or none, and the end of the stream: that connection ends before an older idle one.
     let idle = connect(setup.address);
     let request = callback(json!({ "id": ID, "secret": "another" }).to_string());
     for cut in [0, 10, 60, 120, request.len() - 1] {
@@ -491,11 +491,11 @@ fn a_peer_that_has_closed_its_half_gets_its_answer() {
 }
 
 #[test]
-fn slow_senders_are_cut_off() {
+fn slow_senders_are_disconnected() {
     let setup = Setup::new(&[]);
     let whole = callback(json!({ "id": ID, "secret": SECRET }).to_string());
     let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
-    // Both send a byte now and then, so that it is the whole that counts, not the pause.
+    // Both keep sending single bytes, so that the limit on the whole request ends them, not one on a pause.
     let slow = |start: usize| {
         let mut stream = connect(setup.address);
         stream.set_read_timeout(Some(Duration::from_millis(500))).expect("not zero");
@@ -508,7 +508,7 @@ fn slow_senders_are_cut_off() {
                 Ok(0) => return received,
                 Ok(count) => received.extend_from_slice(&buffer[..count]),
                 Err(error) if is_timeout(&error) => {
-                    // It may have been cut off just now; the next read tells.
+                    // The connection may have just been closed; the next read shows that.
                     let _ = stream.write_all(&whole[sent..=sent]);
                     sent += 1;
                 }
@@ -532,7 +532,7 @@ fn slow_senders_are_cut_off() {
 }
 
 #[test]
-fn a_connection_in_use_is_kept_and_a_silent_one_closed() {
+fn an_active_connection_stays_open_and_an_idle_one_is_closed() {
     let setup = Setup::new(&[]);
     let probe = |stream: &mut TcpStream| {
         stream.write_all(&request("GET", "/health", "", b"")).expect("sent");
@@ -550,7 +550,7 @@ fn a_connection_in_use_is_kept_and_a_silent_one_closed() {
             probe(&mut silent);
             assert_eq!(read_to_end(&mut silent), b"");
         });
-        // For longer than it would last without requests.
+        // For longer than an idle connection is kept.
         let mut in_use = connect(setup.address);
         for _ in 0..3 {
             probe(&mut in_use);
@@ -561,15 +561,15 @@ fn a_connection_in_use_is_kept_and_a_silent_one_closed() {
 }
 
 #[test]
-fn a_thousand_idle_connections_keep_nobody_out() {
+fn a_thousand_idle_connections_do_not_block_new_ones() {
     let setup = Setup::new(&[]);
     let idle: Vec<TcpStream> = (0..1000).map(|_| connect(setup.address)).collect();
     assert_eq!(setup.send_secret(SECRET), 200);
-    // It was not for want of patience: the newest one still waits for its time to be over.
+    // Not because it timed out: the newest one is still open.
     assert!(is_open(idle.last().expect("a thousand")));
-    // And the oldest one made room.
+    // The oldest one was closed.
     assert!(!is_open(&idle[0]));
-    setup.node.stop(GUARD).expect("stops, however many are connected");
+    setup.node.stop(GUARD).expect("stops in spite of the open connections");
 }
 
 #[test]
@@ -586,7 +586,7 @@ fn the_first_secret_of_a_registration_wins() {
     setup.node.rearm().expect("the node runs");
     events.until_state(State::Registering);
     setup.until_handed_in(2);
-    assert_eq!(setup.secret().as_deref(), Some("first"), "held until there is another");
+    assert_eq!(setup.secret().as_deref(), Some("first"), "kept until there is another");
     assert_eq!(setup.send_secret("second"), 200);
     assert_eq!(setup.send_secret("second"), 200);
     assert_eq!(setup.send_secret("first"), 403);
@@ -603,7 +603,7 @@ fn with_the_open_policy_the_last_secret_wins() {
 }
 
 #[test]
-fn the_credentials_name_the_node() {
+fn a_callback_for_another_node_id_is_refused() {
     let console = STANDARD.encode(format!("{ID}:in-the-console"));
     let console = [console.trim_end_matches('='), &console].map(str::to_owned);
     for credentials in &console {
@@ -621,10 +621,10 @@ fn the_credentials_name_the_node() {
             assert_eq!(setup.version(), 1);
         }
     }
-    // Credentials of another shape name nobody.
+    // Credentials of another format contain no node id.
     for other in [STANDARD.encode("not-a-uuid:secret"), STANDARD.encode(ID), format!("{ID}:secret")] {
         let setup = Setup::new(&[("reg_secret", &other)]);
-        assert_eq!(setup.call(&json!({ "id": "whoever", "secret": SECRET }).to_string()).status, 200);
+        assert_eq!(setup.call(&json!({ "id": "any", "secret": SECRET }).to_string()).status, 200);
     }
 }
 
@@ -655,14 +655,14 @@ fn the_secret_is_in_no_event_and_no_log() {
     let (events, logged) = (events.rest(), support::logged());
     assert!(events.iter().any(|event| matches!(event.kind, EventKind::SecretChanged { .. })));
     let received = format!("{} bytes", UNIQUE.len());
-    assert!(logged.iter().any(|record| record.message.contains(&received)), "the log was listened to");
+    assert!(logged.iter().any(|record| record.message.contains(&received)), "the log was recorded");
     for told in [format!("{events:?}"), format!("{logged:?}"), format!("{:?}", setup.node.read_secret())] {
         assert!(!told.contains(UNIQUE), "{told}");
     }
 }
 
 #[test]
-fn the_port_is_free_after_a_stop_and_taken_before() {
+fn the_port_is_in_use_until_the_stop_and_free_after_it() {
     let setup = Setup::new(&[]);
     let bind = setup.address.to_string();
     let other = DevDds::start().expect("a DDS");
@@ -680,9 +680,9 @@ fn the_port_is_free_after_a_stop_and_taken_before() {
     again.stop(GUARD).expect("stops");
 }
 
-/// The same routes in an axum application of the host's own, over the process-wide default state.
+/// The same routes in an axum application of the host, with the process-wide default state.
 #[test]
-fn the_router_serves_in_an_application_of_the_hosts() {
+fn the_router_works_in_an_application_of_the_host() {
     let runtime = support::runtime();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
     let address = listener.local_addr().expect("bound");

@@ -1,4 +1,4 @@
-//! A node's connections to a DDS that keeps them, and to one that closes them after each answer.
+//! A node's connections to a DDS that keeps them open, and to one that closes them after each answer.
 
 #[path = "support/closing.rs"]
 mod closing;
@@ -30,12 +30,12 @@ fn settle() {
 }
 
 #[test]
-fn sixty_of_sixty_first_attempts_succeed_whatever_closes_the_connection() {
+fn first_attempts_succeed_however_dds_closes_connections() {
     thread::scope(|scope| {
         for close in CLOSES {
             scope.spawn(move || {
                 let dds = ClosingDds::start(close);
-                // All of them run to the end, so they share their connections.
+                // All of them keep running, so they share their connections.
                 let nodes: Vec<_> = (0..60)
                     .map(|wallet| {
                         let node = start(&dds, wallet);
@@ -64,7 +64,7 @@ fn sixty_of_sixty_first_attempts_succeed_whatever_closes_the_connection() {
 }
 
 #[test]
-fn nodes_that_register_at_once_succeed_at_once() {
+fn nodes_that_register_together_succeed_at_the_first_attempt() {
     let dds = ClosingDds::start(Close::Silent);
     let nodes: Vec<_> = (0..30).map(|wallet| start(&dds, wallet)).collect();
     for node in &nodes {
@@ -75,7 +75,7 @@ fn nodes_that_register_at_once_succeed_at_once() {
 }
 
 #[test]
-fn a_client_of_the_host_succeeds_too() {
+fn register_once_succeeds_with_the_hosts_client() {
     for close in CLOSES {
         let dds = ClosingDds::start(close);
         let client = support::client(GUARD);
@@ -93,7 +93,7 @@ fn a_client_of_the_host_succeeds_too() {
 }
 
 #[test]
-fn a_dds_that_keeps_connections_is_spoken_to_over_one() {
+fn one_connection_is_used_while_dds_keeps_it_open() {
     let dds = ClosingDds::start(Close::Never);
     let node = start(&dds, 0);
     let again = || {

@@ -1,5 +1,5 @@
-//! What the fuzzers of `tests/fuzz` have found, and variations of it, on stable Rust. The properties are in
-//! `fuzzing.rs`.
+//! Replays the inputs that the fuzzers of `tests/fuzz` have found, and variations of them, on stable Rust. The properties
+//! are in `fuzzing.rs`.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use posemesh_node_registration::fuzzing;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-/// How long each target is fed with variations. They are the same in every run.
+/// How long each target receives variations. They are the same in every run.
 const TIME: Duration = Duration::from_secs(2);
 
 fn replay(target: &str, check: fn(&[u8])) {
@@ -31,7 +31,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     }
 }
 
-/// One of the corpus with a few changes.
+/// An input of the corpus with a few changes.
 fn variation(corpus: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
     let mut input = corpus[random.gen_range(0..corpus.len())].clone();
     for _ in 0..random.gen_range(1..4) {

@@ -1,4 +1,4 @@
-//! What a node makes of a DDS that refuses, breaks or misbehaves, and that it recovers by itself.
+//! How a node reports a DDS that refuses, fails or misbehaves, and that it recovers without help.
 
 mod support;
 
@@ -23,7 +23,7 @@ use support::{CREDENTIALS, Events, GUARD, KEY};
 
 const BOTH: [Endpoint; 2] = [Endpoint::Challenge, Endpoint::Register];
 
-/// One way to fail, and what must be made of it.
+/// A fault and how it is classified.
 struct Case {
     endpoint: Endpoint,
     fault: Fault,
@@ -36,7 +36,7 @@ impl Case {
         if self.kind == Kind::RetryableFailure { ErrorCode::Unavailable } else { ErrorCode::Rejected }
     }
 
-    /// Only a fault that needs a timeout gets a short one: this machine may be busy.
+    /// Short only for the fault that needs a timeout, because the machine may be busy.
     fn timeout(&self) -> Duration {
         if self.fault == Fault::Hang { Duration::from_secs(1) } else { GUARD }
     }
@@ -90,7 +90,7 @@ fn once(dds: &DevDds, credentials: &str) -> RegistrationAttempt {
     once_within(GUARD, dds, credentials)
 }
 
-/// Registers once with a client that follows redirects, as reqwest's do unless told otherwise.
+/// Registers once with a client that follows redirects, as reqwest's clients do by default.
 fn once_within(timeout: Duration, dds: &DevDds, credentials: &str) -> RegistrationAttempt {
     let key = load_secp256k1_privhex(KEY).expect("a good key");
     let client = support::client(timeout);
@@ -102,7 +102,7 @@ fn error_text(attempt: &RegistrationAttempt) -> &str {
     attempt.error_text().expect("a failure")
 }
 
-/// A node whose first attempt hangs, so that nothing is missed; `rearm` begins the next one.
+/// A node whose first attempt hangs, so that no event is missed; `rearm` begins the next attempt.
 fn observed(dds: &DevDds, options: &[(&str, &str)]) -> (Node, Events) {
     dds.inject(Endpoint::Challenge, Fault::Hang, u32::MAX);
     let node = support::start(dds, options);
@@ -119,7 +119,7 @@ fn next_failure(events: &Events) -> (ErrorCode, String, Duration) {
     })
 }
 
-/// Runs all cases at once: each waits out a real pause.
+/// Runs all cases in parallel, because each waits for a real backoff.
 fn in_parallel<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
     thread::scope(|scope| {
         let run = &run;
@@ -130,7 +130,7 @@ fn in_parallel<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn register_once_tells_each_fault_apart() {
+fn register_once_classifies_every_fault() {
     in_parallel(&cases(), |case| {
         let dds = dds();
         dds.inject(case.endpoint, case.fault.clone(), 1);
@@ -138,13 +138,13 @@ fn register_once_tells_each_fault_apart() {
         assert_eq!(attempt.kind(), case.kind, "{:?}: {attempt:?}", case.fault);
         let error = error_text(&attempt);
         assert!(error.contains(case.says), "{:?}: {error}", case.fault);
-        // The next one is not bothered by what was left of this one.
+        // The next attempt is not affected by what this one left behind.
         assert_eq!(once(&dds, CREDENTIALS).kind(), Kind::Registered);
     });
 }
 
 #[test]
-fn a_node_shows_each_fault_and_recovers_by_itself() {
+fn a_node_reports_every_fault_and_recovers() {
     in_parallel(&cases(), |case| {
         let dds = dds();
         let timeout = case.timeout().as_secs().to_string();
@@ -169,7 +169,7 @@ fn a_node_shows_each_fault_and_recovers_by_itself() {
         assert!(last_error.message().contains(case.says), "{last_error}");
 
         dds.clear_faults();
-        node.wait(Wait::Registered, Some(GUARD)).expect("recovers by itself");
+        node.wait(Wait::Registered, Some(GUARD)).expect("recovers");
         let status = node.status().expect("this process");
         assert_eq!((status.last_error, status.consecutive_failures), (None, 0));
         assert_eq!(status.next_attempt_in(), None);
@@ -198,12 +198,12 @@ fn any_2xx_registers_whatever_its_body() {
         node.wait(Wait::Registered, Some(GUARD)).expect("registers");
         assert_eq!(node.status().expect("this process").attempts, 1, "{fault:?}");
         assert_eq!(dds.requests().len(), 4, "{fault:?}");
-        node.stop(GUARD).expect("stops, whatever is still being sent");
+        node.stop(GUARD).expect("stops while the answer is still being sent");
     }
 }
 
 #[test]
-fn the_first_backoff_is_two_seconds_and_retry_after_makes_it_longer() {
+fn the_first_backoff_is_two_seconds_and_retry_after_extends_it() {
     let after = |retry_after: Option<&str>| Fault::Status {
         code: 503,
         retry_after: retry_after.map(str::to_owned),
@@ -246,8 +246,8 @@ fn retry_after_is_honoured_after_a_conflict_and_a_refusal() {
 
 // scenario: dds-unreachable
 #[test]
-fn a_dead_port_is_named_and_the_node_comes_back_with_it() {
-    // Bound but not listening: nobody else gets the port, and connections are refused.
+fn an_unreachable_dds_is_named_and_retried() {
+    // Bound but not listening: no other process receives the port, and connections are refused.
     let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     dead.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
     let address = dead.local_addr().expect("bound").as_socket().expect("IPv4");
@@ -262,13 +262,13 @@ fn a_dead_port_is_named_and_the_node_comes_back_with_it() {
 
     drop(dead);
     let dds = DevDds::builder().bind(address).start().expect("the port is free again");
-    node.wait(Wait::Registered, Some(GUARD)).expect("recovers by itself");
+    node.wait(Wait::Registered, Some(GUARD)).expect("recovers");
     assert_eq!(dds.nodes().len(), 1);
     node.stop(GUARD).expect("stops");
 }
 
 #[test]
-fn redirects_carry_nothing_elsewhere() {
+fn redirects_never_carry_credentials() {
     for endpoint in BOTH {
         for code in [301, 302, 303, 307, 308] {
             let [dds, elsewhere] = [dds(), dds()];
@@ -291,7 +291,7 @@ fn redirects_carry_nothing_elsewhere() {
             if [307, 308].contains(&code) {
                 assert_eq!(followed.len(), 0, "{code} at {endpoint:?}, from a client that follows");
             }
-            // The host's own client turns the others into a GET, which says nothing.
+            // The host's client turns the others into a GET without a body.
             for request in followed {
                 assert_eq!((request.method.as_str(), request.body.as_slice()), ("GET", b"".as_slice()));
                 assert!(!format!("{:?}", request.headers).contains(CREDENTIALS));
@@ -301,7 +301,7 @@ fn redirects_carry_nothing_elsewhere() {
 }
 
 #[test]
-fn a_refused_challenge_is_not_answered() {
+fn a_refused_challenge_is_never_signed() {
     let refused = [
         ("nonce", json!("short")),
         ("nonce", json!("with a space")),
@@ -372,7 +372,7 @@ fn a_challenge_of_64_kib_is_read_and_a_longer_one_is_not() {
 }
 
 #[test]
-fn a_challenge_of_another_time_than_that_of_dds_is_refused() {
+fn a_challenge_issued_at_another_time_is_refused() {
     for minutes in [-6, 6] {
         let dds = dds();
         let issued_at = chrono::Utc::now() + chrono::TimeDelta::minutes(minutes);
@@ -383,7 +383,7 @@ fn a_challenge_of_another_time_than_that_of_dds_is_refused() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_keeps_nobody_from_registering() {
+fn a_wrong_clock_does_not_prevent_a_registration() {
     for hours in [-5, 5] {
         let dds = DevDds::builder().clock_offset_secs(hours * 3600).start().expect("a DDS");
         assert_eq!(once(&dds, CREDENTIALS).kind(), Kind::Registered);
@@ -392,7 +392,7 @@ fn a_clock_that_is_wrong_keeps_nobody_from_registering() {
 
 // scenario: clocks-differ
 #[test]
-fn a_clock_that_is_wrong_is_seen_and_told_of_once() {
+fn a_wrong_clock_is_reported_once() {
     support::logged();
     for (hours, says) in [(-2, "ahead of"), (3, "behind")] {
         let dds = DevDds::builder().clock_offset_secs(hours * 3600).start().expect("a DDS");
@@ -413,7 +413,7 @@ fn a_clock_that_is_wrong_is_seen_and_told_of_once() {
     }
 }
 
-/// An answer with this body, to the registration.
+/// The error of a registration that is answered with this body.
 fn refusal(code: u16, body: impl Into<Vec<u8>>) -> String {
     let dds = dds();
     dds.inject(Endpoint::Register, Fault::Status { code, retry_after: None, body: body.into() }, 1);
@@ -421,7 +421,7 @@ fn refusal(code: u16, body: impl Into<Vec<u8>>) -> String {
 }
 
 #[test]
-fn the_words_of_dds_are_cut_at_a_character() {
+fn text_from_dds_is_cut_at_a_character_boundary() {
     // A two-, a three- and a four-byte character across the 512th byte.
     for character in ["é", "€", "🔑"] {
         for before in 509..=512 {
@@ -435,7 +435,7 @@ fn the_words_of_dds_are_cut_at_a_character() {
     }
     let error = refusal(500, "x".repeat(1024 * 1024));
     assert!(error.len() < 1024, "{} bytes", error.len());
-    // Nor do they get longer where they are quoted by a parser or a redirect.
+    // Nor is it longer where a parser or a redirect quotes it.
     for answer in [
         Fault::Answer {
             code: 200,
@@ -452,7 +452,7 @@ fn the_words_of_dds_are_cut_at_a_character() {
 }
 
 #[test]
-fn the_words_of_dds_stay_on_one_line() {
+fn text_from_dds_is_escaped_to_one_line() {
     let error = refusal(400, "no\r\nWARN forged\u{1b}[2J\u{7f}\0\u{85}\u{2028}\u{202e}end \"é\"");
     assert!(
         error.ends_with(r#": no\r\nWARN forged\u{1b}[2J\u{7f}\u{0}\u{85}\u{2028}\u{202e}end "é""#),
@@ -463,7 +463,7 @@ fn the_words_of_dds_stay_on_one_line() {
 }
 
 #[test]
-fn text_that_is_not_ours_is_cut_and_escaped_wherever_it_comes_from() {
+fn foreign_text_is_cut_and_escaped_everywhere() {
     let hostile = "\r\nWARN forged\u{1b}[2J\u{202e}".repeat(5000);
     let in_json = hostile.chars().take(20_000).collect::<String>();
     let answer = |body: Value| Fault::Answer { code: 200, headers: vec![], body: body.to_string().into() };
@@ -501,10 +501,10 @@ fn text_that_is_not_ours_is_cut_and_escaped_wherever_it_comes_from() {
 }
 
 #[test]
-fn credentials_never_come_back_in_an_error() {
+fn credentials_never_appear_in_an_error() {
     let console = STANDARD.encode("0b5e4f2a-1111-4222-8333-444455556666:in-the-console");
     let long = "long-".repeat(5000);
-    // What the node has, what DDS repeats, and what must not be seen of it.
+    // The node's credentials, the answer that repeats them, and the part that must not appear.
     let cases = [
         (console.as_str(), format!("bad {console}"), console.as_str()),
         (&console, "the secret in-the-console is wrong".into(), "in-the-console"),
@@ -529,7 +529,7 @@ fn credentials_never_come_back_in_an_error() {
             assert!(shown.contains("403") && shown.contains("[redacted]"), "{shown}");
             assert!(!shown.contains(hidden), "{hidden} in {shown}");
 
-            // Nor in what a challenge is refused for.
+            // Nor in the reason for refusing a challenge.
             let dds = self::dds();
             dds.set_challenge(Some(json!({ "nonce": format!("{body} ") })));
             let attempt = once(&dds, credentials);
@@ -551,7 +551,7 @@ fn credentials_never_come_back_in_an_error() {
 }
 
 #[test]
-fn the_key_and_what_dds_has_given_never_come_back_in_an_error() {
+fn keys_tokens_and_secrets_never_appear_in_an_error() {
     let dds = DevDds::builder().start().expect("a DDS");
     let (node, events) = observed(&dds, &[("callback_bind", "127.0.0.1:0")]);
     let address = node.callback_address().expect("this process").expect("a callback server");
@@ -583,7 +583,7 @@ fn the_key_and_what_dds_has_given_never_come_back_in_an_error() {
 }
 
 #[test]
-fn one_wrong_date_is_forgotten() {
+fn one_wrong_date_has_no_lasting_effect() {
     let long_ago = "Thu, 01 Jan 1970 00:00:00 GMT";
     let dated = |code: u16, more: &[(&str, &str)]| {
         let mut headers = vec![("date".to_owned(), long_ago.to_owned())];
@@ -603,7 +603,7 @@ fn one_wrong_date_is_forgotten() {
         dds.inject(*endpoint, fault.clone(), 1);
         node.rearm().expect("the node runs");
         node.wait(Wait::Registered, Some(GUARD)).expect("registers");
-        // Of the challenge, the local clock and the `Date`, two agree.
+        // Two of the three agree: the challenge, the local clock and the `Date`.
         let skew_ms = node.status().expect("this process").clock_skew_ms;
         assert!(skew_ms.abs() <= 1000, "{skew_ms} after {fault:?}");
         node.access_token(Some(GUARD)).expect("a token, by the right clock");
@@ -613,7 +613,7 @@ fn one_wrong_date_is_forgotten() {
 
 // scenario: dds-refuses, logs
 #[test]
-fn a_lasting_refusal_shows_and_is_warned_about_once() {
+fn a_lasting_refusal_shows_in_the_status_and_is_warned_about_once() {
     support::logged();
     let dds = dds();
     let words = "this wallet is not on the list";

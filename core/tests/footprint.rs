@@ -1,5 +1,5 @@
-//! What a node costs its host: threads, file descriptors, context switches. One test, for it counts what the
-//! whole process has.
+//! What a node uses in its host: threads, file descriptors, context switches. One test, because it counts those of the
+//! whole process.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 #![cfg(target_os = "linux")]
 
@@ -73,13 +73,13 @@ fn nodes_share_two_threads_and_leave_nothing() {
         for node in nodes {
             node.stop(GUARD).unwrap();
         }
-        // A thread that was joined is listed for a moment longer: the kernel tells its end before it clears up.
+        // A joined thread is listed for a moment longer, because the kernel reports its end before it removes it.
         let deadline = Instant::now() + GUARD;
         while !library_threads().is_empty() && Instant::now() < deadline {
             std::thread::yield_now();
         }
         assert!(library_threads().is_empty(), "{:?}", library_threads());
-        // The DDS of this process closes its ends of the connections in its own time.
+        // The DDS in this process closes its ends of the connections later.
         dds.clear_requests();
         files.push(open_files());
     }

@@ -1,4 +1,4 @@
-//! The leader and its followers: what goes over their connections, and what cannot keep them apart. Real
+//! The leader and its followers: their connections, and conditions under which they must still find each other. Real
 //! processes, file systems and sockets.
 #![cfg(target_os = "linux")]
 
@@ -26,7 +26,7 @@ use posemesh_node_registration::state::StateDir;
 use support::{CHILD_CASE, GUARD, child_case};
 use worker::{Worker, leader_of, three};
 
-/// Not a test: what a process does that was started as a worker.
+/// Not a test: the body of a worker process.
 #[test]
 fn worker() {
     if child_case().is_some() {
@@ -47,7 +47,7 @@ fn send_secret(dds: &DevDds, secret: &str, workers: &mut [Worker]) {
     }
 }
 
-/// Three processes of one node on a disk that keeps nothing.
+/// Three processes of one node on a disk that cannot be written.
 fn three_without_a_disk(state: &str, why: &str) {
     let (dds, bind) = (dds_that_calls_when_told(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
@@ -61,7 +61,7 @@ fn three_without_a_disk(state: &str, why: &str) {
             let expected = if nth == leader { why } else { "persistence=fine" };
             assert!(status.contains(expected), "{nth}: {status}");
         }
-        // Its heir has what it was told, and goes on.
+        // The next leader has everything, and continues.
         let mut leader = workers.remove(leader);
         leader.kill();
         let heir = leader_of(&mut workers);
@@ -78,7 +78,7 @@ fn three_without_a_disk(state: &str, why: &str) {
 }
 
 #[test]
-fn one_leads_on_a_disk_that_was_always_read_only() {
+fn one_process_leads_on_a_read_only_disk() {
     let Some(mount) = Mount::tmpfs("mode=700") else { return };
     let state = mount.0.state();
     fs::DirBuilder::new().mode(0o700).create(&state).expect("ours");
@@ -87,7 +87,7 @@ fn one_leads_on_a_disk_that_was_always_read_only() {
 }
 
 #[test]
-fn one_leads_on_a_disk_without_a_free_inode() {
+fn one_process_leads_on_a_disk_without_free_inodes() {
     // One for the root, one for the directory.
     let Some(mount) = Mount::tmpfs("mode=700,nr_inodes=2") else { return };
     let state = mount.0.state();
@@ -95,7 +95,7 @@ fn one_leads_on_a_disk_without_a_free_inode() {
 }
 
 #[test]
-fn a_umask_that_takes_every_permission_keeps_nobody_apart() {
+fn a_umask_without_permissions_does_not_separate_the_processes() {
     let user = if is_root() { 12_345 } else { 0 };
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     if user != 0 {
@@ -126,10 +126,10 @@ fn a_umask_that_takes_every_permission_keeps_nobody_apart() {
     assert_eq!(mode("leader") & 0o777, 0o600);
 }
 
-/// Followers stay with their leader and its heirs, whatever happens to the path; and the path may be longer than
-/// the address of a socket.
+/// Followers stay connected to their leader, and to the next one, when the path changes. The path may be longer than the
+/// address of a socket.
 #[test]
-fn a_directory_that_is_moved_is_still_shared() {
+fn a_moved_directory_is_still_shared() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let state = place.0.join("long".repeat(50)).to_str().expect("UTF-8").to_owned();
@@ -142,7 +142,7 @@ fn a_directory_that_is_moved_is_still_shared() {
     leader_of(&mut workers);
     while dds.probe_health().ok() != Some(200) {}
     assert_eq!(dds.nodes()[0].registrations, 1);
-    // A start finds what is at its path: nothing there, and all of it where the directory is now.
+    // A new process finds what is at its path: nothing at the old one, the node at the new one.
     let mut stranger = Worker::start(&dds.url(), &[("STATE_DIR", &state)]);
     assert_eq!(stranger.ask("secret"), "none");
     assert!(stranger.is_leader());
@@ -150,7 +150,7 @@ fn a_directory_that_is_moved_is_still_shared() {
     workers.push(Worker::start(&dds.url(), &[("STATE_DIR", moved.to_str().expect("UTF-8"))]));
     assert!(workers[2].ask("status").starts_with("follower registered version=1"));
     fs::remove_dir_all(&moved).expect("ours");
-    // There is nothing to keep it in, and it is shared all the same.
+    // Nothing can be written, but the state is still shared.
     send_secret(&dds, "after the move", &mut workers);
     let leader = leader_of(&mut workers);
     workers.remove(leader).kill();
@@ -158,14 +158,14 @@ fn a_directory_that_is_moved_is_still_shared() {
 }
 
 #[test]
-fn a_removed_socket_is_made_again() {
+fn a_removed_socket_is_recreated() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
     let socket = Path::new(&place.state()).join("leader");
     let until_there = || {
         let deadline = Instant::now() + GUARD;
         while !socket.exists() {
-            assert!(Instant::now() < deadline, "not made again");
+            assert!(Instant::now() < deadline, "not recreated");
             thread::yield_now();
         }
     };
@@ -246,16 +246,16 @@ fn followers_learn_what_a_full_disk_cannot_keep() {
     assert_eq!(next.ask("secret"), "not kept");
 }
 
-/// A write to such a disk never returns, and the process that makes it cannot even be killed.
+/// A write to such a disk does not return, and its process cannot even be killed.
 #[test]
-fn a_frozen_disk_holds_up_only_what_is_written() {
+fn a_frozen_disk_delays_only_writes() {
     let Some(mount) = Mount::disk() else { return };
     let (dds, state, bind) = (dds_that_calls_when_told(), mount.0.state(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let options = [("STATE_DIR", state.as_str()), ("CALLBACK_BIND", &bind)];
     let mut workers = Vec::from(three(&dds, &state, &bind));
     until_kept(&state, "\"status\":\"registered\"");
-    // Its threads for files may still hold a lock of the disk.
+    // Its file threads may still hold a lock of the disk.
     workers[0].until_answer("threads", |threads| !threads.contains("posemesh-io"));
     let Some(frozen) = mount.freeze() else { return };
     workers.remove(0).signal("KILL");
@@ -275,13 +275,13 @@ fn a_frozen_disk_holds_up_only_what_is_written() {
         for worker in &mut workers {
             worker.until_answer("secret", |held| held == "the secret");
         }
-        assert!(!answer.is_finished(), "DDS hears of it when it is kept");
+        assert!(!answer.is_finished(), "DDS receives the answer after the write");
         drop(frozen);
         assert_eq!(answer.join().expect("no panic"), 200);
     });
     until_kept(&state, "\"secret_version\":1");
 
-    // A start does not wait for the first write.
+    // A start does not wait for its first write.
     drop(workers);
     let frozen = mount.freeze();
     let mut next = Worker::start(&dds.url(), &options);
@@ -307,7 +307,7 @@ fn a_stopped_process_delays_only_itself() {
     let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&dds.url(), &options)).collect();
     assert_eq!(workers[0].ask("registered"), "Ok(())");
     workers[2].signal("STOP");
-    // Far more than the buffers of its connection hold.
+    // Far more than the buffers of its connection can hold.
     for nth in 1..=1000 {
         dds.set_secret(Some(format!("{nth}-{}", "x".repeat(3000))));
         assert_eq!(dds.call_back().expect("an answer").status, 200, "{nth}");
@@ -351,7 +351,7 @@ fn until_closed(mut stream: UnixStream) -> Vec<u8> {
 const HELLO: [u8; 6] = [0, 0, 0, 2, 0, 1];
 
 #[test]
-fn what_is_no_follower_is_closed_and_changes_nothing() {
+fn a_connection_that_is_not_a_follower_is_closed() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let mut workers = Vec::from(three(&dds, &place.state(), &bind));
@@ -373,11 +373,11 @@ fn what_is_no_follower_is_closed_and_changes_nothing() {
         request(&[1; 30]),
     ] {
         let mut stream = socket(&place.state());
-        // It may be closed before all is sent.
+        // The connection may be closed before everything is sent.
         let _ = stream.write_all(&garbage);
         until_closed(stream);
     }
-    // A request that this version does not know is answered, and the connection goes on.
+    // A request that is unknown to this version is answered, and the connection stays open.
     let mut stream = socket(&place.state());
     stream.write_all(&request(&[0, 0, 0, 0, 0, 0, 0, 7, 99, 1, 2])).expect("it listens");
     stream.set_read_timeout(Some(GUARD)).expect("a timeout");
@@ -395,7 +395,7 @@ fn what_is_no_follower_is_closed_and_changes_nothing() {
 }
 
 #[test]
-fn a_flood_of_connections_keeps_no_follower_out() {
+fn a_flood_of_connections_does_not_block_followers() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
     let mut flood: Vec<_> = (0..200).map(|_| socket(&place.state())).collect();
@@ -407,7 +407,7 @@ fn a_flood_of_connections_keeps_no_follower_out() {
         worker
     };
     let late = start();
-    // The next ones say hello and read nothing.
+    // The next ones send a greeting and read nothing.
     for mut stream in (0..200).map(|_| socket(&place.state())) {
         stream.write_all(&HELLO).expect("it listens");
         flood.push(stream);
@@ -418,7 +418,7 @@ fn a_flood_of_connections_keeps_no_follower_out() {
     for worker in &mut workers {
         worker.until("event status registered");
     }
-    // Those that never said hello are gone.
+    // Those that sent no greeting were closed.
     for stream in flood.drain(..200) {
         until_closed(stream);
     }
@@ -427,7 +427,7 @@ fn a_flood_of_connections_keeps_no_follower_out() {
 }
 
 #[test]
-fn a_leader_without_a_free_file_descriptor_is_followed_when_it_has_one() {
+fn a_leader_accepts_followers_once_it_has_free_descriptors() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
     assert_eq!(workers[0].ask("few-files"), "Ok(())");
@@ -438,7 +438,7 @@ fn a_leader_without_a_free_file_descriptor_is_followed_when_it_has_one() {
     late.until_answer("status", |status| {
         status.starts_with("follower registered") && status.ends_with("persistence=fine")
     });
-    // A follower that cannot connect takes over all the same.
+    // A follower that cannot connect still takes over.
     assert_eq!(workers[1].ask("few-files"), "Ok(())");
     drop(workers.remove(2));
     drop(late);
@@ -446,7 +446,7 @@ fn a_leader_without_a_free_file_descriptor_is_followed_when_it_has_one() {
     workers[0].until_answer("status", |status| status.starts_with("leader"));
 }
 
-/// Not a test: connects to an abstract socket as another user, and says how much came before the end.
+/// Not a test: connects to an abstract socket as another user, and prints how many bytes arrived before the end.
 #[test]
 fn knock() {
     let Some(name) = child_case() else { return };
@@ -457,7 +457,7 @@ fn knock() {
 }
 
 #[test]
-fn another_user_is_closed_without_a_word() {
+fn a_connection_of_another_user_is_closed() {
     if !is_root() {
         println!("SKIPPED: only root may be another user");
         return;
@@ -493,7 +493,7 @@ impl SpawnAndRead for Command {
 
 #[test]
 #[expect(unsafe_code, reason = "the lock of a leader of another version is taken through libc")]
-fn a_leader_of_another_version_is_named_and_succeeded() {
+fn a_leader_of_another_version_is_reported_and_replaced() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let state = place.state();
     fs::DirBuilder::new().mode(0o700).create(&state).expect("ours");
@@ -507,7 +507,7 @@ fn a_leader_of_another_version_is_named_and_succeeded() {
             let (mut stream, _) = listener.accept().expect("a follower");
             let mut hello = [0; 6];
             if stream.read_exact(&mut hello).is_err() {
-                // The test's own connection, which ends this.
+                // The test's own connection, which ends this thread.
                 return held.len();
             }
             assert_eq!(hello, HELLO);
@@ -529,7 +529,7 @@ fn a_leader_of_another_version_is_named_and_succeeded() {
 /// The child drops a copy of the parent's `StateDir` and of its lock.
 #[test]
 #[expect(unsafe_code, reason = "a fork without exec is what is tested")]
-fn a_forked_child_that_drops_a_copy_of_the_lock_releases_nothing() {
+fn a_forked_child_that_drops_its_copy_of_the_lock_does_not_release_it() {
     let place = Place::new();
     let state = StateDir::open(place.state()).expect("it is made");
     let lock = state.try_lock().expect("it works").expect("it is free");
@@ -545,7 +545,7 @@ fn a_forked_child_that_drops_a_copy_of_the_lock_releases_nothing() {
     let mut status = 0;
     // SAFETY: `status` lives until the call returns.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert_eq!(status, 0, "it has ended by itself");
+    assert_eq!(status, 0, "the child has exited normally");
     let directory = File::open(place.state()).expect("it is there");
     // SAFETY: it is an open file.
     let taken = || unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0;

@@ -1,4 +1,4 @@
-//! Every relative link in the project's documents leads somewhere.
+//! Every relative link in the project's documents has a target.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-/// The Markdown files below `directory`, without what builds and package managers put there.
+/// The Markdown files below `directory`, without those of builds and package managers.
 fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a readable directory") {
         let entry = entry.expect("a readable entry");
@@ -33,7 +33,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn relative_links_lead_somewhere() {
+fn relative_links_have_a_target() {
     let mut files = Vec::new();
     documents(&root(), &mut files);
     let (mut checked, mut dead) = (0, Vec::new());

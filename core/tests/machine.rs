@@ -1,5 +1,5 @@
-//! A machine that runs out of threads, and a host that takes from the library what it needs: nodes report it,
-//! and work again as soon as they can. Each test in a process of its own, whose DDS is outside.
+//! A machine without free threads or descriptors, and a host that ends the library's threads: nodes report it, and work
+//! again as soon as they can. Each test runs in a process of its own, with its DDS in the parent.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 #![allow(unsafe_code, reason = "limits, signals and file descriptors are set through libc")]
 #![cfg(target_os = "linux")]
@@ -39,7 +39,7 @@ fn alone(test: &str, body: impl FnOnce(&str)) -> String {
     let [stdout, stderr] =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{stdout}\n{stderr}");
-    // A name that matches no test would succeed too.
+    // A name that matches no test would also succeed.
     assert!(stdout.contains("1 passed"), "{stdout}");
     stderr
 }
@@ -69,8 +69,8 @@ fn thread_named(name: &str) -> Option<i32> {
     library_threads().into_iter().find(|(found, _)| found == name).map(|(_, number)| number)
 }
 
-/// Puts `/dev/null` in the place of a descriptor of the runtime's, as a program does in effect that closes numbers
-/// it does not own and then opens files. (To close them alone makes the standard library abort a debug build.)
+/// Replaces a descriptor of the runtime by `/dev/null`. A program that closes numbers which it does not own and then opens
+/// files has the same effect. (Only closing them makes the standard library abort a debug build.)
 fn take_descriptor(kind: &str) {
     let null = fs::File::open("/dev/null").unwrap();
     let mut taken = 0;
@@ -84,14 +84,14 @@ fn take_descriptor(kind: &str) {
     assert!(taken > 0, "{kind}");
 }
 
-/// Ends a thread of the library's without a destructor: by a signal that it does not block, and a handler that
-/// makes the system call.
+/// Ends a thread of the library without running destructors: with a signal that it does not block, whose handler makes the
+/// system call.
 fn kill_thread(number: i32) {
     extern "C" fn exit_thread(_: libc::c_int) {
         // SAFETY: ends this thread alone.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
     }
-    // At rest it holds no lock. What dies with one held is beyond help.
+    // A sleeping thread holds no lock. Nothing can be recovered if it dies with one.
     wait_until("the thread is at rest", || {
         let stat = fs::read_to_string(format!("/proc/self/task/{number}/stat")).unwrap();
         stat.rsplit(") ").next().unwrap().starts_with('S')
@@ -104,7 +104,7 @@ fn kill_thread(number: i32) {
     wait_until("the thread ends", || library_threads().iter().all(|(_, other)| *other != number));
 }
 
-/// All that a node whose runtime has died has to show, and that its process is none the worse for it.
+/// Checks what a node shows whose runtime has died, and that the process can start another one.
 fn assert_ended_with_panic(node: Node, key: &str, dds_url: &str) {
     let code = |result: posemesh_node_registration::error::Result<()>| result.unwrap_err().code();
     let status = node.status().unwrap();
@@ -140,12 +140,12 @@ fn a_runtime_that_panics_ends_its_nodes() {
         thread::scope(|scope| {
             let waiting = scope.spawn(|| node.wait(Wait::Registered, Some(GUARD)));
             take_descriptor("anon_inode:[eventpoll]");
-            // The next attempt's timer lets tokio find out.
+            // tokio notices at the timer of the next attempt.
             assert_eq!(waiting.join().unwrap().unwrap_err().code(), ErrorCode::Panic);
         });
         assert_eq!(calls.recv_timeout(GUARD).unwrap().unwrap_err().code(), ErrorCode::Panic);
         drop(pending);
-        // The dead thread closes its sockets right after it has ended its nodes.
+        // The dying thread closes its sockets right after it has ended its nodes.
         wait_until("the port is free", || std::net::TcpListener::bind(address).is_ok());
         assert_ended_with_panic(node, &other_key.replace('2', "3"), dds_url);
         assert_ended_with_panic(other, &other_key, dds_url);
@@ -160,7 +160,7 @@ fn a_runtime_that_cannot_be_woken_ends_its_nodes() {
         let node = Node::start(&config(dds_url, &[])).unwrap();
         node.wait(Wait::Registered, Some(GUARD)).unwrap();
         take_descriptor("anon_inode:[eventfd]");
-        // While the runtime is awake, it need not be woken.
+        // While the runtime is awake, nothing has to wake it.
         wait_until("nothing wakes it", || node.rearm().is_err());
         assert_ended_with_panic(node, &"2".repeat(64), dds_url);
     });
@@ -214,11 +214,11 @@ fn a_process_may_end_while_its_node_runs() {
 #[test]
 fn no_descriptor_outlives_the_last_node() {
     alone("no_descriptor_outlives_the_last_node", |dds_url| {
-        // By name, so that it is resolved; with a state and a server, so that all kinds of descriptors are used.
+        // With a host name, a state directory and a server, so that all kinds of descriptors are used.
         let place = std::env::temp_dir().join(format!("posemesh-closed-{}", std::process::id()));
         let place = place.to_str().unwrap();
         let config = resolving_config(dds_url, &[("callback_bind", "127.0.0.1:0"), ("state_dir", place)]);
-        // Where other crates of the workspace make tokio handle signals, it keeps two sockets.
+        // tokio keeps two sockets if another crate of the workspace enables its signal handling.
         drop(support::runtime());
         let before = open_descriptors();
         for _ in 0..3 {
@@ -228,7 +228,7 @@ fn no_descriptor_outlives_the_last_node() {
             node.wait(Wait::Registered, Some(GUARD)).unwrap();
             node.stop(GUARD).unwrap();
             assert_eq!(open_descriptors(), before);
-            // As a program does that becomes a daemon. The next start must not miss one of them.
+            // As a program does that becomes a daemon. The next start must not depend on any of them.
             let first_free = before.keys().max().unwrap() + 1;
             // SAFETY: as asserted above, none is open there.
             unsafe { libc::close_range(first_free.try_into().unwrap(), libc::c_uint::MAX, 0) };
@@ -237,10 +237,10 @@ fn no_descriptor_outlives_the_last_node() {
     });
 }
 
-/// The numbers of open descriptors, and what each is.
+/// The open descriptors: number and target.
 fn open_descriptors() -> BTreeMap<i32, String> {
     let entries = fs::read_dir("/proc/self/fd").unwrap();
-    // The one that reads the directory is gone when its turn comes.
+    // The descriptor that reads the directory is closed by the time its target is read.
     let mut numbers: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
     let number = |name: OsString| name.to_str().unwrap().parse().unwrap();
     numbers.drain(..).map(number).filter_map(|number| Some((number, target(number)?))).collect()
@@ -250,7 +250,7 @@ fn target(descriptor: i32) -> Option<String> {
     Some(fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?.display().to_string())
 }
 
-/// A limit of the system's on this process.
+/// A resource limit of this process.
 struct Limit(libc::__rlimit_resource_t);
 
 impl Limit {
@@ -264,7 +264,7 @@ impl Limit {
         }
     }
 
-    /// Lets no further thread start, in one of the ways in which a system does that.
+    /// Prevents further threads from starting.
     fn begin(&self) {
         self.set(if self.0 == libc::RLIMIT_NPROC { 0 } else { address_space() + 512 * 1024 });
     }
@@ -280,7 +280,7 @@ fn address_space() -> libc::rlim_t {
     sizes.split(' ').next().unwrap().parse::<libc::rlim_t>().unwrap() * 4096
 }
 
-/// The limit on threads binds no superuser.
+/// The limit on threads does not apply to root.
 fn become_ordinary_user() {
     const NOBODY: u32 = 65_534;
     // SAFETY: the C library changes all threads of the process.
@@ -299,8 +299,8 @@ fn resolving_config(dds_url: &str, options: &[(&str, &str)]) -> Config {
 }
 
 #[test]
-fn a_start_without_a_thread_is_refused_and_the_next_one_works() {
-    let stderr = alone("a_start_without_a_thread_is_refused_and_the_next_one_works", |dds_url| {
+fn a_start_fails_without_threads_and_the_next_one_succeeds() {
+    let stderr = alone("a_start_fails_without_threads_and_the_next_one_succeeds", |dds_url| {
         become_ordinary_user();
         let limit = Limit(libc::RLIMIT_NPROC);
         limit.begin();
@@ -316,12 +316,12 @@ fn a_start_without_a_thread_is_refused_and_the_next_one_works() {
 }
 
 #[test]
-fn a_start_without_descriptors_is_refused_and_the_next_one_works() {
-    let stderr = alone("a_start_without_descriptors_is_refused_and_the_next_one_works", |dds_url| {
+fn a_start_fails_without_descriptors_and_the_next_one_succeeds() {
+    let stderr = alone("a_start_fails_without_descriptors_and_the_next_one_succeeds", |dds_url| {
         drop(support::runtime());
         let limit = Limit(libc::RLIMIT_NOFILE);
         let refused = (3..64).find_map(|number| {
-            // Each step lets the start get a little further before it fails.
+            // With each step, the start fails a little later.
             limit.set(number);
             let started = Node::start(&config(dds_url, &[("callback_bind", "127.0.0.1:0")]));
             limit.end();
@@ -343,7 +343,7 @@ fn a_start_without_descriptors_is_refused_and_the_next_one_works() {
     assert_eq!(stderr, "");
 }
 
-/// A running node whose machine has no thread to give: it says so, loses nothing, and goes on by itself.
+/// A running node on a machine that cannot start threads: it reports that, loses nothing, and recovers.
 fn survives(limit: &Limit, dds_url: &str) {
     let place = std::env::temp_dir().join(format!("posemesh-starved-{}", std::process::id()));
     let options = [("callback_bind", "127.0.0.1:0"), ("state_dir", place.to_str().unwrap())];
@@ -374,7 +374,7 @@ fn survives(limit: &Limit, dds_url: &str) {
     node.wait(Wait::Registered, Some(GUARD)).unwrap();
     assert!(registered_at(&node) > attempts);
     wait_until("the state is kept", || node.persistence_error().unwrap().is_none());
-    // What waited for a thread comes, and nothing of it is missing.
+    // What waited for a thread is delivered completely.
     assert_eq!(events.recv_timeout(GUARD).unwrap().dropped, 0);
     assert_eq!(records.recv_timeout(GUARD).unwrap().dropped, 0);
     calls.recv_timeout(GUARD).unwrap().unwrap();
@@ -385,8 +385,8 @@ fn survives(limit: &Limit, dds_url: &str) {
 }
 
 #[test]
-fn no_thread_to_be_had_is_an_error_like_any_other() {
-    let stderr = alone("no_thread_to_be_had_is_an_error_like_any_other", |dds_url| {
+fn a_node_recovers_from_the_limit_on_threads() {
+    let stderr = alone("a_node_recovers_from_the_limit_on_threads", |dds_url| {
         become_ordinary_user();
         survives(&Limit(libc::RLIMIT_NPROC), dds_url);
     });
@@ -394,26 +394,26 @@ fn no_thread_to_be_had_is_an_error_like_any_other() {
 }
 
 #[test]
-fn no_memory_for_a_thread_is_an_error_like_any_other() {
-    let stderr = alone("no_memory_for_a_thread_is_an_error_like_any_other", |dds_url| {
+fn a_node_recovers_from_a_lack_of_memory_for_threads() {
+    let stderr = alone("a_node_recovers_from_a_lack_of_memory_for_threads", |dds_url| {
         survives(&Limit(libc::RLIMIT_AS), dds_url);
     });
     assert_eq!(stderr, "");
 }
 
 #[test]
-fn the_limit_on_the_size_of_files_is_an_error() {
-    let stderr = alone("the_limit_on_the_size_of_files_is_an_error", |dds_url| {
+fn a_write_beyond_the_limit_on_file_sizes_is_an_error() {
+    let stderr = alone("a_write_beyond_the_limit_on_file_sizes_is_an_error", |dds_url| {
         let place = std::env::temp_dir().join(format!("posemesh-limited-{}", std::process::id()));
         let options = [("callback_bind", "127.0.0.1:0"), ("state_dir", place.to_str().unwrap())];
         let limit = Limit(libc::RLIMIT_FSIZE);
         limit.set(0);
-        // On a thread of the host's.
+        // On a thread of the host.
         let state = StateDir::open(&place).unwrap();
         let error = state.write_node_secret("secret").unwrap_err();
         assert!(error.message().contains("File too large"), "{error}");
         drop(state);
-        // On threads of the library's.
+        // On threads of the library.
         let node = Node::start(&config(dds_url, &options)).unwrap();
         node.wait(Wait::Registered, Some(GUARD)).unwrap();
         wait_until("the error shows", || node.persistence_error().unwrap().is_some());

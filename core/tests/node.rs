@@ -1,4 +1,4 @@
-//! The life of a node: start, wait, re-arm, stop, and what callbacks may do.
+//! The life cycle of a node: start, wait, re-arm, stop, and what callbacks may do.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use posemesh_node_registration::status::State;
 /// A guard against hanging, not a bound on speed.
 const GUARD: Duration = Duration::from_secs(60);
 
-/// A configuration with a wallet of its own, so that tests of one process do not meet.
+/// A configuration with a wallet of its own, so that the tests of this process are independent.
 fn config(dds: &DevDds) -> Config {
     static LAST_KEY: AtomicUsize = AtomicUsize::new(0);
     let key = format!("{:064x}", LAST_KEY.fetch_add(1, Ordering::Relaxed) + 1);
@@ -95,7 +95,7 @@ fn a_node_registers_receives_its_secret_and_stops() {
     drop(TcpListener::bind(address).expect("the port is free"));
     let status = node.status().unwrap();
     assert!(!status.running && status.state == State::Disconnected);
-    assert!(node.read_secret().unwrap().is_some(), "the secret still answers after a stop");
+    assert!(node.read_secret().unwrap().is_some(), "the secret can still be read after a stop");
 }
 
 #[test]
@@ -159,14 +159,14 @@ fn stop_right_after_start_leaves_the_wallet_free_for_the_next() {
         assert_eq!(code(Node::start(&config).map(|_| ())), ErrorCode::AlreadyRunning);
         node.stop(GUARD).unwrap();
     }
-    // A drop stops, too.
+    // Dropping a node stops it.
     drop(Node::start(&config).unwrap());
     drop(Node::start(&config).unwrap());
 }
 
 // scenario: port-taken
 #[test]
-fn a_taken_port_is_named_and_leaves_nothing_behind() {
+fn a_port_in_use_fails_the_start_and_leaves_nothing_behind() {
     let dds = DevDds::start().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -182,7 +182,7 @@ fn a_taken_port_is_named_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_bad_ca_file_is_found_before_any_request() {
+fn a_bad_ca_file_is_refused_before_any_request() {
     let dds = DevDds::start().unwrap();
     let empty = std::env::temp_dir().join(format!("posemesh-empty-{}.pem", std::process::id()));
     std::fs::write(&empty, "no certificate here\n").unwrap();
@@ -199,7 +199,7 @@ fn a_bad_ca_file_is_found_before_any_request() {
 
 // scenario: wait-timed-out
 #[test]
-fn a_wait_that_times_out_says_what_is_wrong() {
+fn a_wait_that_times_out_says_why() {
     let dds = DevDds::start().unwrap();
     dds.inject(
         Endpoint::Register,
@@ -229,7 +229,7 @@ fn a_wait_that_times_out_says_what_is_wrong() {
 
 // scenario: rearm
 #[test]
-fn a_re_arm_is_seen_at_once_and_leads_to_a_new_registration() {
+fn a_rearm_takes_effect_at_once_and_registers_again() {
     let dds = DevDds::start().unwrap();
     let node = Node::start(&config(&dds)).unwrap();
     node.wait(Wait::Registered, Some(GUARD)).unwrap();
@@ -245,7 +245,7 @@ fn a_re_arm_is_seen_at_once_and_leads_to_a_new_registration() {
 
 // scenario: events-in-order
 #[test]
-fn events_tell_the_whole_story_in_order() {
+fn events_are_complete_and_in_order() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
     let node = start_with_callback(&dds);
@@ -266,7 +266,7 @@ fn events_tell_the_whole_story_in_order() {
 
     let changed = |from, to| EventKind::StatusChanged { from, to };
     let mut story = story.lock().unwrap().clone();
-    // The callback of DDS and its answer race; either may bring the news.
+    // The callback of DDS may arrive before or after its answer.
     let secret = story.iter().position(|kind| *kind == EventKind::SecretChanged { version: 1 }).unwrap();
     story.remove(secret);
     assert_eq!(
@@ -283,7 +283,7 @@ fn events_tell_the_whole_story_in_order() {
 
 // scenario: stop-in-callback
 #[test]
-fn stop_inside_a_callback_is_refused_and_everything_else_works_there() {
+fn stop_in_a_callback_is_refused_and_other_calls_work() {
     let dds = DevDds::start().unwrap();
     let node = Arc::new(start_with_callback(&dds));
     let (answer, answers) = mpsc::channel();
@@ -308,7 +308,7 @@ fn stop_inside_a_callback_is_refused_and_everything_else_works_there() {
     node.stop(GUARD).unwrap();
 }
 
-/// Counts drops, to see when a callback was let go.
+/// Reports when a callback is dropped.
 struct Dropped(mpsc::Sender<()>);
 
 impl Drop for Dropped {
@@ -319,7 +319,7 @@ impl Drop for Dropped {
 
 // scenario: stop-in-callback
 #[test]
-fn a_node_dropped_inside_its_callback_ends_right_after_it() {
+fn a_node_dropped_in_its_callback_stops_after_the_callback() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);
     let address: SocketAddr = node.callback_address().unwrap().unwrap();
@@ -340,13 +340,13 @@ fn a_node_dropped_inside_its_callback_ends_right_after_it() {
     node.wait(Wait::Registered, Some(GUARD)).unwrap();
     *own.lock().unwrap() = Some(node);
     dds.probe_health().unwrap();
-    is_gone.recv_timeout(GUARD).expect("the callback is let go");
+    is_gone.recv_timeout(GUARD).expect("the callback is dropped");
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     assert!(TcpStream::connect(address).is_err(), "the port is closed");
 }
 
 #[test]
-fn a_replaced_callback_is_let_go_after_its_last_call() {
+fn a_replaced_callback_is_dropped_after_its_last_call() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);
     node.wait(Wait::Secret, Some(GUARD)).unwrap();
@@ -371,13 +371,13 @@ fn a_replaced_callback_is_let_go_after_its_last_call() {
         }
         assert!(is_gone.try_recv().is_err(), "not while it runs");
         drop(release);
-        is_gone.recv_timeout(GUARD).expect("let go after its last call");
+        is_gone.recv_timeout(GUARD).expect("dropped after its last call");
     }
 }
 
 // scenario: stuck-callback
 #[test]
-fn a_stuck_callback_makes_stop_time_out_and_stop_can_be_called_again() {
+fn stop_times_out_while_a_callback_is_stuck_and_can_be_repeated() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);
     let (entered, has_entered) = mpsc::channel();
@@ -401,7 +401,7 @@ fn a_stuck_callback_makes_stop_time_out_and_stop_can_be_called_again() {
 }
 
 #[test]
-fn a_node_dropped_while_its_callback_is_stuck_ends_when_that_returns() {
+fn a_node_dropped_while_its_callback_is_stuck_stops_when_it_returns() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);
     let address = node.callback_address().unwrap().unwrap();
@@ -424,13 +424,13 @@ fn a_node_dropped_while_its_callback_is_stuck_ends_when_that_returns() {
     assert!(TcpStream::connect(address).is_err(), "the port is closed");
     assert!(is_gone.try_recv().is_err(), "not while it runs");
     drop(release);
-    is_gone.recv_timeout(GUARD).expect("let go after its last call");
+    is_gone.recv_timeout(GUARD).expect("dropped after its last call");
 }
 
 /// DDS can call no node without a callback server, so a wait for a secret would never end.
 // scenario: wait-cannot-succeed
 #[test]
-fn a_wait_for_a_secret_that_cannot_come_ends_at_once() {
+fn a_wait_for_a_secret_that_cannot_come_fails_at_once() {
     let dds = DevDds::start().unwrap();
     let node = Node::start(&config(&dds)).unwrap();
     let (called, calls) = mpsc::channel();
@@ -453,7 +453,7 @@ fn a_wait_for_a_secret_that_cannot_come_ends_at_once() {
 }
 
 #[test]
-fn an_async_wait_needs_no_runtime_of_ours() {
+fn an_async_wait_works_on_any_executor() {
     let dds = DevDds::start().unwrap();
     let node = start_with_callback(&dds);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -466,7 +466,7 @@ fn an_async_wait_needs_no_runtime_of_ours() {
 
 // scenario: wait-cancelled
 #[test]
-fn a_wait_by_callback_is_called_once_or_cancelled() {
+fn a_wait_callback_is_called_once_or_cancelled() {
     let dds = DevDds::start().unwrap();
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
     let node = start_with_callback(&dds);
@@ -501,7 +501,7 @@ fn a_wait_by_callback_is_called_once_or_cancelled() {
 }
 
 #[test]
-fn a_wait_that_only_notifies_comes_at_once_or_after_the_events() {
+fn a_notifying_wait_is_called_at_once_or_after_the_events() {
     let dds = DevDds::start().unwrap();
     let node = Node::start(&config(&dds)).unwrap();
     let (called, calls) = mpsc::channel();
@@ -533,7 +533,7 @@ fn a_wait_that_only_notifies_comes_at_once_or_after_the_events() {
     let after = calls.recv_timeout(GUARD).unwrap();
     assert_eq!(after, (true, Some("posemesh-events".into())));
 
-    // A panic is the host's, and no reason to stop registering.
+    // A panic in a callback does not stop the registration.
     node.clear_event_callback().unwrap();
     node.rearm().unwrap();
     let pending = node.wait_then_notify(Wait::Registered, |_| panic!("a test panics on purpose"));
@@ -543,7 +543,7 @@ fn a_wait_that_only_notifies_comes_at_once_or_after_the_events() {
 }
 
 #[test]
-fn nodes_of_one_process_do_not_disturb_each_other() {
+fn nodes_of_one_process_are_independent() {
     let dds = DevDds::start().unwrap();
     let nodes: Vec<_> = (0..20).map(|_| Node::start(&config(&dds)).unwrap()).collect();
     for node in &nodes {

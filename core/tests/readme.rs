@@ -1,4 +1,4 @@
-//! The README: its examples run, its commands work, its option table is the real one.
+//! The README: its examples and commands run, and its option table matches the library.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fmt::Write as _;
@@ -51,7 +51,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn it_shows_the_examples_that_run_here() {
+fn it_shows_the_tested_examples() {
     for example in [
         include_str!("readme/routes.rs"),
         include_str!("readme/registration.rs"),
@@ -96,7 +96,7 @@ fn the_callback_example_runs() {
     assert_eq!(shown, "node secret of 43 bytes\n");
 }
 
-/// What an example prints that takes its configuration from the environment.
+/// Runs an example that is configured by the environment, and returns its output.
 fn run_example(name: &str, dds: &DevDds, environment: &[(&str, &str)]) -> String {
     let run = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", name])
@@ -111,12 +111,12 @@ fn run_example(name: &str, dds: &DevDds, environment: &[(&str, &str)]) -> String
     String::from_utf8(run.stdout).unwrap()
 }
 
-/// A loopback address that nobody listens on.
+/// A free loopback address.
 fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Both examples of the predecessor's README in one program: DDS registers the node, and calls it back.
+/// Both examples of the predecessor's README in one program: the node registers, and DDS calls it back.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test has threads to spare")]
 fn the_examples_run() {
@@ -131,7 +131,7 @@ fn the_examples_run() {
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         return;
     }
-    // What a host does whose reqwest comes without default features.
+    // As in a host that uses reqwest without default features.
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let dds = DevDds::start().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -145,7 +145,7 @@ fn the_examples_run() {
         };
         tokio::task::spawn_blocking(move || {
             let registered = dds.wait_for_requests(Endpoint::Register, 1, GUARD);
-            // The secret reaches the state a moment after DDS has sent it.
+            // The secret is in the state a moment after DDS has sent it.
             let deadline = std::time::Instant::now() + GUARD;
             while !called_back(&dds) && std::time::Instant::now() < deadline {
                 std::thread::yield_now();
@@ -169,7 +169,7 @@ async fn serve(listener: TcpListener, app: Router) {
     }
 }
 
-/// A service takes the token, or, when DDS has lost the node meanwhile, the next one.
+/// A service accepts the token or, after DDS has lost the node, the next one.
 #[test]
 fn the_token_example_runs() {
     let dds = DevDds::start().unwrap();
@@ -194,7 +194,7 @@ fn the_token_example_runs() {
 
 /// Runs the first command of the README, and watches the parked node for a moment.
 #[test]
-fn the_first_command_shows_the_whole_job() {
+fn the_quickstart_command_runs() {
     let command = README
         .lines()
         .find(|line| line.starts_with("cargo run") && line.contains("quickstart"))
@@ -209,7 +209,7 @@ fn the_first_command_shows_the_whole_job() {
     let shown = String::from_utf8(run.stdout).unwrap();
     println!("{shown}");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    // What the program itself says comes in order; what the node logs comes when the dispatcher delivers it.
+    // The program's own lines are in order; log records arrive when the dispatcher delivers them.
     let mut rest = shown.as_str();
     for step in [
         "registered as 0x",
@@ -272,7 +272,7 @@ fn the_c_commands_build_a_node() {
     );
 }
 
-/// What a program printed, without the length of its token, which is DDS's business.
+/// The output of a program without the length of its token, which depends on DDS.
 fn without_token_length(printed: &str) -> String {
     let shorten = |line: &str| match line.split_once("token of ") {
         Some((before, rest)) if rest.ends_with(" bytes") => format!("{before}token\n"),
@@ -281,9 +281,9 @@ fn without_token_length(printed: &str) -> String {
     printed.lines().map(shorten).collect()
 }
 
-/// `UPDATE_README=1` writes the table instead.
+/// With `UPDATE_README=1`, writes the table instead.
 #[test]
-fn its_option_table_is_that_of_the_library() {
+fn its_option_table_matches_the_library() {
     let mut table = String::from("\n| option | environment | default | |\n|---|---|---|---|\n");
     for option in OPTIONS {
         let file = option.env_file.map_or_else(String::new, |file| format!(", {file}"));

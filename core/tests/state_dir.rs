@@ -1,6 +1,6 @@
-//! State that outlives a process, and processes that share it. Real processes, killed for real.
+//! State that outlives a process, and processes that share it. Real processes, ended by real signals.
 //!
-//! Environment variables make the long ones long:
+//! Environment variables extend the long tests:
 //! - `POSEMESH_KILL_ROUNDS` (default 30): how often the writer of new secrets is killed.
 //! - `POSEMESH_CHAOS_SECONDS` (default 3): how long eight processes are killed and started on one directory.
 #![cfg(target_os = "linux")]
@@ -33,7 +33,7 @@ use rand::Rng as _;
 use support::{Events, GUARD, config, logged};
 use worker::{Worker, leader_of, three};
 
-/// Not a test: what a process does that was started as a worker.
+/// Not a test: the body of a worker process.
 #[test]
 fn worker() {
     if support::child_case().is_some() {
@@ -80,7 +80,7 @@ fn secret(node: &Node) -> Option<String> {
     node.read_secret().expect("ours").map(|secret| secret.expose().to_owned())
 }
 
-/// Registers and gets a secret, and is stopped.
+/// Registers, receives a secret and stops; returns the secret.
 fn leave_a_record(dds: &DevDds, state: &str, key: &str) -> String {
     let node = start(dds, state, key).expect("it starts");
     node.wait(Wait::Registered, Some(GUARD)).expect("registered");
@@ -93,7 +93,7 @@ fn leave_a_record(dds: &DevDds, state: &str, key: &str) -> String {
 
 // scenario: restart
 #[test]
-fn a_secret_is_there_at_once_after_a_restart_and_the_node_registers_again() {
+fn a_restarted_node_has_its_secret_at_once_and_registers_again() {
     let (dds, place, key) = (dds_that_calls_when_told(), Place::new(), key());
     let secret_before = leave_a_record(&dds, &place.state(), &key);
     assert_eq!(mode(place.state()), 0o700);
@@ -103,7 +103,7 @@ fn a_secret_is_there_at_once_after_a_restart_and_the_node_registers_again() {
     assert!(record.starts_with("posemesh-node-state 1 ") && record.contains("\"status\":\"registered\""));
     assert!(!record.contains(&secret_before) && !record.contains(&key), "{record}");
 
-    // DDS is out of reach, and the secret is there nevertheless.
+    // The secret is there although DDS does not answer.
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
     let node = start(&dds, &place.state(), &key).expect("it starts");
     let status = node.status().expect("ours");
@@ -128,7 +128,7 @@ fn a_secret_is_there_at_once_after_a_restart_and_the_node_registers_again() {
 }
 
 #[test]
-fn a_restored_secret_is_no_event() {
+fn a_restored_secret_causes_no_event() {
     let (dds, place, key) = (dds_that_calls_when_told(), Place::new(), key());
     leave_a_record(&dds, &place.state(), &key);
     let node = start(&dds, &place.state(), &key).expect("it starts");
@@ -142,7 +142,7 @@ fn a_restored_secret_is_no_event() {
 
 // scenario: state-readable-by-others
 #[test]
-fn what_others_could_read_is_refused_with_the_remedy() {
+fn a_directory_that_others_can_read_is_refused_with_the_remedy() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let refused = |state: &str, code: ErrorCode, parts: &[&str]| {
         let error = start(&dds, state, &key()).expect_err("refused");
@@ -184,14 +184,14 @@ fn what_others_could_read_is_refused_with_the_remedy() {
         refused(&state, ErrorCode::InvalidConfig, &["belongs to user 12345", "runs as user 0"]);
         std::os::unix::fs::chown(&state, Some(0), None).expect("root");
     } else {
-        println!("SKIPPED: only root can give a directory to somebody else");
+        println!("SKIPPED: only root can change the owner of a directory");
     }
-    // Nothing was left behind by all that.
+    // Nothing is left of the refused starts.
     start(&dds, &state, &key()).expect("it starts now");
 }
 
 #[test]
-fn a_directory_serves_one_node_of_a_process() {
+fn a_directory_is_for_one_node_of_a_process() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let node = start(&dds, &place.state(), &key()).expect("it starts");
     let other_way = format!("{}/../state", place.state());
@@ -206,7 +206,7 @@ fn a_directory_serves_one_node_of_a_process() {
 }
 
 #[test]
-fn what_cannot_be_used_is_set_aside_and_said_once() {
+fn an_unusable_record_is_renamed_and_reported_once() {
     logged();
     let dds = dds_that_calls_when_told();
     let whole = {
@@ -237,7 +237,7 @@ fn what_cannot_be_used_is_set_aside_and_said_once() {
         let file = Path::new(&state).join("state");
         fs::write(&file, &bytes).expect("ours");
         set_mode(&file, 0o600);
-        let node = start(&dds, &state, &key).expect("it runs all the same");
+        let node = start(&dds, &state, &key).expect("it runs");
         assert_eq!(secret(&node), None);
         assert_eq!(node.status().expect("ours").persistence_error, None);
         node.wait(Wait::Registered, Some(GUARD)).expect("registered");
@@ -257,7 +257,7 @@ fn what_cannot_be_used_is_set_aside_and_said_once() {
 }
 
 #[test]
-fn the_next_record_never_goes_where_a_file_left_under_its_name_leads() {
+fn a_record_is_never_written_through_a_leftover_file() {
     use std::os::unix::net::UnixListener;
     let dds = dds_that_calls_when_told();
     type Make = fn(&Path, &Path);
@@ -284,7 +284,7 @@ fn the_next_record_never_goes_where_a_file_left_under_its_name_leads() {
 }
 
 #[test]
-fn a_running_leader_with_another_wallet_keeps_others_out() {
+fn a_directory_that_is_led_with_another_wallet_is_refused() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let _leader = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
     for options in [[("SECP256K1_PRIVHEX", key().as_str())], [("DDS_BASE_URL", "http://127.0.0.1:9")]] {
@@ -300,7 +300,7 @@ fn a_running_leader_with_another_wallet_keeps_others_out() {
 
 // scenario: workers
 #[test]
-fn followers_show_what_the_leader_does() {
+fn followers_show_the_state_of_the_leader() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let mut workers = three(&dds, &place.state(), &bind);
@@ -314,7 +314,7 @@ fn followers_show_what_the_leader_does() {
         worker.until("event secret 1");
         answered.elapsed().as_micros()
     });
-    println!("microseconds from DDS's answer until each process has told of the secret: {seen:?}");
+    println!("microseconds from DDS's answer until each process has reported the secret: {seen:?}");
     for worker in &mut workers {
         assert_eq!(worker.ask("has-secret"), "Ok(())");
         assert_eq!(worker.ask("secret"), "the secret");
@@ -331,7 +331,7 @@ fn followers_show_what_the_leader_does() {
         worker.until("event failed ERR_REJECTED");
         assert!(worker.ask("error").contains("403"));
     }
-    // A re-arm of a follower, again and again; each leads to one registration.
+    // Each re-arm of a follower leads to one registration.
     for round in 2..=6 {
         let worker = &mut workers[round % 3];
         assert!(worker.ask("rearm").starts_with("Ok(())"));
@@ -345,20 +345,19 @@ fn followers_show_what_the_leader_does() {
     }
     for (worker, told) in workers.map(|worker| (worker.id(), worker.end())) {
         let count = |what: &str| told.iter().filter(|line| line.starts_with(what)).count();
-        assert_eq!(count("event secret"), 0, "{worker}: one, and that was seen before: {told:?}");
+        assert_eq!(count("event secret"), 0, "{worker}: there was one, which was read above: {told:?}");
         assert!(count("event healthcheck") >= 1, "{worker}: {told:?}");
         let warned = told.iter().any(|line| is_warning(line) && !line.contains("403"));
         assert!(!warned, "{worker}: {told:?}");
     }
-    // The record says where a next leader would go on.
+    // The record has the state from which the next leader would continue.
     let record = fs::read_to_string(Path::new(&place.state()).join("state")).expect("a record");
     assert!(record.contains("\"status\":\"registered\""));
 }
 
-/// Each has tokens of its own, for each signs in; and what one of them finds out about the registration is the
-/// leader's to mend.
+/// Each process signs in and has its own tokens. When one of them finds the node lost, the leader registers again.
 #[test]
-fn a_follower_whose_sign_in_finds_the_node_lost_has_it_registered_again() {
+fn the_leader_registers_again_when_a_follower_finds_the_node_lost() {
     let (dds, place) = (DevDds::start().expect("a DDS"), Place::new());
     let mut workers = three(&dds, &place.state(), &free_port());
     let tokens = workers.each_mut().map(|worker| worker.ask("token"));
@@ -373,7 +372,7 @@ fn a_follower_whose_sign_in_finds_the_node_lost_has_it_registered_again() {
         let token = workers[worker].ask("token");
         assert!(dds.token_is_good(&token), "{token}");
     }
-    // Once, for the one that noticed it first.
+    // Once, for the process that noticed it first.
     assert_eq!(dds.requests_to(Endpoint::Register).len(), 2);
     for (at, worker) in workers.into_iter().enumerate() {
         let told = worker.end();
@@ -384,7 +383,7 @@ fn a_follower_whose_sign_in_finds_the_node_lost_has_it_registered_again() {
 
 // scenario: leader-killed
 #[test]
-fn a_follower_takes_over_from_a_leader_that_is_killed_or_stops() {
+fn a_follower_takes_over_when_the_leader_is_killed_or_stops() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let options = [("STATE_DIR", place.state()), ("CALLBACK_BIND", bind.clone())];
@@ -402,9 +401,9 @@ fn a_follower_takes_over_from_a_leader_that_is_killed_or_stops() {
         } else {
             leader.end();
         }
-        // It takes over with the port, and without a new registration.
+        // The next leader has the port, and does not register again.
         while dds.probe_health().ok() != Some(200) {
-            assert!(began.elapsed() < GUARD, "nobody takes over");
+            assert!(began.elapsed() < GUARD, "no process takes over");
         }
         took.push(began.elapsed().as_millis());
         let heir = leader_of(&mut workers);
@@ -421,11 +420,11 @@ fn a_follower_takes_over_from_a_leader_that_is_killed_or_stops() {
         }
         workers.push(Worker::start(&dds.url(), &options));
     }
-    println!("milliseconds from the end of a leader to an answer of its heir: {took:?}");
+    println!("milliseconds from the end of a leader to an answer of the next one: {took:?}");
 }
 
 #[test]
-fn a_follower_registers_for_a_leader_that_died_before_it_had() {
+fn a_follower_registers_when_the_leader_died_before_it_had() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
     let mut leader = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
@@ -436,7 +435,7 @@ fn a_follower_registers_for_a_leader_that_died_before_it_had() {
     assert!(follower.is_leader());
     assert_eq!(dds.nodes()[0].registrations, 1);
 
-    // And one that was asked to and died over it.
+    // The same for a re-arm that the leader did not finish.
     let mut second = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
     assert_eq!(second.ask("rearm"), "Ok(()) disconnected", "as long as the leader has not registered");
@@ -447,7 +446,7 @@ fn a_follower_registers_for_a_leader_that_died_before_it_had() {
 }
 
 #[test]
-fn an_heir_goes_on_waiting_for_health_probes() {
+fn a_new_leader_continues_to_watch_for_health_probes() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let state = place.state();
@@ -465,7 +464,7 @@ fn an_heir_goes_on_waiting_for_health_probes() {
 }
 
 #[test]
-fn a_forked_child_of_the_dead_leader_keeps_nobody_out() {
+fn a_forked_child_of_a_dead_leader_does_not_block_the_next_one() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let options = [("STATE_DIR", place.state()), ("CALLBACK_BIND", bind)];
@@ -499,7 +498,7 @@ fn a_forked_child_may_follow_its_parent() {
     for _ in 0..3 {
         parent.ask("fork-node");
         assert_eq!(parent.until("child"), "ERR_FORKED follower");
-        // What the child has closed were copies: the parent still holds its lock.
+        // The child closed only copies: the parent still holds its lock.
         let mut other = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
         assert!(other.ask("status").starts_with("follower") && parent.is_leader());
     }
@@ -507,7 +506,7 @@ fn a_forked_child_may_follow_its_parent() {
 }
 
 #[test]
-fn a_forked_child_takes_over_with_the_port() {
+fn a_forked_child_takes_over_the_lead_and_the_port() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let options = [("STATE_DIR", place.state()), ("CALLBACK_BIND", bind)];
@@ -542,7 +541,7 @@ fn containers_share_a_directory() {
     };
     let mut leader = start(true);
     assert_eq!(leader.ask("registered"), "Ok(())");
-    // The leader sees its follower or not, and the other way round.
+    // The processes see each other or do not.
     for apart in [false, true, true, false] {
         let mut follower = start(apart);
         assert_eq!(follower.ask("registered"), "Ok(())");
@@ -554,9 +553,10 @@ fn containers_share_a_directory() {
     assert_eq!(dds.nodes()[0].registrations, 1);
 }
 
-/// A stream of new secrets, and SIGKILL at some moment: what DDS was told is kept is kept, and whole.
+/// New secrets arrive all the time, and SIGKILL at a random moment: a secret that was confirmed to DDS is on the disk,
+/// complete.
 #[test]
-fn no_kill_leaves_half_a_record() {
+fn a_kill_never_leaves_a_partial_record() {
     let rounds = number("POSEMESH_KILL_ROUNDS", 30);
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
@@ -566,7 +566,7 @@ fn no_kill_leaves_half_a_record() {
     let (mut last, mut kept, mut lost_answers) = (0_u64, 0_u64, 0);
     let start = || {
         let mut worker = Worker::start(&dds.url(), &options);
-        // Before that it takes no callback.
+        // Before that it accepts no callback.
         worker.ask("registered");
         worker
     };
@@ -580,7 +580,7 @@ fn no_kill_leaves_half_a_record() {
             });
             while !killed.is_finished() {
                 last += 1;
-                // Long, so that a write takes its time.
+                // Long, so that a write takes a while.
                 dds.set_secret(Some(format!("{last}-{}", "x".repeat(3000))));
                 match dds.call_back() {
                     Ok(answer) if answer.status == 200 => kept = last,
@@ -597,7 +597,7 @@ fn no_kill_leaves_half_a_record() {
         assert!(kept <= found && found <= last, "round {round}: {found}, not {kept} to {last}");
         assert!(
             found == 0 || secret == format!("{found}-{}", "x".repeat(3000)),
-            "round {round}: half a secret"
+            "round {round}: a partial secret"
         );
         (kept, last) = (found, last.max(found));
         let told = worker.told();
@@ -608,10 +608,10 @@ fn no_kill_leaves_half_a_record() {
     assert_eq!(names(&state).iter().filter(|name| name.contains("damaged")).count(), 0);
 }
 
-/// Eight processes on one directory, killed, stopped and started at random, and re-armed all the time. What
-/// DDS has heard shows who registered: a registrar that goes on beside its successor would be heard again.
+/// Eight processes on one directory, killed, stopped and started at random, and re-armed all the time. The versions in
+/// DDS's requests show who registered: a registrar that continued next to its successor would appear again.
 #[test]
-fn there_is_one_registrar_whoever_is_killed() {
+fn there_is_one_registrar_whichever_process_is_killed() {
     let seconds = number("POSEMESH_CHAOS_SECONDS", 3);
     let (dds, place, bind) = (DevDds::start().expect("a DDS"), Place::new(), free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
@@ -649,7 +649,7 @@ fn there_is_one_registrar_whoever_is_killed() {
         workers.push(start());
         let mut secrets = Vec::new();
         for worker in &mut workers {
-            // None is stuck, and none has lost what was known.
+            // No process is stuck, and none has lost the state.
             assert_eq!(worker.ask("registered"), "Ok(())");
             assert_eq!(worker.ask("has-secret"), "Ok(())");
             secrets.push(worker.ask("secret"));
@@ -666,7 +666,7 @@ fn there_is_one_registrar_whoever_is_killed() {
     once.sort();
     once.dedup();
     assert_eq!(once.len(), heard.len(), "two registrars took turns: {heard:?}");
-    // In the end all hold the same.
+    // In the end all have the same secret.
     dds.set_secret(Some("the last one".into()));
     workers[3].ask("rearm");
     for worker in &mut workers {
@@ -697,7 +697,7 @@ fn warnings(state: &str, part: &str) -> usize {
 
 // scenario: state-not-writable
 #[test]
-fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
+fn a_full_disk_does_not_stop_the_node() {
     let Some(mount) = Mount::tmpfs("size=64k,mode=700") else { return };
     logged();
     let (dds, key, state) = (dds_that_calls_when_told(), key(), mount.0.state());
@@ -714,7 +714,7 @@ fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
         node.rearm().expect("it runs");
         node.wait(Wait::Registered, Some(GUARD)).expect("registered");
         dds.set_secret(Some(format!("full {round}")));
-        assert_eq!(dds.call_back().expect("an answer").status, 200, "it is kept in memory");
+        assert_eq!(dds.call_back().expect("an answer").status, 200, "it is held in memory");
         assert_eq!(secret(&node), Some(format!("full {round}")));
     }
     assert_eq!(node.status().expect("ours").persistence_error, Some(ErrorCode::Io));
@@ -735,14 +735,14 @@ fn a_full_disk_stops_nothing_and_is_over_when_there_is_space() {
     assert_eq!(
         (warnings(&state, "No space left"), warnings(&state, "is written to")),
         (1, 1),
-        "once an episode"
+        "once per episode"
     );
     let node = start(&dds, &state, &key).expect("it starts");
     assert_eq!(secret(&node).as_deref(), Some("after"));
 }
 
 #[test]
-fn space_that_returns_is_noticed_without_anything_else() {
+fn free_space_is_noticed_without_another_change() {
     let Some(mount) = Mount::tmpfs("size=64k,mode=700") else { return };
     let (dds, key, state) = (dds_that_calls_when_told(), key(), mount.0.state());
     let node = start(&dds, &state, &key).expect("it starts");
@@ -765,14 +765,14 @@ fn space_that_returns_is_noticed_without_anything_else() {
 }
 
 #[test]
-fn a_read_only_directory_is_read_and_used_when_it_can_be_written() {
+fn a_read_only_directory_is_read_and_written_once_it_is_writable() {
     let Some(mount) = Mount::tmpfs("mode=700") else { return };
     logged();
     let (dds, key, state) = (dds_that_calls_when_told(), key(), mount.0.state());
     let before = leave_a_record(&dds, &state, &key);
     mount.remount("ro");
-    let node = start(&dds, &state, &key).expect("it runs all the same");
-    assert_eq!(secret(&node), Some(before), "what is there is used");
+    let node = start(&dds, &state, &key).expect("it runs");
+    assert_eq!(secret(&node), Some(before), "the record is read");
     let status = node.status().expect("ours");
     assert_eq!((status.role, status.persistence_error), (Role::Leader, Some(ErrorCode::Io)));
     let error = node.persistence_error().expect("ours").expect("an error");
@@ -794,10 +794,10 @@ fn a_read_only_directory_is_read_and_used_when_it_can_be_written() {
 }
 
 #[test]
-fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
+fn parked_leaders_and_followers_use_no_cpu() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());
     let mut workers = three(&dds, &place.state(), &bind);
-    // The next thing that one of them does for that is the refresh, in three quarters of an hour.
+    // The next thing that a process does for its token is the refresh, in three quarters of an hour.
     workers[0].ask("token");
     workers[1].ask("token");
     // Until the threads for files have ended. What polls, polls at least once a second.
@@ -820,7 +820,7 @@ fn parked_leaders_and_followers_are_left_alone_by_the_kernel() {
 }
 
 #[test]
-fn the_state_functions_have_a_variant_that_is_kept() {
+fn the_state_functions_of_a_directory_persist() {
     let (dds, place) = (dds_that_calls_when_told(), Place::new());
     let at = Utc.timestamp_opt(1_704_164_645, 6_007_008).single().expect("a valid time");
     let state = StateDir::open(place.state()).expect("it is made");
@@ -841,12 +841,12 @@ fn the_state_functions_have_a_variant_that_is_kept() {
     let read = state.read_state().expect("it was kept");
     assert_eq!((read.status.as_str(), read.last_healthcheck), (STATUS_REGISTERED, Some(at)));
     assert_eq!(state.read_node_secret(), Ok(Some("é\u{1f511}\0".into())));
-    let lock = state.try_lock().expect("it works").expect("nobody has it");
+    let lock = state.try_lock().expect("it works").expect("it is free");
     assert!(state.try_lock().expect("it works").is_none());
     state.touch_healthcheck_now().expect("its holder writes");
     assert!(state.try_lock().expect("it works").is_none(), "still locked");
     drop(lock);
-    state.clear_node_secret().expect("nobody is in the way");
+    state.clear_node_secret().expect("it is free");
     assert_eq!(state.read_node_secret(), Ok(None));
     assert!(state.read_state().expect("it was kept").last_healthcheck > Some(at));
     assert!(state.try_lock().expect("it works").is_some());
@@ -855,12 +855,12 @@ fn the_state_functions_have_a_variant_that_is_kept() {
     fs::write(&record, "posemesh-node-state 1").expect("ours");
     let error = state.read_state().expect_err("damaged");
     assert!(error.code() == ErrorCode::Io && error.message().contains("cut off"), "{error}");
-    state.write_node_secret("after").expect("the damaged one is put away");
+    state.write_node_secret("after").expect("the damaged record is renamed");
     assert_eq!(state.read_node_secret(), Ok(Some("after".into())));
     assert_eq!(names(&place.state()).iter().filter(|name| name.contains("damaged")).count(), 1);
     drop(state);
 
-    // Beside a node of another process it reads, and writes nothing.
+    // While a node of another process leads, it reads and cannot write.
     let other = Place::new();
     let mut worker = Worker::start(&dds.url(), &[("STATE_DIR", &other.state())]);
     assert_eq!(worker.ask("registered"), "Ok(())");
@@ -871,14 +871,14 @@ fn the_state_functions_have_a_variant_that_is_kept() {
     let error = state.write_node_secret("mine").expect_err("not the registrar");
     assert_eq!(error.code(), ErrorCode::AlreadyRunning);
     worker.kill();
-    assert!(state.try_lock().expect("it works").is_some(), "the kernel has dropped the lock");
+    assert!(state.try_lock().expect("it works").is_some(), "the kernel has released the lock");
 }
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
 }
 
-/// A warning, but for that about the credentials of the tests.
+/// Whether this is a warning other than the one about the credentials of the tests.
 fn is_warning(line: &str) -> bool {
     line.starts_with("log warn") && !line.contains("reg_secret")
 }

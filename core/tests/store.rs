@@ -1,5 +1,5 @@
-//! The drop-in half: the free functions of `state`, and `run_registration_loop` on a host's own runtime. They
-//! share one state per process, so each test runs in a process of its own.
+//! The functions of the predecessor: those of `state`, and `run_registration_loop` on a host's own runtime. They share one
+//! state per process, so each test runs in a process of its own.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn registration(dds: &DevDds) -> RegistrationConfig {
     }
 }
 
-/// Runs a loop on a runtime and a thread of its own, as long as this process lives.
+/// Runs a loop on a runtime and a thread of its own, until this process ends.
 fn spawn_loop(config: RegistrationConfig) -> thread::JoinHandle<()> {
     thread::spawn(|| support::runtime().block_on(run_registration_loop(config)))
 }
@@ -50,8 +50,8 @@ fn until_status(expected: &str) {
 }
 
 #[test]
-fn statuses_are_three_words() {
-    alone("statuses_are_three_words", || {
+fn only_three_statuses_are_accepted() {
+    alone("only_three_statuses_are_accepted", || {
         assert_eq!(status(), STATUS_DISCONNECTED);
         assert_eq!(STATUS_DISCONNECTED, "disconnected");
         for status in [STATUS_REGISTERING, STATUS_REGISTERED, STATUS_DISCONNECTED] {
@@ -60,7 +60,7 @@ fn statuses_are_three_words() {
         }
         set_status(STATUS_REGISTERED).expect("one of the three");
         for other in ["", "Registered", "registered ", "offline"] {
-            let error = set_status(other).expect_err("none of the three");
+            let error = set_status(other).expect_err("not one of the three");
             assert_eq!(error.code(), ErrorCode::InvalidArgument);
             assert!(error.message().contains("disconnected, registering, registered"), "{error}");
             let state = RegistrationState { status: other.into(), last_healthcheck: Some(Utc::now()) };
@@ -72,8 +72,8 @@ fn statuses_are_three_words() {
 }
 
 #[test]
-fn what_is_written_is_read() {
-    alone("what_is_written_is_read", || {
+fn a_written_state_is_read_back() {
+    alone("a_written_state_is_read_back", || {
         let default = RegistrationState::default();
         assert_eq!((default.status.as_str(), default.last_healthcheck), (STATUS_DISCONNECTED, None));
         let at = Utc.timestamp_opt(1_704_164_645, 6_007_008).single().expect("a valid time");
@@ -92,7 +92,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn a_state_is_this_json() {
+fn the_json_of_a_state_is_stable() {
     let at = Utc.timestamp_opt(1_704_164_645, 999_999_999).single().expect("a valid time");
     for (last_healthcheck, json) in [(Some(at), json!(1_704_164_645)), (None, json!(null))] {
         let state = RegistrationState { status: STATUS_REGISTERED.into(), last_healthcheck };
@@ -108,14 +108,14 @@ fn a_state_is_this_json() {
 }
 
 #[test]
-fn the_secret_is_kept_as_it_is() {
-    alone("the_secret_is_kept_as_it_is", || {
+fn a_secret_is_stored_unchanged() {
+    alone("a_secret_is_stored_unchanged", || {
         assert_eq!(read_node_secret(), Ok(None));
         for secret in ["first", "second", "second", " spaced\n", "", "é\u{1f511}\0"] {
             write_node_secret(secret).expect("in memory");
             assert_eq!(read_node_secret(), Ok(Some(secret.into())));
         }
-        assert_eq!(status(), STATUS_DISCONNECTED, "the host's own secret says nothing about DDS");
+        assert_eq!(status(), STATUS_DISCONNECTED, "a secret of the host does not change the status");
         for _ in 0..2 {
             clear_node_secret().expect("in memory");
             assert_eq!(read_node_secret(), Ok(None));
@@ -127,7 +127,7 @@ fn the_secret_is_kept_as_it_is() {
 fn the_lock_has_one_holder() {
     alone("the_lock_has_one_holder", || {
         let try_acquire = || LockGuard::try_acquire(GUARD).expect("in memory");
-        let guard = try_acquire().expect("nobody holds it");
+        let guard = try_acquire().expect("it is free");
         assert!(try_acquire().is_none());
         assert!(thread::scope(|scope| scope.spawn(|| try_acquire().is_none()).join().expect("no panic")));
         drop(guard);
@@ -139,15 +139,16 @@ fn the_lock_has_one_holder() {
 #[test]
 fn a_stale_lock_is_taken_over_for_good() {
     alone("a_stale_lock_is_taken_over_for_good", || {
-        let slow = LockGuard::try_acquire(GUARD).expect("in memory").expect("nobody holds it");
-        // Any clock has moved on after a while.
-        let heir = std::iter::repeat_with(|| LockGuard::try_acquire(Duration::ZERO).expect("in memory"))
-            .take(10_000_000)
-            .find_map(|acquired| acquired)
-            .expect("stale");
+        let slow = LockGuard::try_acquire(GUARD).expect("in memory").expect("it is free");
+        // Until the clock has advanced.
+        let new_holder =
+            std::iter::repeat_with(|| LockGuard::try_acquire(Duration::ZERO).expect("in memory"))
+                .take(10_000_000)
+                .find_map(|acquired| acquired)
+                .expect("stale");
         drop(slow);
-        assert!(LockGuard::try_acquire(GUARD).expect("in memory").is_none(), "the heir still holds it");
-        drop(heir);
+        assert!(LockGuard::try_acquire(GUARD).expect("in memory").is_none(), "the new holder still has it");
+        drop(new_holder);
         assert!(LockGuard::try_acquire(GUARD).expect("in memory").is_some());
     });
 }
@@ -182,7 +183,7 @@ fn re_arming_ends_a_pause_and_a_hanging_attempt() {
     alone("re_arming_ends_a_pause_and_a_hanging_attempt", || {
         let dds = DevDds::start().expect("a DDS");
         dds.inject(Endpoint::Challenge, Fault::status(403), 1);
-        // A pause of a day: only the re-arm can end it.
+        // The pause is a day: only the re-arm can end it.
         spawn_loop(RegistrationConfig { register_interval_secs: 86_400, ..registration(&dds) });
         assert!(dds.wait_for(GUARD, |dds| dds.requests().iter().any(|request| request.status == Some(403))));
         dds.inject(Endpoint::Challenge, Fault::Hang, 1);
@@ -196,12 +197,12 @@ fn re_arming_ends_a_pause_and_a_hanging_attempt() {
 }
 
 #[test]
-fn a_loop_that_is_told_to_be_registered_asks_for_nothing() {
-    alone("a_loop_that_is_told_to_be_registered_asks_for_nothing", || {
+fn a_loop_that_is_already_registered_sends_no_request() {
+    alone("a_loop_that_is_already_registered_sends_no_request", || {
         let dds = DevDds::start().expect("a DDS");
         set_status(STATUS_REGISTERED).expect("in memory");
         spawn_loop(registration(&dds));
-        // A loop that did not park would be seen by now; then it is shown to be alive.
+        // A loop that did not park would have sent a request by now. Afterwards it is shown to be running.
         assert!(!dds.wait_for_requests(Endpoint::Challenge, 1, Duration::from_millis(500)));
         set_status(STATUS_DISCONNECTED).expect("in memory");
         assert!(dds.wait_for_requests(Endpoint::Register, 1, GUARD));
@@ -212,7 +213,7 @@ fn a_loop_that_is_told_to_be_registered_asks_for_nothing() {
 fn two_loops_take_turns() {
     alone("two_loops_take_turns", || {
         let dds = DevDds::start().expect("a DDS");
-        // Long enough for the other loop to get in between, if it could.
+        // Long enough for the other loop to interfere, if it could.
         dds.inject(Endpoint::Challenge, Fault::Delay(Duration::from_millis(20)), u32::MAX);
         for _ in 0..2 {
             spawn_loop(registration(&dds));
@@ -230,7 +231,7 @@ fn two_loops_take_turns() {
             assert_eq!(
                 endpoints,
                 [Some(Endpoint::Challenge), Some(Endpoint::Register)],
-                "registration {number}: the other loop was at work"
+                "registration {number}: the other loop interfered"
             );
         }
     });
@@ -240,7 +241,7 @@ fn two_loops_take_turns() {
 fn a_loop_waits_for_the_lock() {
     alone("a_loop_waits_for_the_lock", || {
         let dds = DevDds::start().expect("a DDS");
-        let guard = LockGuard::try_acquire(GUARD).expect("in memory").expect("nobody holds it");
+        let guard = LockGuard::try_acquire(GUARD).expect("in memory").expect("it is free");
         spawn_loop(registration(&dds));
         until_status(STATUS_REGISTERING);
         assert!(!dds.wait_for_requests(Endpoint::Challenge, 1, Duration::from_millis(200)));

@@ -1,4 +1,4 @@
-//! The way to DDS through the network: TLS with several roots of trust, and proxies.
+//! The network between a node and DDS: TLS with several roots of trust, and proxies.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 #[path = "support/closing.rs"]
@@ -39,7 +39,7 @@ impl TlsFront {
         Self::before(name, &[host], dds.authority().parse().unwrap())
     }
 
-    /// With a certificate for these hosts, in front of whatever listens there.
+    /// With a certificate for these hosts, in front of the server at this address.
     fn before(name: &str, hosts: &[&str], behind: SocketAddr) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::new([]).unwrap();
@@ -99,7 +99,7 @@ async fn forward(listener: TcpListener, acceptor: TlsAcceptor, behind: SocketAdd
         let (stream, _) = listener.accept().await.unwrap();
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            // A client that does not trust us leaves in the handshake.
+            // A client that does not trust this certificate ends the handshake.
             let Ok(mut tls) = acceptor.accept(stream).await else { return };
             let mut plain = tokio::net::TcpStream::connect(behind).await.unwrap();
             let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
@@ -122,7 +122,7 @@ fn config(dds_base_url: &str, siwe_domain: &str) -> Config {
     config
 }
 
-/// What the first attempt of a node fails with.
+/// The error of a node's first attempt.
 fn first_failure(config: &Config) -> Error {
     let node = Node::start(config).unwrap();
     let (failed, failures) = std::sync::mpsc::channel();
@@ -132,7 +132,7 @@ fn first_failure(config: &Config) -> Error {
         }
     })
     .unwrap();
-    // What failed before the callback was set is not told again.
+    // A failure before the callback was set is not reported again.
     node.rearm().unwrap();
     let failure = failures.recv_timeout(GUARD).unwrap();
     node.stop(GUARD).unwrap();
@@ -162,7 +162,7 @@ fn variable(name: &str) -> String {
 
 // scenario: untrusted-certificate
 #[test]
-fn a_ca_file_is_trusted_and_nobody_else_is() {
+fn a_private_authority_is_trusted_only_with_ca_file() {
     let dds = DevDds::start().unwrap();
     let front = TlsFront::start("ca", "127.0.0.1", &dds);
     let mut config = config(&format!("https://{}", front.address), &dds.authority());
@@ -192,7 +192,7 @@ fn a_certificate_for_another_host_is_refused() {
 }
 
 #[test]
-fn the_names_in_a_certificate_are_cut() {
+fn long_names_in_a_certificate_are_cut_in_errors() {
     let dds = DevDds::start().unwrap();
     let many: Vec<_> = (0..1500).map(|number| format!("name-{number}.example")).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
@@ -206,7 +206,7 @@ fn the_names_in_a_certificate_are_cut() {
 }
 
 #[test]
-fn a_dds_that_closes_each_tls_connection_is_registered_with() {
+fn a_node_registers_when_dds_closes_each_tls_connection() {
     for close in [Close::Silent, Close::Reset, Close::Half, Close::Announced] {
         let dds = ClosingDds::start(close);
         let front = TlsFront::before(&format!("{close:?}"), &["127.0.0.1"], dds.address);
@@ -267,7 +267,7 @@ fn ssl_cert_dir_is_honoured() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// A directory of what is no certificate: a named pipe, a link to a device, a file without end, a directory.
+/// A directory without certificates: a named pipe, a link to a device, a huge file, a directory.
 fn odd_directory(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("posemesh-{name}-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("directory")).unwrap();
@@ -279,14 +279,14 @@ fn odd_directory(name: &str) -> PathBuf {
 }
 
 #[test]
-fn without_system_roots_the_bundled_ones_serve() {
+fn bundled_roots_are_used_when_the_system_has_none() {
     if is_child() {
         // Reading some of these files would never end.
         thread::spawn(|| {
             thread::sleep(GUARD);
             std::process::exit(1);
         });
-        // Starting is what reads the roots; nothing is asked of the network.
+        // The start reads the roots; the network is not involved.
         let mut config = config(&variable("DDS"), "any");
         config.set("request_timeout_secs", "1").unwrap();
         let failure = first_failure(&config);
@@ -308,14 +308,14 @@ fn without_system_roots_the_bundled_ones_serve() {
         ("SSL_CERT_DIR", inside("zeros")),
     ] {
         in_a_process_of_its_own(
-            "without_system_roots_the_bundled_ones_serve",
+            "bundled_roots_are_used_when_the_system_has_none",
             &[(variable, &path), ("DDS", &format!("https://{}", front.address))],
         );
     }
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// A proxy that takes one request and answers it with 403.
+/// A proxy that accepts one request and answers it with 403.
 fn refusing_proxy() -> (SocketAddr, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -342,7 +342,7 @@ fn a_proxy_is_used_for_other_machines() {
         assert_eq!(error.code(), ErrorCode::Timeout);
         return;
     }
-    // The names end in .invalid, which never resolve (RFC 6761): only the proxy can be asked.
+    // Names that end in .invalid never resolve (RFC 6761), so only the proxy can be used.
     for (url, variable, first_line) in [
         (
             "http://dds.invalid",
@@ -368,7 +368,7 @@ fn a_proxy_is_never_used_for_this_machine() {
         return;
     }
     let dds = DevDds::start().unwrap();
-    // Nobody listens there.
+    // No process listens there.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let proxy = format!("http://{dead}");
     in_a_process_of_its_own(
@@ -387,7 +387,7 @@ fn a_malformed_proxy_variable_is_refused_at_start() {
         for part in ["not a url", "ftp", "pa55word", "host name"] {
             assert!(!error.message().contains(part), "{part} in {error}");
         }
-        // It is never used for this machine, so it cannot do harm there.
+        // It is never used for this machine, so it does not matter there.
         let dds = DevDds::start().unwrap();
         config.set("dds_base_url", &dds.url()).unwrap();
         Node::start(&config).unwrap().wait(Wait::Registered, Some(GUARD)).unwrap();
@@ -408,7 +408,7 @@ fn a_malformed_proxy_variable_is_refused_at_start() {
     }
 }
 
-/// A proxy that answers each request with the credentials that it was sent, as they were and decoded.
+/// A proxy that answers each request with the credentials that it received, as they were and decoded.
 fn quoting_proxy() -> SocketAddr {
     use base64::Engine as _;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -428,13 +428,13 @@ fn quoting_proxy() -> SocketAddr {
                 }
             }
             if quoted.is_empty() {
-                // A connection that the client opened and did not need.
+                // A connection that the client opened but did not use.
                 continue;
             }
             let length = quoted.len();
             let head = format!("HTTP/1.1 403 No\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             stream.write_all((head + &quoted).as_bytes()).unwrap();
-            // To close it with the request's body unread would reset the connection, and the answer with it.
+            // Closing with unread data would reset the connection, and the answer could be lost.
             stream.shutdown(Shutdown::Write).unwrap();
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
@@ -443,7 +443,7 @@ fn quoting_proxy() -> SocketAddr {
 }
 
 #[test]
-fn the_password_of_a_proxy_never_comes_back_in_an_error() {
+fn the_password_of_a_proxy_never_appears_in_an_error() {
     if is_child() {
         let mut config = config("http://dds.invalid", "any");
         config.set("allow_insecure_http", "true").unwrap();
@@ -454,7 +454,7 @@ fn the_password_of_a_proxy_never_comes_back_in_an_error() {
     let proxy = quoting_proxy();
     for password in ["pa55word-of-the-proxy", "p%40ss%3aw%25rd"] {
         in_a_process_of_its_own(
-            "the_password_of_a_proxy_never_comes_back_in_an_error",
+            "the_password_of_a_proxy_never_appears_in_an_error",
             &[("http_proxy", &format!("http://user:{password}@{proxy}"))],
         );
     }

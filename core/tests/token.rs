@@ -1,5 +1,4 @@
-//! Access tokens: one sign-in for however many callers, refreshed in time, and recovery when DDS has lost
-//! the node.
+//! Access tokens: one sign-in for any number of callers, refreshes in time, and recovery when DDS has lost the node.
 
 mod support;
 
@@ -38,7 +37,7 @@ fn refusal(code: u16, body: &str) -> Fault {
 
 // scenario: one-sign-in
 #[test]
-fn nothing_is_signed_in_before_somebody_asks_and_then_once_for_all() {
+fn the_first_request_for_a_token_signs_in_once_for_all_callers() {
     let dds = dds();
     let node = start(&dds, &[]);
     node.wait(Wait::Registered, Some(GUARD)).expect("registers");
@@ -66,7 +65,7 @@ fn nothing_is_signed_in_before_somebody_asks_and_then_once_for_all() {
 }
 
 #[test]
-fn it_waits_for_the_registration_and_every_form_of_waiting_gets_the_token() {
+fn every_form_of_wait_receives_the_token_after_the_registration() {
     let dds = dds();
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
     let node = start(&dds, &[]);
@@ -94,7 +93,7 @@ fn it_waits_for_the_registration_and_every_form_of_waiting_gets_the_token() {
 
 // scenario: token-refused
 #[test]
-fn a_refused_token_is_replaced_once_however_many_callers_say_so() {
+fn a_refused_token_is_replaced_once_for_all_callers() {
     let dds = dds();
     let node = start(&dds, &[]);
     node.invalidate_token().expect("without a token there is nothing to do");
@@ -120,7 +119,7 @@ fn a_refused_token_is_replaced_once_however_many_callers_say_so() {
 
 // scenario: sign-in-refused
 #[test]
-fn a_refusal_is_told_at_once_and_not_repeated_in_a_storm() {
+fn a_refused_sign_in_fails_callers_at_once_without_new_requests() {
     let dds = dds();
     let words = "this wallet is blocked";
     let fault = Fault::Status { code: 403, retry_after: Some("600".into()), body: words.into() };
@@ -129,9 +128,9 @@ fn a_refusal_is_told_at_once_and_not_repeated_in_a_storm() {
     let error = node.access_token(Some(GUARD)).expect_err("refused");
     assert_eq!(error.code(), ErrorCode::Rejected);
     assert!(error.message().contains(words), "{error}");
-    // Until the next sign-in is due.
+    // The same until the next sign-in is due.
     for _ in 0..1000 {
-        assert_eq!(node.access_token(Some(GUARD)), Err(error.clone()), "told again");
+        assert_eq!(node.access_token(Some(GUARD)), Err(error.clone()), "the same error");
     }
     assert_eq!(sign_ins(&dds), 1);
     assert_eq!(node.status().expect("this process").sign_in_failures, 1);
@@ -142,7 +141,7 @@ fn a_refusal_is_told_at_once_and_not_repeated_in_a_storm() {
     assert_eq!(node.status().expect("this process").sign_in_failures, 0);
 }
 
-/// Nobody tells of a failed sign-in; the status shows it.
+/// There is no event for a failed sign-in; the status shows it.
 fn until_sign_in_failed(node: &Node) {
     let deadline = Instant::now() + GUARD;
     while node.status().expect("this process").sign_in_failures == 0 {
@@ -152,7 +151,7 @@ fn until_sign_in_failed(node: &Node) {
 }
 
 #[test]
-fn a_dds_out_of_reach_is_asked_again_and_the_timeout_says_why() {
+fn an_unavailable_dds_is_retried_and_the_timeout_says_why() {
     let dds = dds();
     dds.inject(Endpoint::Verify, refusal(503, "back in a moment"), u32::MAX);
     let node = start(&dds, &[]);
@@ -172,7 +171,7 @@ fn a_dds_out_of_reach_is_asked_again_and_the_timeout_says_why() {
 
 // scenario: dds-forgets
 #[test]
-fn a_node_that_dds_has_lost_registers_again_and_gets_its_token() {
+fn a_node_that_dds_lost_registers_again_and_receives_its_token() {
     let dds = dds();
     let node = start(&dds, &[]);
     let first = node.access_token(Some(GUARD)).expect("a token");
@@ -215,7 +214,7 @@ fn a_stop_ends_every_wait_for_a_token() {
     assert_eq!(code(node.access_token_then(|_| {}).map(|_| unreachable!())), ErrorCode::Stopped);
 }
 
-/// An answer to a sign-in as DDS gives it, with other fields.
+/// A valid answer to a sign-in, with these fields replaced.
 fn answer(code: u16, fields: &Value) -> Fault {
     let mut body = json!({
         "node_id": "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11",
@@ -230,7 +229,7 @@ fn answer(code: u16, fields: &Value) -> Fault {
 }
 
 #[test]
-fn an_answer_that_is_not_right_is_never_used_and_never_repeated() {
+fn a_malformed_answer_is_never_used_and_never_quoted() {
     support::logged();
     let garbage = |body: &str| Fault::Answer { code: 200, headers: vec![], body: body.into() };
     let cases = [
@@ -267,7 +266,7 @@ fn an_answer_that_is_not_right_is_never_used_and_never_repeated() {
         assert!(!format!("{node:?}").contains("s3cr3t"));
         node.stop(GUARD).expect("stops");
     }
-    // The good one differs in nothing but that it is right; the older form is, too.
+    // The same answer without an error is accepted, and so is the older form.
     for fields in [json!({}), json!({ "access_expires_at": null, "expires_at": "2999-12-31T23:59:59Z" })] {
         let dds = dds();
         dds.inject(Endpoint::Verify, answer(200, &fields), 1);
@@ -279,7 +278,7 @@ fn an_answer_that_is_not_right_is_never_used_and_never_repeated() {
 }
 
 #[test]
-fn credentials_that_name_a_node_want_its_tokens() {
+fn a_token_of_another_node_than_that_of_the_credentials_is_refused() {
     let credentials = STANDARD.encode("C3F1D7C2-0a54-4b52-9b8e-6f0a8a2f7d11:in-the-console");
     for (node_id, good) in
         [("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11", true), ("00000000-0a54-4b52-9b8e-6f0a8a2f7d11", false)]
@@ -293,7 +292,7 @@ fn credentials_that_name_a_node_want_its_tokens() {
 }
 
 #[test]
-fn only_what_says_that_the_node_is_unknown_registers_it_again() {
+fn only_an_unknown_node_registers_again() {
     let cases = [
         (403, "node not found", true),
         (403, "{\"error\":\"Node Not Found\"}\n", true),
@@ -323,10 +322,10 @@ fn only_what_says_that_the_node_is_unknown_registers_it_again() {
 
 // scenario: token-refreshed
 #[test]
-fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
+fn a_thousand_callers_cause_one_sign_in_per_token_lifetime() {
     const LIFE: Duration = Duration::from_secs(2);
     let dds = DevDds::builder().token_lifetime(LIFE).start().expect("a DDS");
-    // All of them are there before the first token is.
+    // All of them ask before the first token arrives.
     dds.inject(Endpoint::Verify, Fault::Delay(Duration::from_millis(500)), 1);
     let node = start(&dds, &[]);
     let events = Events::of(&node);
@@ -346,7 +345,7 @@ fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
         events.next("token", |kind| matches!(kind, EventKind::TokenRefreshed { .. }).then_some(()));
     };
     refreshed();
-    // In the lives after it, as tasks.
+    // Later callers are tasks.
     let runtime = support::runtime();
     for _ in 0..3 {
         refreshed();
@@ -366,11 +365,11 @@ fn a_thousand_callers_cause_one_sign_in_per_life_of_a_token() {
     assert!(tokens.len() <= arrivals.len() && arrivals.len() >= 4, "{} of {arrivals:?}", tokens.len());
 }
 
-/// A node and its callers, under a DDS that is restarted again and again and then knows nothing.
+/// A node and its callers, with a DDS that is restarted many times and loses its state each time.
 struct Restarts {
     node: Node,
     dds: RwLock<Option<DevDds>>,
-    /// What was refused, and then invalidated: nobody may get one of these again.
+    /// Tokens that were refused and invalidated: no caller may receive one of them again.
     stale: Mutex<BTreeSet<String>>,
 }
 
@@ -407,7 +406,7 @@ impl Restarts {
         loop {
             let stale = self.stale.lock().expect("no panics").clone();
             let token = self.token();
-            assert!(!stale.contains(token.value()), "handed out again");
+            assert!(!stale.contains(token.value()), "a stale token");
             if self.with_dds(|dds| dds.token_is_good(token.value())) {
                 return;
             }
@@ -416,7 +415,7 @@ impl Restarts {
         }
     }
 
-    /// Restarts DDS while a sign-in is at its challenge, at its verification, or wherever it happens to be.
+    /// Restarts DDS while a sign-in is at its challenge, at its verification, or at any point.
     fn round(&self, round: usize) {
         let at = [Some(Endpoint::Challenge), Some(Endpoint::Verify), None][round % 3];
         let token = self.node.access_token(Some(GUARD)).expect("a token");
@@ -439,15 +438,15 @@ impl Restarts {
             let address = dds.take().expect("a DDS").authority().parse().expect("an address");
             *dds = Some(DevDds::builder().bind(address).start().expect("the port is free again"));
         });
-        // Whoever came last has used its token; the loss was noticed, and the node came back once.
+        // The last caller has used its token; the loss was noticed, and the node registered once.
         self.use_token();
         assert_eq!(self.with_dds(|dds| dds.requests_to(Endpoint::Register).len()), 1, "round {round}");
     }
 }
 
 #[test]
-fn a_hundred_restarts_of_dds_leave_nobody_with_a_stale_token() {
-    // At once, for each round waits out a real pause.
+fn no_caller_keeps_a_stale_token_when_dds_restarts() {
+    // In parallel, because each round waits for a real backoff.
     thread::scope(|scope| {
         for node in 0..25 {
             scope.spawn(move || {
@@ -463,7 +462,7 @@ fn a_hundred_restarts_of_dds_leave_nobody_with_a_stale_token() {
 
 // scenario: dds-stops-probing
 #[test]
-fn a_dds_that_falls_silent_has_lost_the_node() {
+fn a_node_registers_again_when_dds_stops_probing_it() {
     let dds = dds();
     let node = start(&dds, &[("callback_bind", "127.0.0.1:0"), ("healthcheck_ttl_secs", "1")]);
     let address = node.callback_address().expect("this process").expect("a callback server");
@@ -484,7 +483,7 @@ fn a_dds_that_falls_silent_has_lost_the_node() {
 
 // scenario: secrets-never-shown
 #[test]
-fn no_token_and_no_credential_is_in_anything_a_node_tells() {
+fn tokens_and_credentials_are_in_no_event_log_or_error() {
     support::logged();
     let credentials = STANDARD.encode("c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11:in-the-console");
     let dds = DevDds::builder().token_lifetime(Duration::from_secs(2)).start().expect("a DDS");
@@ -521,8 +520,8 @@ fn no_token_and_no_credential_is_in_anything_a_node_tells() {
 #[test]
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "a fork without exec is what is tested")]
-fn a_forked_child_is_told_so_also_while_a_token_is_held() {
-    support::alone("a_forked_child_is_told_so_also_while_a_token_is_held", || {
+fn calls_in_a_forked_child_fail_while_a_token_is_held() {
+    support::alone("calls_in_a_forked_child_fail_while_a_token_is_held", || {
         let dds = dds();
         let node = start(&dds, &[]);
         let token = node.access_token(Some(GUARD)).expect("a token");
@@ -544,9 +543,9 @@ fn a_forked_child_is_told_so_also_while_a_token_is_held() {
                 let mut status = 0;
                 // SAFETY: waits for the child made above, into a local variable.
                 assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-                assert_eq!(status, 0, "every call answers that it was forked");
+                assert_eq!(status, 0, "every call fails with forked");
             }
         }
-        assert_eq!(node.access_token(Some(Duration::ZERO)), Ok(token), "the parent's is as before");
+        assert_eq!(node.access_token(Some(Duration::ZERO)), Ok(token), "the parent's token is unchanged");
     });
 }

@@ -1,5 +1,5 @@
-//! Keys, addresses and signatures against vectors that another implementation made. That the signed messages
-//! are composed to the byte is tested where they are composed, in `siwe`.
+//! Keys, addresses and signatures, compared with vectors of another implementation. The bytes of the signed messages are
+//! tested in the module `siwe`.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
 }
 
 #[test]
-fn addresses() {
+fn addresses_match_the_vectors() {
     for vector in vectors() {
         let key = load_secp256k1_privhex(text(&vector, "secp256k1_privhex")).expect("a good key");
         assert_eq!(derive_eth_address(&key), text(&vector, "address_lowercase"));
@@ -33,7 +33,7 @@ fn addresses() {
 }
 
 #[test]
-fn signatures_of_both_message_forms() {
+fn signatures_match_the_vectors_in_both_message_forms() {
     for vector in vectors() {
         let key = load_secp256k1_privhex(text(&vector, "secp256k1_privhex")).expect("a good key");
         for form in ["posemesh", "eip4361"] {
@@ -46,12 +46,12 @@ fn signatures_of_both_message_forms() {
 }
 
 #[test]
-fn a_node_signs_the_form_it_is_told_to() {
+fn a_node_signs_the_configured_message_form() {
     for vector in vectors() {
         let challenge = &vector["challenge"];
         for (format, form) in [("posemesh", Form::Posemesh), ("eip4361", Form::Eip4361)] {
             let dds = DevDds::start().expect("a DDS");
-            // All of the vector's, but for its age.
+            // All fields of the vector but the time.
             let mut fields = challenge.clone();
             fields.as_object_mut().expect("an object").remove("issuedAt");
             dds.set_challenge(Some(fields));

@@ -1,5 +1,5 @@
-//! A node whose wall clock is set by hours, forward and back, or whose machine has slept: the real library reads
-//! a clock that this program moves. One test, for it moves the clock of the whole process.
+//! A wall clock that is set forward or back by hours, as after a sleep: the library reads a clock that this program moves.
+//! One test, because the clock belongs to the whole process.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "a clock_gettime in place of libc's")]
 
@@ -17,10 +17,10 @@ use support::{Events, GUARD, start};
 
 const HOUR: i64 = 3600;
 
-/// How far the wall clock of this process is off, but for the DDS that runs in it.
+/// How far the wall clock of this process is off. The DDS in this process reads the right time.
 static OFFSET_SECS: AtomicI64 = AtomicI64::new(0);
 
-/// What the linker finds before libc's: std, and so the library, reads every clock here.
+/// The linker prefers this function to libc's: std, and therefore the library, reads every clock here.
 ///
 /// # Safety
 /// As libc's: `time` is null or points to a timespec.
@@ -59,7 +59,7 @@ fn token(node: &Node) -> String {
     node.access_token(Some(GUARD)).expect("a token").value().to_owned()
 }
 
-/// How far DDS is ahead, to the second that `Date` hides.
+/// How far DDS is ahead. `Date` has a resolution of one second.
 fn skew_hours(node: &Node) -> f64 {
     node.status().expect("this process").clock_skew_ms as f64 / 3_600_000.0
 }
@@ -69,21 +69,21 @@ fn until_refreshed(events: &Events) {
 }
 
 #[test]
-fn a_clock_that_jumps_costs_a_sign_in_at_most_and_no_token_outlives_its_time() {
+fn a_clock_that_jumps_costs_at_most_one_sign_in() {
     support::logged();
     let dds = DevDds::start().expect("a DDS");
     let node = start(&dds, &[]);
     let first = token(&node);
     assert_eq!(node.status().expect("this process").clock_skew_ms, 0);
 
-    // Forward, as after a sleep: a token for an hour may be over.
+    // Forward, as after a sleep: a token that was valid for an hour may have expired.
     set_clock(5);
     let second = token(&node);
     assert_ne!(second, first);
     assert_eq!((token(&node), sign_ins(&dds)), (second.clone(), 2));
     assert!((skew_hours(&node) + 5.0).abs() < 0.01, "{}", skew_hours(&node));
 
-    // Back, by ten hours: the token is as good as before.
+    // Back by ten hours: the token is as valid as before.
     set_clock(-5);
     assert_eq!((token(&node), sign_ins(&dds)), (second.clone(), 2));
     node.invalidate_token_if(&second).expect("the node runs");
@@ -91,19 +91,19 @@ fn a_clock_that_jumps_costs_a_sign_in_at_most_and_no_token_outlives_its_time() {
     assert!(dds.token_is_good(&third) && third != second);
     assert!((skew_hours(&node) - 5.0).abs() < 0.01, "{}", skew_hours(&node));
 
-    // Registering goes by the clock of DDS, too.
+    // The registration uses the clock of DDS, too.
     dds.forget_all();
     node.rearm().expect("the node runs");
     node.wait(Wait::Registered, Some(GUARD)).expect("registers with a wrong clock");
 
-    // Right again; the node has had no answer since.
+    // Right again; the node has received no answer since.
     set_clock(0);
     node.invalidate_token_if(&third).expect("the node runs");
     assert!(dds.token_is_good(&token(&node)));
     assert_eq!(node.status().expect("this process").clock_skew_ms, 0);
     node.stop(GUARD).expect("stops");
 
-    // Refreshes keep to the time that passes, whatever the clock says; these tokens would be good for hours.
+    // Refreshes depend on elapsed time, not on the clock, by which these tokens would be valid for hours.
     let short = DevDds::builder().token_lifetime(Duration::from_secs(2)).start().expect("a DDS");
     let node = start(&short, &[]);
     let events = Events::of(&node);
@@ -120,7 +120,7 @@ fn a_clock_that_jumps_costs_a_sign_in_at_most_and_no_token_outlives_its_time() {
         .iter()
         .filter(|record| record.level == Level::Warn && record.message.contains("clock of this machine"))
         .collect();
-    // Five hours ahead, and from there at once five hours behind: that is one episode per node.
+    // Five hours ahead, then at once five hours behind: one episode per node.
     let texts: Vec<_> = warnings.iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(texts.len(), 2, "{texts:#?}");
     assert!(

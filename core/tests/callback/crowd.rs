@@ -1,4 +1,4 @@
-//! More connections than the server can hold, and more refusals than a log can.
+//! More connections than the server accepts, and more refusals than belong in a log.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{self, GUARD};
 use crate::{ID, SECRET, Setup, callback, connect, exchange, get, is_open, parse, read_to_end, request};
 
-/// As many as the server holds at most.
+/// The limit of the server.
 const FULL: usize = 256;
 
 /// A callback in two halves: the first `length` bytes, and the rest.
@@ -45,45 +45,45 @@ fn half_body(address: SocketAddr) -> Halves {
     Halves::begin(address, |header| header + 1)
 }
 
-/// Returns when the server has handled what came before.
+/// Returns when the server has handled everything that was sent before.
 fn settle(setup: &Setup) {
     assert_eq!(exchange(setup.address, &get("/health", "")).expect("an answer").status, 200);
 }
 
 #[test]
-fn idle_connections_make_room_before_begun_requests() {
+fn idle_connections_are_closed_before_partial_requests() {
     let setup = Setup::new(&[]);
     let (header, body) = (half_header(setup.address), half_body(setup.address));
     settle(&setup);
     let idle: Vec<_> = (0..FULL * 3).map(|_| connect(setup.address)).collect();
     settle(&setup);
-    assert!(!is_open(&idle[0]), "the oldest idle one made room");
+    assert!(!is_open(&idle[0]), "the oldest idle one was closed");
     assert_eq!([header.finish(), body.finish()], [200, 200]);
 }
 
 #[test]
-fn begun_headers_make_room_before_begun_bodies() {
+fn partial_headers_are_closed_before_partial_bodies() {
     let setup = Setup::new(&[]);
     let body = half_body(setup.address);
     settle(&setup);
     let headers: Vec<_> = (0..FULL * 2).map(|_| half_header(setup.address)).collect();
     settle(&setup);
-    assert!(!is_open(&headers[0].stream), "the oldest header made room");
+    assert!(!is_open(&headers[0].stream), "the oldest header was closed");
     assert_eq!(body.finish(), 200);
 }
 
 #[test]
-fn even_begun_bodies_keep_nobody_out() {
+fn partial_bodies_do_not_block_new_connections() {
     let setup = Setup::new(&[]);
     let bodies: Vec<_> = (0..FULL * 2).map(|_| half_body(setup.address)).collect();
     settle(&setup);
-    assert!(!is_open(&bodies[0].stream), "the oldest body made room");
+    assert!(!is_open(&bodies[0].stream), "the oldest body was closed");
     assert_eq!(setup.send_secret(SECRET), 200);
 }
 
-/// Each callback pauses between its header and its body, and connections come without end.
+/// Each callback pauses between its header and its body, while new connections keep arriving.
 #[test]
-fn honest_callbacks_get_through_a_flood() {
+fn callbacks_succeed_during_a_flood_of_connections() {
     let setup = Setup::new(&[]);
     let flooded = AtomicBool::new(true);
     thread::scope(|scope| {
@@ -174,27 +174,27 @@ mod few_files {
         let began = Instant::now();
         let answer = exchange(address, &get("/health", "user-agent: DDS v1\r\n")).expect("an answer");
         assert_eq!(answer.status, 200);
-        // A few milliseconds. The rest is for a busy machine, and for a SYN that must be sent again because the
-        // listener's queue was full.
+        // Usually a few milliseconds; more on a busy machine, and when a SYN is sent again because the listener's
+        // queue was full.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 
     #[test]
-    fn idle_connections_do_not_keep_dds_out() {
+    fn idle_connections_do_not_block_dds() {
         let dds = DevDds::start().expect("a DDS");
         let (mut worker, address) = start(&dds);
         let _idle: Vec<_> = (0..300).map(|_| connect(address)).collect();
         for _ in 0..4 {
             assert_probed(address);
         }
-        // Most files are left to the host.
+        // Most descriptors remain for the host.
         let taken: usize = worker.ask("take-files").parse().expect("a number");
         assert!(taken >= 24, "{taken}");
     }
 
-    /// The host has taken every file before DDS came, and again after strangers came.
+    /// The host takes every descriptor, before and after other connections arrive.
     #[test]
-    fn a_host_that_has_no_file_left_does_not_keep_dds_out() {
+    fn a_host_without_free_descriptors_does_not_block_dds() {
         let dds = DevDds::start().expect("a DDS");
         let (mut worker, address) = start(&dds);
         worker.ask("take-files");

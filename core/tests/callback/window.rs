@@ -1,5 +1,5 @@
-//! When a callback confirms a registration: from the moment its signed challenge is handed in until DDS refuses
-//! it. At all other times it changes nothing.
+//! A callback confirms a registration from the moment its signed challenge is handed in until DDS refuses it. At any
+//! other time it changes nothing.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::{self, GUARD, WALLET};
 use crate::{Answer, ID, Setup};
 
-/// Where a registration can be when a callback comes.
+/// The progress of a registration when a callback arrives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
     ChallengeRequested,
@@ -45,7 +45,7 @@ const INSIDE: [Moment; 7] = [
     Moment::ConnectionReset,
 ];
 
-/// A node that held `former` in its last registration, and whose next one is there now.
+/// A node that received the secret `former` in its last registration, and whose next one is at this moment.
 fn reach(moment: Moment, policy: &str) -> Setup {
     let options = [("callback_policy", policy), ("request_timeout_secs", "1")];
     let patient = [("callback_policy", policy), ("request_timeout_secs", "3600")];
@@ -100,7 +100,7 @@ fn send(setup: &Setup, secret: &str) -> Answer {
 }
 
 #[test]
-fn outside_of_its_time_no_callback_is_taken() {
+fn a_callback_that_no_registration_waits_for_is_refused() {
     for policy in ["per_registration", "open"] {
         for moment in OUTSIDE {
             let setup = reach(moment, policy);
@@ -113,7 +113,7 @@ fn outside_of_its_time_no_callback_is_taken() {
             let status = setup.node.status().expect("this process");
             assert_eq!(status.state, State::Registering, "{policy}, {moment:?}");
             assert_eq!((setup.secret().as_deref(), setup.version()), (Some("former"), 1));
-            // The registrar was not kept from its work.
+            // The registrar was not disturbed.
             setup.dds.clear_faults();
             setup.dds.set_online_elsewhere(WALLET, false);
             setup.node.rearm().expect("the node runs");
@@ -124,7 +124,7 @@ fn outside_of_its_time_no_callback_is_taken() {
 }
 
 #[test]
-fn in_its_time_a_callback_confirms_the_registration() {
+fn a_callback_confirms_the_registration_that_waits_for_it() {
     for (policy, other, version) in [("per_registration", 403, 2), ("open", 200, 3)] {
         for moment in INSIDE {
             let setup = reach(moment, policy);
@@ -143,7 +143,7 @@ fn in_its_time_a_callback_confirms_the_registration() {
     }
 }
 
-/// A callback while DDS is down must not make the node believe that it is registered.
+/// A callback while DDS is unavailable must not mark the node as registered.
 // scenario: stranger-calls-back
 #[test]
 fn a_forged_callback_does_not_park_a_node() {
@@ -159,9 +159,9 @@ fn a_forged_callback_does_not_park_a_node() {
     }
 }
 
-/// A node that was stopped has no server any more.
+/// A stopped node has no server.
 #[test]
-fn a_stopped_node_takes_nothing() {
+fn a_stopped_node_accepts_no_callback() {
     let setup = Setup::new(&[]);
     assert_eq!(setup.send_secret("first"), 200);
     setup.node.stop(Duration::from_secs(10)).expect("stops");
@@ -169,10 +169,10 @@ fn a_stopped_node_takes_nothing() {
     assert_eq!(setup.version(), 1);
 }
 
-/// A process that begins with the state of a former one has not handed in yet.
+/// A process that starts with the state of an earlier one has not handed in a challenge yet.
 #[cfg(target_os = "linux")]
 #[test]
-fn after_a_restart_a_callback_waits_for_the_hand_in() {
+fn after_a_restart_callbacks_are_refused_until_the_hand_in() {
     let directory = std::env::temp_dir().join(format!("posemesh-window-{}", std::process::id()));
     let state_dir = directory.to_str().expect("UTF-8");
     let options = [("state_dir", state_dir)];

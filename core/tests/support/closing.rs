@@ -1,4 +1,4 @@
-//! A DDS that closes each connection after one answer, in one of the ways in which servers and load balancers do.
+//! A DDS that closes each connection after one answer, in one of the ways that servers and load balancers use.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -20,11 +20,11 @@ pub(crate) enum Close {
     Silent,
     /// With a reset.
     Reset,
-    /// In one direction; what still comes is read and ignored.
+    /// In one direction; further requests are read and ignored.
     Half,
     /// As the answer says.
     Announced,
-    /// As in HTTP/1.0: the end of the connection is the end of the body.
+    /// As in HTTP/1.0: the body ends with the connection.
     Http10,
     /// Not at all.
     Never,
@@ -39,7 +39,7 @@ pub(crate) struct ClosingDds {
 struct Shared {
     close: Mutex<Close>,
     authority: String,
-    /// The paths, in the order in which requests were complete.
+    /// The paths, in the order in which the requests were complete.
     requests: Mutex<Vec<String>>,
     connections: AtomicU64,
     stopped: AtomicBool,
@@ -82,7 +82,7 @@ impl ClosingDds {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// How many requests have come to paths that end so.
+    /// The number of requests to paths with this end.
     pub(crate) fn requests(&self, path: &str) -> usize {
         let requests = self.shared.requests.lock().expect("no panics");
         requests.iter().filter(|request| request.ends_with(path)).count()
@@ -101,7 +101,7 @@ impl Shared {
     fn serve(&self, stream: &TcpStream, number: u64) {
         stream.set_read_timeout(Some(GUARD)).expect("a timeout");
         let mut reader = BufReader::new(stream);
-        // The end of a connection that the node closes is an error or no request.
+        // When the node closes the connection, there is an error or no request.
         while let Some((path, body)) = read_request(&mut reader) {
             self.requests.lock().expect("no panics").push(path.clone());
             let close = *self.close.lock().expect("no panics");
@@ -114,7 +114,7 @@ impl Shared {
                 _ => format!("HTTP/1.1 200 OK\r\ncontent-length: {}", answer.len()),
             };
             let _ = (&mut &*stream).write_all(format!("{head}\r\n\r\n{answer}").as_bytes());
-            // From at once to two milliseconds later.
+            // Zero to two milliseconds.
             let pause = Duration::from_micros(number % 9 * 250);
             if !pause.is_zero() {
                 thread::sleep(pause);

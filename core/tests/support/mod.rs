@@ -1,4 +1,4 @@
-//! What the integration tests share: a node's configuration, a client, what a node tells, processes.
+//! Shared by the integration tests: a node's configuration, a client, recorded events and logs, processes.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -16,17 +16,17 @@ use posemesh_node_registration::node::Node;
 use posemesh_node_registration::status::State;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Ends a test that hangs. Nothing is expected to take anywhere near as long.
+/// Ends a test that hangs. Nothing is expected to take nearly as long.
 pub(crate) const GUARD: Duration = Duration::from_secs(60);
 
 /// A private key of no value, and its wallet.
 pub(crate) const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
 pub(crate) const WALLET: &str = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
 
-/// Registration credentials that are none of the console's.
+/// Registration credentials without the format of the console's.
 pub(crate) const CREDENTIALS: &str = "not-from-the-console-7f3a";
 
-/// A node's configuration with all that is required, for this DDS.
+/// A configuration with every required option, for this DDS.
 pub(crate) fn config(dds_base_url: &str, options: &[(&str, &str)]) -> Config {
     let mut config = Config::new();
     let required = [
@@ -47,8 +47,8 @@ pub(crate) fn start(dds: &DevDds, options: &[(&str, &str)]) -> Node {
     Node::start(&config(&dds.url(), options)).expect("the node starts")
 }
 
-/// A client as a host may have one, which by default follows redirects. `Client::new` would look for a
-/// process-wide TLS provider, of which there is none.
+/// A client of the host, which follows redirects by default. `Client::new` would need a process-wide TLS provider, and there
+/// is none.
 pub(crate) fn client(timeout: Duration) -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
@@ -76,7 +76,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// The events of a node, from now on.
+/// The events of a node from now on.
 pub(crate) struct Events(Receiver<Event>);
 
 impl Events {
@@ -86,7 +86,7 @@ impl Events {
         Self(receiver)
     }
 
-    /// The next event that `pick` finds something in.
+    /// The next event for which `pick` returns something.
     pub(crate) fn next<T>(&self, what: &str, pick: impl Fn(&EventKind) -> Option<T>) -> T {
         let deadline = Instant::now() + GUARD;
         loop {
@@ -104,13 +104,13 @@ impl Events {
         });
     }
 
-    /// What has been delivered and not been looked at.
+    /// The events that were delivered and not read.
     pub(crate) fn rest(&self) -> Vec<Event> {
         self.0.try_iter().collect()
     }
 }
 
-/// Every log record of this process, from the first call on. A node delivers what is left when it stops.
+/// Every log record of this process since the first call. When a node stops, its last records are delivered.
 pub(crate) fn logged() -> Vec<Record> {
     static RECORDS: OnceLock<Arc<Mutex<Vec<Record>>>> = OnceLock::new();
     let records = RECORDS.get_or_init(|| {
@@ -122,8 +122,8 @@ pub(crate) fn logged() -> Vec<Record> {
     records.lock().expect("no panics").clone()
 }
 
-/// Runs one test of this binary in a process of its own, with these variables and no others, and returns
-/// what it printed. Within that process, [`child_case`] is `case`.
+/// Runs one test of this binary in a process of its own, with only these environment variables, and returns its output.
+/// In that process, [`child_case`] returns `case`.
 pub(crate) fn run_child(test: &str, case: &str, environment: &[(&str, &std::ffi::OsStr)]) -> Output {
     Command::new(std::env::current_exe().expect("this binary"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
@@ -141,7 +141,7 @@ pub(crate) fn child_case() -> Option<String> {
 
 pub(crate) const CHILD_CASE: &str = "POSEMESH_TEST_CHILD_CASE";
 
-/// Runs a test's body in a process of its own, for what is shared within a process.
+/// Runs the body of a test in a process of its own, because it uses state that a process has once.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if child_case().is_some() {
         return body();
@@ -150,6 +150,6 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     let [stdout, stderr] =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{stdout}\n{stderr}");
-    // A name that matches no test would succeed too.
+    // A name that matches no test would also succeed.
     assert!(stdout.contains("1 passed"), "{stdout}");
 }

@@ -1,4 +1,4 @@
-//! Where state is kept in a test: a directory or a file system of its own.
+//! Directories and file systems for the state of a test.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use posemesh_dev_dds::{Callback, DevDds};
 
-/// A directory that goes when the test is over.
+/// A directory that is removed at the end of the test.
 pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
@@ -23,7 +23,7 @@ impl Place {
         Self(path)
     }
 
-    /// The path of a state directory in it that is not there yet.
+    /// The path of a state directory in it that does not exist yet.
     pub(crate) fn state(&self) -> String {
         self.0.join("state").to_str().expect("UTF-8").to_owned()
     }
@@ -43,16 +43,16 @@ pub(crate) fn dds_that_calls_when_told() -> DevDds {
     DevDds::builder().callback(Callback::Never).start().expect("a DDS")
 }
 
-/// A file system of this test's own. Gone with it.
+/// A file system of its own for a test, unmounted at the end.
 pub(crate) struct Mount(pub(crate) Place);
 
 impl Mount {
-    /// None, and says so, where the test may not mount.
+    /// `None`, with a message, if the test may not mount.
     pub(crate) fn tmpfs(options: &str) -> Option<Self> {
         Self::of(Place::new(), &["-t", "tmpfs", "-o", options, "posemesh-test"])
     }
 
-    /// A disk in a file, which can be frozen. None, and says so, where the test may not mount one.
+    /// A disk in a file, which can be frozen. `None`, with a message, if the test may not mount one.
     pub(crate) fn disk() -> Option<Self> {
         let place = Place::new();
         let image = place.0.with_extension("image");
@@ -60,7 +60,7 @@ impl Mount {
         let image = image.to_str().expect("UTF-8");
         let mounted = succeeds(Command::new("mke2fs").args(["-q", "-t", "ext4", image]))
             .then(|| Self::of(place, &["-o", "loop", image]));
-        // The mount keeps it.
+        // The mount keeps the file open.
         let _ = fs::remove_file(image);
         mounted.flatten()
     }
@@ -69,7 +69,7 @@ impl Mount {
         succeeds(Command::new("mount").args(arguments).arg(&place.0)).then_some(Self(place))
     }
 
-    /// Every write waits until what this returns is dropped. None, and says so, where the test may not.
+    /// Every write waits until the returned value is dropped. `None`, with a message, if the test may not freeze.
     pub(crate) fn freeze(&self) -> Option<Frozen> {
         let frozen = Frozen(self.0.0.clone());
         succeeds(Command::new("fsfreeze").arg("-f").arg(&self.0.0)).then_some(frozen)
@@ -96,7 +96,7 @@ impl Drop for Frozen {
     }
 }
 
-/// False, and says so, if the test may not do that.
+/// Whether the command succeeds; prints why if not.
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn succeeds(command: &mut Command) -> bool {
     let why = match command.output() {

@@ -1,4 +1,4 @@
-//! A node in a process of its own, for what processes share: it does what it is told on its standard input,
+//! A node in a process of its own: it executes the commands on its standard input,
 //! line by line, and can be killed at any moment.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
@@ -19,12 +19,12 @@ use posemesh_node_registration::node::{Node, Wait};
 
 use crate::support::{CHILD_CASE, CREDENTIALS, GUARD, KEY};
 
-/// What the worker prints for the test stands behind this, for the test harness prints too.
+/// The prefix of the lines that the worker prints for the test, because the test harness prints lines too.
 const MARK: &str = "> ";
 
-/// The body of the test that is a worker in a process started for that.
+/// The body of the worker process.
 pub(crate) fn work() {
-    // The harness has begun a line of its own.
+    // The harness has begun a line.
     std::io::stdout().write_all(b"\n").expect("a reader");
     let say = |line: String| {
         let mut out = std::io::stdout().lock();
@@ -131,14 +131,14 @@ fn threads() -> Vec<String> {
     thread_statuses().iter().flat_map(|status| values(status, "Name:")).collect()
 }
 
-/// How often the kernel has put one of the library's threads on a CPU.
+/// How often the kernel has scheduled a thread of the library.
 fn switches() -> u64 {
     let statuses = thread_statuses();
     let counts = statuses.iter().flat_map(|status| values(status, "ctxt_switches:"));
     counts.map(|count| count.parse::<u64>().expect("a number")).sum()
 }
 
-/// How many files this process may have open from now on.
+/// Limits how many files this process may open.
 #[expect(unsafe_code, reason = "the limits of a process are set through libc")]
 fn limit_files(limit: u64) -> std::io::Result<()> {
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: 1000 };
@@ -149,7 +149,7 @@ fn limit_files(limit: u64) -> std::io::Result<()> {
     }
 }
 
-/// A child without exec, which holds copies of all open files and ends after this.
+/// Forks a child without exec, which has copies of all open files, runs `child` and ends.
 #[expect(unsafe_code, reason = "a fork without exec is what is tested")]
 fn fork(child: impl FnOnce()) -> i32 {
     // SAFETY: no other thread of this process holds a lock that the child needs: the library's are replaced
@@ -164,7 +164,7 @@ fn fork(child: impl FnOnce()) -> i32 {
     }
 }
 
-/// A worker, from outside. Killed when dropped.
+/// A worker, as the test sees it. Killed when dropped.
 pub(crate) struct Worker {
     child: Child,
     input: Option<ChildStdin>,
@@ -173,14 +173,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts one with these variables beside those that a node needs. `test` is the name of the test that
-    /// calls [`work`].
+    /// Starts a worker with these environment variables in addition to the required ones.
     pub(crate) fn spawn(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().expect("this binary");
         Self::spawn_as(Command::new(program), dds_base_url, options)
     }
 
-    /// Starts one that sees no process but its own, as in a container.
+    /// Starts a worker that sees only its own process, as in a container.
     pub(crate) fn start_apart(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let mut program = Command::new("unshare");
         program.args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().expect("this binary"));
@@ -189,7 +188,7 @@ impl Worker {
         worker
     }
 
-    /// Starts one that may have only so many files open.
+    /// Starts a worker that may open only `limit` files.
     pub(crate) fn start_with_files(limit: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let mut program = Command::new("prlimit");
         program.arg(format!("--nofile={limit}")).arg(std::env::current_exe().expect("this binary"));
@@ -198,7 +197,7 @@ impl Worker {
         worker
     }
 
-    /// Starts one with this umask, and as another user if this one is root.
+    /// Starts a worker with this umask, as another user if `user` is not 0.
     pub(crate) fn start_masked(umask: &str, user: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let mut program = Command::new("sh");
         program.args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")]);
@@ -244,14 +243,14 @@ impl Worker {
         Self { child, input, lines, told: RefCell::default() }
     }
 
-    /// Starts one, and waits until its node runs.
+    /// Starts a worker, and waits until its node runs.
     pub(crate) fn start(dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let worker = Self::spawn(dds_base_url, options);
         worker.until("started");
         worker
     }
 
-    /// Waits for the next line that begins like this, and returns the rest of it. Lines between are kept for
+    /// Waits for the next line with this beginning, and returns the rest of it. The lines before it are kept for
     /// [`Worker::told`].
     pub(crate) fn until(&self, beginning: &str) -> String {
         let deadline = Instant::now() + GUARD;
@@ -280,7 +279,7 @@ impl Worker {
         input.write_all(format!("{command}\n").as_bytes())
     }
 
-    /// Asks until the answer is as wanted.
+    /// Repeats the command until the answer is as wanted.
     pub(crate) fn until_answer(&mut self, command: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + GUARD;
         loop {
@@ -297,7 +296,7 @@ impl Worker {
         self.ask("status").starts_with("leader")
     }
 
-    /// What it told beside answers, until now.
+    /// The lines it has printed so far, without answers.
     pub(crate) fn told(&self) -> Vec<String> {
         self.told.borrow_mut().extend(self.lines.try_iter());
         self.told.borrow().clone()
@@ -314,18 +313,18 @@ impl Worker {
         self.child.id()
     }
 
-    /// SIGKILL, and its end.
+    /// Sends SIGKILL, and waits for the end of the process.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
     }
 
-    /// Ends it as a well-behaved program ends: its node is stopped.
+    /// Lets it end normally, with a stop of its node; returns its lines.
     pub(crate) fn end(mut self) -> Vec<String> {
         drop(self.input.take());
         let status = self.child.wait().expect("it is ours");
         assert!(status.success(), "{status}: {:?}", self.told());
-        // Its output ends after it.
+        // Read the rest of its output.
         while let Ok(line) = self.lines.recv() {
             self.told.borrow_mut().push(line);
         }
@@ -351,7 +350,7 @@ pub(crate) fn three(dds: &DevDds, state: &str, bind: &str) -> [Worker; 3] {
     workers
 }
 
-/// The one that leads. For a moment there may be none, or a former one may not know yet that it is.
+/// The index of the leader. For a moment there may be none, or a follower may not know yet that it leads.
 pub(crate) fn leader_of(workers: &mut [Worker]) -> usize {
     let deadline = Instant::now() + GUARD;
     loop {
