@@ -1,5 +1,5 @@
-//! Replays the inputs that the fuzzers of `tests/fuzz` have found, and variations of them, on stable Rust. The properties
-//! are in `fuzzing.rs`.
+//! Replays the inputs that the fuzzers of `tests/fuzz` have found, and variations of them, on stable Rust. The
+//! properties are in `fuzzing.rs`.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -405,7 +405,7 @@ fn a_wrong_clock_is_reported_once() {
         node.stop(GUARD).expect("stops");
 
         let off = hours.abs() * 3600;
-        let says = [off - 1, off].map(|off| format!("is {off} s {says} that of DDS"));
+        let says = [off - 1, off].map(|off| format!("is {off} s {says} the clock of DDS"));
         let logged = support::logged();
         let warnings = logged.iter().filter(|record| says.iter().any(|says| record.message.contains(says)));
         let levels: Vec<_> = warnings.map(|warning| warning.level).collect();

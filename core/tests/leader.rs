@@ -126,8 +126,8 @@ fn a_umask_without_permissions_does_not_separate_the_processes() {
     assert_eq!(mode("leader") & 0o777, 0o600);
 }
 
-/// Followers stay connected to their leader, and to the next one, when the path changes. The path may be longer than the
-/// address of a socket.
+/// Followers stay connected to their leader, and to the next one, when the path changes. The path may be longer than
+/// the address of a socket.
 #[test]
 fn a_moved_directory_is_still_shared() {
     let (dds, place, bind) = (dds_that_calls_when_told(), Place::new(), free_port());

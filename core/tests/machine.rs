@@ -69,8 +69,8 @@ fn thread_named(name: &str) -> Option<i32> {
     library_threads().into_iter().find(|(found, _)| found == name).map(|(_, number)| number)
 }
 
-/// Replaces a descriptor of the runtime by `/dev/null`. A program that closes numbers which it does not own and then opens
-/// files has the same effect. (Only closing them makes the standard library abort a debug build.)
+/// Replaces a descriptor of the runtime by `/dev/null`. A program that closes numbers which it does not own and then
+/// opens files has the same effect. (Only closing them makes the standard library abort a debug build.)
 fn take_descriptor(kind: &str) {
     let null = fs::File::open("/dev/null").unwrap();
     let mut taken = 0;
@@ -84,8 +84,8 @@ fn take_descriptor(kind: &str) {
     assert!(taken > 0, "{kind}");
 }
 
-/// Ends a thread of the library without running destructors: with a signal that it does not block, whose handler makes the
-/// system call.
+/// Ends a thread of the library without running destructors: with a signal that it does not block, whose handler makes
+/// the system call.
 fn kill_thread(number: i32) {
     extern "C" fn exit_thread(_: libc::c_int) {
         // SAFETY: ends this thread alone.

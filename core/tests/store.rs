@@ -1,5 +1,5 @@
-//! The functions of the predecessor: those of `state`, and `run_registration_loop` on a host's own runtime. They share one
-//! state per process, so each test runs in a process of its own.
+//! The functions of the predecessor: those of `state`, and `run_registration_loop` on a host's own runtime. They share
+//! one state per process, so each test runs in a process of its own.
 
 mod support;
 

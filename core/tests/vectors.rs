@@ -1,5 +1,5 @@
-//! Keys, addresses and signatures, compared with vectors of another implementation. The bytes of the signed messages are
-//! tested in the module `siwe`.
+//! Keys, addresses and signatures, compared with vectors of another implementation. The bytes of the signed messages
+//! are tested in the module `siwe`.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! A wall clock that is set forward or back by hours, as after a sleep: the library reads a clock that this program moves.
-//! One test, because the clock belongs to the whole process.
+//! A wall clock that is set forward or back by hours, as after a sleep: the library reads a clock that this program
+//! moves. One test, because the clock belongs to the whole process.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "a clock_gettime in place of libc's")]
 
@@ -124,7 +124,7 @@ fn a_clock_that_jumps_costs_at_most_one_sign_in() {
     let texts: Vec<_> = warnings.iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(texts.len(), 2, "{texts:#?}");
     assert!(
-        texts[0].contains("ahead of that of DDS") && texts[1].contains("behind that of DDS"),
+        texts[0].contains("ahead of the clock of DDS") && texts[1].contains("behind the clock of DDS"),
         "{texts:#?}"
     );
 }

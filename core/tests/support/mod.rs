@@ -47,8 +47,8 @@ pub(crate) fn start(dds: &DevDds, options: &[(&str, &str)]) -> Node {
     Node::start(&config(&dds.url(), options)).expect("the node starts")
 }
 
-/// A client of the host, which follows redirects by default. `Client::new` would need a process-wide TLS provider, and there
-/// is none.
+/// A client of the host, which follows redirects by default. `Client::new` would need a process-wide TLS provider, and
+/// there is none.
 pub(crate) fn client(timeout: Duration) -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
