@@ -12,11 +12,19 @@ import { withoutPrototype } from './arguments.js'
 export interface CoreOptions {
   /** The discovery service. Must be https, except on this machine. `DDS_BASE_URL`, default `https://dds.auki.network`. */
   ddsBaseUrl?: string | URL | undefined
-  /** The registration credentials, exactly as the console shows them. `REG_SECRET` or `REG_SECRET_FILE`, required. */
+  /**
+   * How the node identifies itself to DDS: with a wallet or, as a `robot`, with its registration credentials alone.
+   * `IDENTITY`, default `wallet`.
+   */
+  identity?: 'wallet' | 'robot' | undefined
+  /**
+   * The registration credentials, exactly as the console shows them. `REG_SECRET` or `REG_SECRET_FILE`, required. A robot
+   * reads `ROBOT_REGISTRATION_CREDENTIALS` or `ROBOT_REGISTRATION_CREDENTIALS_FILE` first.
+   */
   regSecret?: string | undefined
   /**
    * The private key of the node's wallet: 64 hex digits, `0x` optional. `SECP256K1_PRIVHEX` or `SECP256K1_PRIVHEX_FILE`,
-   * required unless `secp256k1KeystoreFile` is set.
+   * required unless `secp256k1KeystoreFile` is set. A robot has none.
    */
   secp256k1Privhex?: string | undefined
   /**

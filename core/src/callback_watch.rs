@@ -48,7 +48,7 @@ mod tests {
 
     fn register(store: &Store) {
         let registration = store.begin_attempt().expect("not registered");
-        assert!(store.finish_attempt(registration));
+        assert!(store.finish_attempt(registration, None));
     }
 
     /// A store with the watch task of a node.

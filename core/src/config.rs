@@ -16,7 +16,7 @@
 //!     .capabilities(["/example/v1", "/example/v2"])
 //!     .request_timeout(Duration::from_secs(30))
 //!     .build()?;
-//! assert_eq!(config.check()?, "0xfdbb6caf01414300c16ea14859fec7736d95355f");
+//! assert_eq!(config.check()?.as_deref(), Some("0xfdbb6caf01414300c16ea14859fec7736d95355f"));
 //! # Ok(())
 //! # }
 //! ```
@@ -33,5 +33,5 @@ mod values;
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;
-pub use values::{CallbackPolicy, SiweFormat};
+pub use values::{CallbackPolicy, Identity, SiweFormat};
 pub(crate) use values::{SiweDomain, is_loopback};

@@ -29,6 +29,8 @@ pub(crate) use redaction::repeats;
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
 const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
+const ROBOT_REGISTER_PATH: &str = "/internal/v1/robots/register";
+const ROBOT_VERIFY_PATH: &str = "/internal/v1/auth/robot/verify";
 
 /// A larger body of a success is an error.
 const MAX_BODY: usize = 64 * 1024;
@@ -82,6 +84,19 @@ struct VerifyBody<'a> {
     signature: &'a str,
 }
 
+/// The body of a robot's registration.
+#[derive(Serialize)]
+pub(crate) struct RobotRegistration<'a> {
+    pub(crate) registration_credentials: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) capabilities: &'a [String],
+}
+
+#[derive(Serialize)]
+struct RobotVerifyBody<'a> {
+    registration_credentials: &'a str,
+}
+
 /// One DDS, spoken to through one HTTP client.
 pub(crate) struct Dds<'a> {
     pub(crate) base_url: &'a Url,
@@ -123,14 +138,39 @@ impl Dds<'_> {
 
     /// Changes the signed challenge for an access token.
     pub(crate) async fn verify(&self, signed: &Signed) -> Result<TokenResponse, Failure> {
-        const WHAT: &str = "the sign-in";
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
-        let response = self.post(Request::Once, WHAT, VERIFY_PATH, &body).await?;
-        let body = Zeroizing::new(self.read_success(WHAT, response).await?);
+        self.request_token("the sign-in", VERIFY_PATH, &body).await
+    }
+
+    /// Registers a robot, which brings an access token.
+    pub(crate) async fn register_robot(
+        &self,
+        registration: &RobotRegistration<'_>,
+    ) -> Result<TokenResponse, Failure> {
+        self.request_token("the registration", ROBOT_REGISTER_PATH, registration).await
+    }
+
+    /// Exchanges a robot's credentials for an access token.
+    pub(crate) async fn verify_robot(
+        &self,
+        registration_credentials: &str,
+    ) -> Result<TokenResponse, Failure> {
+        let body = RobotVerifyBody { registration_credentials };
+        self.request_token("the sign-in", ROBOT_VERIFY_PATH, &body).await
+    }
+
+    async fn request_token(
+        &self,
+        what: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<TokenResponse, Failure> {
+        let response = self.post(Request::Once, what, path, body).await?;
+        let body = Zeroizing::new(self.read_success(what, response).await?);
         let unlike = |why: String| {
             Failure::retryable(format!(
-                "DDS answered {WHAT} with something else than an access token ({why})"
+                "DDS answered {what} with something else than an access token ({why})"
             ))
         };
         let body = str::from_utf8(&body).map_err(|error| unlike(foreign(error)))?;
@@ -216,7 +256,8 @@ impl Dds<'_> {
             text += ": ";
             text += &words;
         }
-        let class = if endpoint.path().ends_with(VERIFY_PATH) && is_unknown_node(status, &body) {
+        let signs_in = [VERIFY_PATH, ROBOT_VERIFY_PATH].iter().any(|path| endpoint.path().ends_with(path));
+        let class = if signs_in && is_unknown_node(status, &body) {
             FailureClass::UnknownNode
         } else {
             classify(status)

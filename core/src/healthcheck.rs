@@ -39,7 +39,7 @@ mod tests {
 
     fn registered(store: &Store) {
         let registration = store.begin_attempt().expect("not registered");
-        assert!(store.finish_attempt(registration));
+        assert!(store.finish_attempt(registration, None));
     }
 
     async fn sleep(seconds: u64) {

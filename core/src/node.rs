@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::event::Event;
 use crate::fork::Generation;
 use crate::log::log;
+use crate::node_id::NodeId;
 use crate::secret::Secret;
 use crate::state::store::Store;
 use crate::status::Status;
@@ -32,6 +33,15 @@ mod supervisor;
 pub use crate::state::wait::Wait;
 #[doc(hidden)]
 pub use registry::callback_url;
+
+#[cold]
+fn no_wallet() -> Error {
+    Error::new(
+        ErrorCode::NotFound,
+        "this node is a robot, which has no wallet; it is identified by its node_id, and signs in with its registration \
+         credentials",
+    )
+}
 
 /// A node that registers with DDS and stays registered, until it is stopped.
 ///
@@ -79,6 +89,7 @@ pub struct Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
+            .field("node_id", &self.node_id())
             .field("wallet", &self.wallet_address())
             .field("status", &self.status())
             .finish()
@@ -336,20 +347,29 @@ impl Node {
         Ok(self.inner()?.store.callback_address())
     }
 
-    /// The node's Ethereum address, `0x` and 40 lowercase hex digits.
+    /// The id that DDS knows the node by. `None` as long as it is not known; see [`Status::node_id`].
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].
+    pub fn node_id(&self) -> Result<Option<NodeId>> {
+        Ok(self.inner()?.store.status().node_id)
+    }
+
+    /// The node's Ethereum address, `0x` and 40 lowercase hex digits.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] for a robot, which has no wallet. [`ErrorCode::Forked`].
     pub fn wallet_address(&self) -> Result<&str> {
-        Ok(&self.inner()?.wallet)
+        self.inner()?.wallet.as_deref().ok_or_else(no_wallet)
     }
 
     /// Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits.
     ///
     /// # Errors
-    /// [`ErrorCode::Forked`].
+    /// [`ErrorCode::NotFound`] for a robot, which has no key. [`ErrorCode::Forked`].
     pub fn sign(&self, message: &[u8]) -> Result<String> {
-        Ok(crypto::sign_eip191(&self.inner()?.settings.key, message))
+        let key = self.inner()?.settings.key.as_ref().ok_or_else(no_wallet)?;
+        Ok(crypto::sign_eip191(key, message))
     }
 
     /// Calls `callback` with the node's events, in place of the previous callback.

@@ -1,35 +1,47 @@
-//! Signing in with the node's wallet: a challenge is fetched, checked and signed. The caller uses the signature to
-//! register or to obtain a token.
+//! How a node proves its identity to DDS: with the signature of its wallet, or, as a robot, with its registration
+//! credentials alone.
 
-use std::time::SystemTime;
+pub(crate) mod robot;
+pub(crate) mod wallet;
 
-use crate::crypto::{self, SecretKey};
+use zeroize::Zeroizing;
+
+use crate::config::Settings;
+use crate::credentials;
 use crate::dds::{Dds, Failure};
-use crate::log::log;
-use crate::siwe::{self, Expectation, Signed};
+use crate::siwe::Expectation;
+use crate::token::cached::CachedToken;
+use robot::Robot;
+use wallet::Wallet;
 
-/// The wallet that signs in, and which challenges it signs.
-pub(crate) struct Wallet<'a> {
-    pub(crate) key: &'a SecretKey,
-    pub(crate) expected: &'a Expectation,
+/// How a node signs in.
+pub(crate) enum SignIn<'a> {
+    Wallet(Wallet<'a>),
+    Robot(Robot<'a>),
 }
 
-impl Wallet<'_> {
-    /// Requests a challenge, and signs it if it passes the checks.
-    pub(crate) async fn sign_challenge(&self, dds: &Dds<'_>) -> Result<Signed, Failure> {
-        let wallet = crypto::derive_eth_address(self.key);
-        let challenge = dds.challenge(&wallet).await?;
-        let address = crypto::address_bytes(self.key);
-        let mut now = SystemTime::now();
-        if let Some(issued_at) = challenge.issued_at() {
-            now = dds.clock.reconcile(issued_at, now);
+impl<'a> SignIn<'a> {
+    pub(crate) fn new(settings: &'a Settings, expected: &'a Expectation) -> Self {
+        let credentials = settings.reg_secret.expose();
+        match &settings.key {
+            Some(key) => Self::Wallet(Wallet { key, expected, credentials }),
+            None => Self::Robot(Robot { credentials }),
         }
-        let message = siwe::compose_message(&challenge, self.expected, address, now).map_err(|why| {
-            let why = dds.presentable(&why);
-            Failure::retryable(format!("refused to sign the challenge of DDS: {why}"))
-        })?;
-        let signature = crypto::sign_eip191_recoverable_hex(self.key, &message);
-        log!(Debug, "sign_in", "challenge checked and signed");
-        Ok(Signed { wallet, message, signature })
+    }
+
+    /// Requests an access token.
+    pub(crate) async fn token(&self, dds: &Dds<'_>) -> Result<CachedToken, Failure> {
+        match self {
+            Self::Wallet(wallet) => wallet.token(dds).await,
+            Self::Robot(robot) => robot.token(dds).await,
+        }
+    }
+
+    /// What must not appear in an error.
+    pub(crate) fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::Wallet(wallet) => credentials::secrets(wallet.credentials, Some(wallet.key)),
+            Self::Robot(robot) => credentials::secrets(robot.credentials, None),
+        }
     }
 }

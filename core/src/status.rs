@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::ErrorCode;
+use crate::node_id::NodeId;
 use crate::seqlock::SeqLock;
 
 /// Whether a node is registered with DDS.
@@ -116,6 +117,10 @@ pub struct Status {
     /// Whether DDS has neither called nor probed this node within a minute of its registration, although it has a
     /// callback server. DDS calls only a node whose URL it knows and can reach.
     pub callback_overdue: bool,
+    /// The id that DDS knows this node by: the one in the registration credentials or, if they hold none, the one that
+    /// came with the last access token. A robot has the id that its registration brought. `None` as long as it is not
+    /// known.
+    pub node_id: Option<NodeId>,
 }
 
 impl Status {
@@ -135,6 +140,7 @@ impl Status {
             sign_in_failures: 0,
             clock_skew_ms: 0,
             callback_overdue: false,
+            node_id: None,
             ..self
         }
     }
@@ -159,7 +165,7 @@ pub(crate) struct StatusCell {
     changes: Arc<AtomicU32>,
 }
 
-const WORDS: usize = 9;
+const WORDS: usize = 11;
 
 impl StatusCell {
     #[inline]
@@ -190,6 +196,7 @@ fn pack(status: &Status) -> [u64; WORDS] {
         | u64::from(status.callback_overdue) << 11
         | error(status.last_error) << 16
         | u64::from(status.consecutive_failures) << 32;
+    let [upper_id, lower_id] = NodeId::to_words(status.node_id);
     let optional = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
     [
         flags,
@@ -201,13 +208,26 @@ fn pack(status: &Status) -> [u64; WORDS] {
         u64::from(status.sign_in_failures) | error(status.persistence_error) << 32,
         optional(status.token_expires_at),
         status.clock_skew_ms.cast_unsigned(),
+        upper_id,
+        lower_id,
     ]
 }
 
 #[inline]
 fn unpack(words: [u64; WORDS]) -> Status {
-    let [flags, secret_version, healthcheck, registered_at, attempts, next_attempt, faults, token, skew] =
-        words;
+    let [
+        flags,
+        secret_version,
+        healthcheck,
+        registered_at,
+        attempts,
+        next_attempt,
+        faults,
+        token,
+        skew,
+        upper_id,
+        lower_id,
+    ] = words;
     // Usually there is none, and the status is read often: avoid the search.
     let error = |bits: u64| match bits & 0xffff {
         0 => None,
@@ -235,6 +255,7 @@ fn unpack(words: [u64; WORDS]) -> Status {
         sign_in_failures: faults as u32,
         clock_skew_ms: skew.cast_signed(),
         callback_overdue: flags >> 11 & 1 == 1,
+        node_id: NodeId::from_words([upper_id, lower_id]),
     }
 }
 
@@ -264,6 +285,7 @@ mod tests {
             sign_in_failures: u32::MAX,
             clock_skew_ms: -61_000,
             callback_overdue: true,
+            node_id: NodeId::from_bytes([0xa5; 16]),
         };
         cell.write(&status);
         assert_eq!(cell.read(), status);

@@ -1,4 +1,5 @@
-//! Keeps an access token at hand, from the first time that a caller asks for one.
+//! Keeps an access token at hand: from the first time that a caller asks for one, or, for a robot, from its
+//! registration, which brings its first token.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,18 +9,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backoff::{RateLimit, at_least, backoff};
 use crate::config::Settings;
-use crate::credentials::{self, decode_credentials};
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::http_client::HttpClient;
 use crate::log::{self, log};
-use crate::sign_in::Wallet;
+use crate::sign_in::SignIn;
 use crate::siwe::Expectation;
 use crate::state::observed::{Observed, until};
 use crate::state::store::Store;
 use crate::state::token::{AfterFailure, SignInAttempt};
 use crate::status::State;
 use crate::token::cached::CachedToken;
-use crate::token::response::Holder;
 
 /// At most one token in this time, plus one that replaces a refused token at once. This bounds the requests when a
 /// service refuses every token, or when DDS issues tokens that live for milliseconds.
@@ -37,10 +36,9 @@ async fn sign_in(
     client: &HttpClient,
     expected: &Expectation,
 ) -> Result<CachedToken, Failure> {
-    let credentials = decode_credentials(settings.reg_secret.expose());
-    let node_id = credentials.as_ref().map(|(id, _)| id.as_str());
+    let sign_in = SignIn::new(settings, expected);
     let secrets = || {
-        let mut secrets = credentials::secrets(settings.reg_secret.expose(), &settings.key);
+        let mut secrets = sign_in.secrets();
         secrets.extend(store.current_secrets());
         secrets
     };
@@ -51,11 +49,7 @@ async fn sign_in(
         secrets: &secrets,
         clock: store.clock(),
     };
-    let signed = Wallet { key: &settings.key, expected }.sign_challenge(&dds).await?;
-    let response = dds.verify(&signed).await?;
-    response
-        .check(&Holder { wallet: &signed.wallet, node_id }, dds.clock.now())
-        .map_err(|why| Failure::retryable(format!("refused the access token of DDS: {why}")))
+    sign_in.token(&dds).await
 }
 
 /// Signs in when a caller asks for a token, and again before the token becomes too old. Never returns.
@@ -68,6 +62,7 @@ where
         store,
         observed: store.observe(),
         last: None,
+        registration_tokens: 0,
         replaces_refused: false,
         failures: 0,
         unknown: false,
@@ -85,6 +80,8 @@ struct Refresher<'a> {
     observed: watch::Receiver<Observed>,
     /// When the last token arrived.
     last: Option<Instant>,
+    /// How many tokens had come with a registration when this last looked.
+    registration_tokens: u64,
     /// The last token replaced, or the next one replaces, a token that was refused.
     replaces_refused: bool,
     /// Failures in a row.
@@ -95,13 +92,36 @@ struct Refresher<'a> {
 }
 
 impl Refresher<'_> {
-    /// Before the first caller asks, this waits without a timer.
-    async fn until_due(&mut self, refresh_in: Option<Duration>) {
-        let asked = until(&mut self.observed, |now| now.token_due);
-        match refresh_in {
-            None => asked.await,
-            Some(refresh_in) => drop(timeout(refresh_in, asked).await),
+    /// Waits until a sign-in is due. Before the first token, and before the first caller asks for one, this waits without
+    /// a timer.
+    async fn until_due(&mut self, mut refresh_in: Option<Duration>) {
+        loop {
+            let known = self.registration_tokens;
+            let woken = until(&mut self.observed, |now| now.token_due || now.registration_tokens != known);
+            match refresh_in {
+                None => woken.await,
+                Some(refresh_in) => {
+                    if timeout(refresh_in, woken).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            match self.take_registration_token() {
+                Some(from_registration) => refresh_in = Some(from_registration),
+                None => return,
+            }
         }
+    }
+
+    /// The time until the token that a registration brought must be refreshed. `None` if none has brought one since the
+    /// last call, or if that token was invalidated.
+    fn take_registration_token(&mut self) -> Option<Duration> {
+        let count = self.observed.borrow().registration_tokens;
+        if std::mem::replace(&mut self.registration_tokens, count) == count {
+            return None;
+        }
+        self.last = Some(Instant::now());
+        self.store.refresh_in()
     }
 
     /// Signs in until that brings a token. Returns the time until it must be refreshed.
@@ -113,6 +133,9 @@ impl Refresher<'_> {
         loop {
             self.pace().await;
             until(&mut self.observed, |now| now.state == State::Registered).await;
+            if let Some(refresh_in) = self.take_registration_token() {
+                return refresh_in;
+            }
             let Some(attempt) = self.store.begin_sign_in() else { continue };
             match sign_in().await {
                 Ok(token) => {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use posemesh_dev_dds::{DevDds, Endpoint};
 use posemesh_node_registration::config::{
-    CallbackPolicy, Config, ConfigOption, OPTIONS, OptionKind, SiweFormat,
+    CallbackPolicy, Config, ConfigOption, Identity, OPTIONS, OptionKind, SiweFormat,
 };
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::node::{Node, Wait};
@@ -113,6 +113,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "[::1",
             "dds\u{e9}.example",
         ],
+        "identity" => &["Robot", "ROBOT", "node", "wallets", "robot wallet"],
         "siwe_format" => &["EIP4361", "eip-4361", "relay"],
         // The file is checked by the start.
         "state_dir" | "ca_file" | "secp256k1_keystore_file" => &[],
@@ -202,6 +203,7 @@ fn every_option_accepts_its_good_values() {
         ("callback_policy", &["per_registration", "open", "open "]),
         ("healthcheck_ttl_secs", &["0", "1", "4294967295", "0s", "90m"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
+        ("identity", &["wallet", "robot", " robot\n"]),
         ("siwe_format", &["posemesh", "eip4361"]),
         ("state_dir", &["/var/lib/node", "relative path"]),
         ("ca_file", &["/etc/ssl/ca.pem", "relative path"]),
@@ -473,6 +475,7 @@ fn environment_child() {
 fn every_option_is_loaded_from_its_variable() {
     let values = [
         ("DDS_BASE_URL", "http://127.0.0.1:4321/base"),
+        ("IDENTITY", "robot"),
         ("REG_SECRET", CREDENTIALS),
         ("SECP256K1_PRIVHEX", KEY),
         ("SECP256K1_KEYSTORE_FILE", "/from/env/keystore.json"),
@@ -844,6 +847,7 @@ fn the_builder_sets_the_same_values_as_text() {
         .callback_policy(CallbackPolicy::Open)
         .healthcheck_ttl(Duration::from_secs(90))
         .siwe_domain("any")
+        .identity(Identity::Robot)
         .siwe_format(SiweFormat::Eip4361)
         .state_dir(Path::new("state"))
         .ca_file("ca.pem")
@@ -867,6 +871,7 @@ fn the_builder_sets_the_same_values_as_text() {
         ("callback_policy", "open"),
         ("healthcheck_ttl_secs", "90"),
         ("siwe_domain", "any"),
+        ("identity", "robot"),
         ("siwe_format", "eip4361"),
         ("state_dir", "state"),
         ("ca_file", "ca.pem"),

@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _show(wallet: str) -> None:
-    print(f"{'wallet':24} {wallet}")
+def _show(wallet: str | None) -> None:
+    print(f"{'wallet':24} {'none (a robot)' if wallet is None else wallet}")
     secrets = _native.secret_options()
     for name, variable, _, default, _, _ in _native.options():
         source = _source(variable)

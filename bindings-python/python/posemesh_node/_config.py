@@ -11,6 +11,7 @@ __all__ = ["Options", "Overrides"]
 
 
 class _Optional(TypedDict, total=False):
+    identity: Literal["wallet", "robot"] | None
     secp256k1_privhex: str | None
     secp256k1_keystore_file: str | os.PathLike[str] | None
     secp256k1_keystore_password: str | None

@@ -94,8 +94,10 @@ class Node(NodeBase):
 
         Optional (None is the same as leaving one out):
 
+        identity: str = "wallet"
+            How the node identifies itself to DDS: with a wallet, or as a robot, which has no key.
         secp256k1_privhex: str
-            The private key of the node's wallet; required unless secp256k1_keystore_file is set.
+            The private key of the node's wallet; required unless secp256k1_keystore_file is set. A robot has none.
         secp256k1_keystore_file: str | os.PathLike[str]
             An encrypted file with the private key, in place of secp256k1_privhex.
         secp256k1_keystore_password: str

@@ -9,13 +9,14 @@ use url::Url;
 
 use super::option::{ConfigOption, Invalid, OptionKind};
 use super::values::{
-    CallbackPolicy, SiweDomain, SiweFormat, check_capabilities, check_concurrency, check_interval,
+    CallbackPolicy, Identity, SiweDomain, SiweFormat, check_capabilities, check_concurrency, check_interval,
     check_max_retry, check_path, check_period, parse_base_url, parse_bind, parse_boolean,
-    parse_callback_policy, parse_capabilities, parse_concurrency, parse_interval, parse_key, parse_max_retry,
-    parse_path, parse_period, parse_secret, parse_siwe_domain, parse_siwe_format, parse_version,
+    parse_callback_policy, parse_capabilities, parse_concurrency, parse_identity, parse_interval, parse_key,
+    parse_max_retry, parse_path, parse_period, parse_secret, parse_siwe_domain, parse_siwe_format,
+    parse_version,
 };
 use crate::crypto::SecretKey;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// `field: Type, presence, secret { … }`, where the presence is `required`, `optional` or `default = "text"`.
@@ -64,6 +65,8 @@ macro_rules! options {
         #[derive(Clone, Debug)]
         pub struct Config {
             $(pub(super) $field: Option<$type>,)*
+            /// From the environment, in place of `reg_secret` for a robot. A bad value is an error only for a robot.
+            pub(super) robot_credentials: Option<Result<Secret>>,
             /// Written to the log when the node starts, because only then does a host receive the log.
             pub(super) warnings: Vec<String>,
         }
@@ -77,7 +80,7 @@ macro_rules! options {
         impl Config {
             /// No option is set, not even to its default.
             pub(super) fn empty() -> Self {
-                Self { $($field: None,)* warnings: Vec::new() }
+                Self { $($field: None,)* robot_credentials: None, warnings: Vec::new() }
             }
 
             /// Sets the option of this name from a text that is neither empty nor surrounded by space.
@@ -187,19 +190,27 @@ options! {
         expects: "an https URL without user info, query or fragment (http only to a loopback address, or with allow_insecure_http)",
         help: "The discovery service to register with.",
     }
+    identity: Identity, default = "wallet" {
+        env: "IDENTITY",
+        kind: OptionKind::Choice(&["wallet", "robot"]),
+        parse: parse_identity,
+        typed: (Identity) Ok,
+        expects: "wallet or robot",
+        help: "How the node identifies itself to DDS: with a wallet, or as a robot, which has no key.",
+    }
     reg_secret: Secret, required, secret {
         env: "REG_SECRET",
         kind: OptionKind::Text,
         parse: parse_secret,
         expects: "the registration credentials from the console, unchanged",
-        help: "The registration credentials from the console; sent unchanged.",
+        help: "The registration credentials from the console; sent unchanged. A robot's are also read from ROBOT_REGISTRATION_CREDENTIALS.",
     }
     secp256k1_privhex: SecretKey, optional, secret {
         env: "SECP256K1_PRIVHEX",
         kind: OptionKind::Text,
         parse: parse_key,
         expects: "a secp256k1 private key as 64 hex digits, 0x optional",
-        help: "The private key of the node's wallet; required unless secp256k1_keystore_file is set.",
+        help: "The private key of the node's wallet; required unless secp256k1_keystore_file is set. A robot has none.",
     }
     secp256k1_keystore_file: PathBuf, optional {
         env: "SECP256K1_KEYSTORE_FILE",
@@ -222,7 +233,7 @@ options! {
         parse: parse_capabilities,
         typed: (impl IntoIterator<Item = impl Into<String>>) check_capabilities,
         expects: "at least one capability, comma-separated, none empty or with control characters",
-        help: "What the node can do, such as /reconstruction/global-refinement/v1.",
+        help: "What the node can do, such as /reconstruction/global-refinement/v1. A robot need not name any.",
     }
     node_version: String, required {
         env: "NODE_VERSION",

@@ -39,6 +39,10 @@ impl Config {
     pub fn set_bytes(&mut self, name: &str, value: &[u8]) -> Result<&mut Self> {
         let option = find(name)?;
         self.apply(option, option.name, value)?;
+        if option.name == "reg_secret" {
+            // A value that the program sets replaces all values from the environment.
+            self.robot_credentials = None;
+        }
         Ok(self)
     }
 

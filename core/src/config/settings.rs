@@ -2,10 +2,11 @@
 
 use std::ops::Deref;
 
+use super::environment::ROBOT_CREDENTIALS;
 use super::key::wallet_key;
 use super::option::ConfigOption;
 use super::options::{Config, OPTIONS, Values};
-use super::values::is_loopback;
+use super::values::{Identity, is_loopback};
 use crate::crypto::{SecretKey, derive_eth_address};
 use crate::error::{Error, Result};
 
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Settings {
     values: Values,
-    pub(crate) key: SecretKey,
+    /// None for a robot.
+    pub(crate) key: Option<SecretKey>,
 }
 
 impl Deref for Settings {
@@ -25,13 +27,13 @@ impl Deref for Settings {
 }
 
 impl Config {
-    /// Checks the options as a start does before it uses the network, and returns the wallet address that a node
-    /// with them has.
+    /// Checks the options as a start does before it uses the network, and returns the address of the node's wallet.
+    /// `None` for a robot, which has no wallet.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidConfig`](crate::ErrorCode::InvalidConfig).
-    pub fn check(&self) -> Result<String> {
-        Ok(derive_eth_address(&self.settings()?.key))
+    pub fn check(&self) -> Result<Option<String>> {
+        Ok(self.settings()?.key.as_ref().map(derive_eth_address))
     }
 
     /// Written to the log when a node starts with this configuration.
@@ -41,17 +43,26 @@ impl Config {
 
     /// Checks what depends on several options.
     pub(crate) fn settings(&self) -> Result<Settings> {
-        let mut missing = self.missing();
-        if self.secp256k1_privhex.is_none()
-            && self.secp256k1_keystore_file.is_none()
-            && self.secp256k1_keystore_password.is_none()
-        {
+        let robot = self.identity == Some(Identity::Robot);
+        let mut config = self.clone();
+        let key_options = self.key_options();
+        if robot {
+            if let Some(option) = key_options.first() {
+                return Err(Error::invalid_config(format!(
+                    "{option} is set although identity is robot, and a robot has no key; unset it, or set identity to \
+                     wallet"
+                )));
+            }
+            config.use_robot_defaults()?;
+        }
+        let mut missing = config.missing();
+        if key_options.is_empty() && !robot {
             missing.push("secp256k1_privhex");
         }
         if !missing.is_empty() {
-            return Err(missing_options(&missing));
+            return Err(missing_options(&missing, robot));
         }
-        let mut values = self.values();
+        let mut values = config.values();
         let url = &values.dds_base_url;
         if url.scheme() == "http" && !is_loopback(url) && !values.allow_insecure_http {
             return Err(Error::invalid_config(format!(
@@ -59,23 +70,48 @@ impl Config {
                  allow_insecure_http to true"
             )));
         }
-        let key = wallet_key(&values)?.expect("it is not missing");
+        let key = match values.identity {
+            Identity::Wallet => Some(wallet_key(&values)?.expect("it is not missing")),
+            Identity::Robot => None,
+        };
         // Secrets that are not needed any more.
         values.secp256k1_privhex = None;
         values.secp256k1_keystore_password = None;
         Ok(Settings { values, key })
     }
+
+    /// The options of a wallet that are set.
+    fn key_options(&self) -> Vec<&'static str> {
+        let set = [
+            ("secp256k1_privhex", self.secp256k1_privhex.is_some()),
+            ("secp256k1_keystore_file", self.secp256k1_keystore_file.is_some()),
+            ("secp256k1_keystore_password", self.secp256k1_keystore_password.is_some()),
+        ];
+        set.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
+    }
+
+    /// A robot may have credentials of its own in the environment, and DDS does not ask it for capabilities.
+    fn use_robot_defaults(&mut self) -> Result<()> {
+        if let Some(credentials) = self.robot_credentials.take() {
+            self.reg_secret = Some(credentials?);
+        }
+        self.capabilities.get_or_insert_default();
+        Ok(())
+    }
 }
 
 /// Names every required option that is not set, in the order of the table.
-fn missing_options(missing: &[&str]) -> Error {
-    let missing: Vec<_> =
-        OPTIONS.iter().filter(|option| missing.contains(&option.name)).map(described).collect();
+fn missing_options(missing: &[&str], robot: bool) -> Error {
+    let missing = OPTIONS.iter().filter(|option| missing.contains(&option.name));
+    let missing: Vec<_> = missing.map(|option| described(option, robot)).collect();
     Error::invalid_config(format!("missing required options: {}", missing.join(", ")))
 }
 
-fn described(option: &ConfigOption) -> String {
+fn described(option: &ConfigOption, robot: bool) -> String {
     let variables = match option.env_file {
+        Some(_) if robot && option.name == "reg_secret" => {
+            format!("{} ({ROBOT_CREDENTIALS} or {ROBOT_CREDENTIALS}_FILE)", option.name)
+        }
         Some(file) => format!("{} ({} or {file})", option.name, option.env),
         None => format!("{} ({})", option.name, option.env),
     };

@@ -38,6 +38,17 @@ pub enum SiweFormat {
     Eip4361,
 }
 
+/// How a node proves its identity to DDS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Identity {
+    /// With the signature of its wallet.
+    #[default]
+    Wallet,
+    /// With its registration credentials alone: a robot has no wallet.
+    Robot,
+}
+
 /// The domain that the node agrees to sign in to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SiweDomain {
@@ -202,6 +213,14 @@ pub(super) fn parse_callback_policy(value: &str) -> Parsed<CallbackPolicy> {
     match value {
         "per_registration" => Ok(CallbackPolicy::PerRegistration),
         "open" => Ok(CallbackPolicy::Open),
+        _ => Err(Invalid::choice()),
+    }
+}
+
+pub(super) fn parse_identity(value: &str) -> Parsed<Identity> {
+    match value {
+        "wallet" => Ok(Identity::Wallet),
+        "robot" => Ok(Identity::Robot),
         _ => Err(Invalid::choice()),
     }
 }

@@ -9,7 +9,7 @@ use super::listener::{bind, serve};
 use super::registry::Claim;
 use super::supervisor::Supervisor;
 use crate::config::{Config, Settings};
-use crate::credentials::decode_credentials;
+use crate::credentials::{decode_credentials, robot_name};
 use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
@@ -31,7 +31,8 @@ pub(super) struct Inner {
     pub(super) store: Arc<Store>,
     pub(super) tenants: Arc<Tenants>,
     pub(super) settings: Arc<Settings>,
-    pub(super) wallet: String,
+    /// The address of the wallet. `None` for a robot.
+    pub(super) wallet: Option<String>,
     lifecycle: Mutex<Lifecycle>,
     ended: Condvar,
 }
@@ -62,16 +63,20 @@ enum Queued {
 impl Inner {
     pub(super) fn start(config: &Config, subscription: Option<Arc<Subscription<Event>>>) -> Result<Self> {
         let settings = Arc::new(config.settings()?);
-        let wallet = crypto::derive_eth_address(&settings.key);
-        let claim = Claim::new(&wallet, &settings)?;
+        let wallet = settings.key.as_ref().map(crypto::derive_eth_address);
+        let credentials = settings.reg_secret.expose();
+        let name = wallet.clone().unwrap_or_else(|| robot_name(credentials));
+        let claim = Claim::new(&name, &settings)?;
         let runtime = Runtime::acquire()?;
         log_warnings(config, &settings);
         let _context = runtime.handle().enter();
         let client = runtime.http_clients().get(&settings)?;
         let turns = runtime.http_clients().turns(&settings);
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
+        let node_id = decode_credentials(credentials).and_then(|(id, _)| id.parse().ok());
+        store.identify(node_id, wallet.is_none());
         let shared = settings.state_dir.as_deref();
-        let shared = shared.map(|path| Leadership::join(path, &wallet, &settings, &store)).transpose()?;
+        let shared = shared.map(|path| Leadership::join(path, &name, &settings, &store)).transpose()?;
         let (mut shared, role) = shared.map_or((None, Role::Leader), |(shared, role)| (Some(shared), role));
         let server = match &settings.callback_bind {
             Some(address) if role == Role::Leader => Some(serve(bind(address)?, &store, &settings)?),
@@ -244,7 +249,10 @@ fn log_warnings(config: &Config, settings: &Settings) {
     for warning in config.warnings() {
         log!(Warn, "config", "{warning}");
     }
-    if decode_credentials(settings.reg_secret.expose()).is_none() {
+    if settings.key.is_none() && settings.max_concurrency.is_some() {
+        log!(Warn, "config", "max_concurrency is not sent, because DDS does not take it from robots");
+    }
+    if settings.key.is_some() && decode_credentials(settings.reg_secret.expose()).is_none() {
         log!(
             Warn,
             "config",

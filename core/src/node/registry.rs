@@ -1,4 +1,4 @@
-//! The running nodes of this process: at most one for each wallet and DDS.
+//! The running nodes of this process: at most one for each wallet, or robot, and DDS.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,31 +7,37 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork::PerProcess;
+use crate::node_id::NodeId;
 use crate::state::store::Store;
 
-/// A wallet, and the DDS that it registers with.
+/// The address of a wallet, or the name of a robot; and the DDS that it registers with.
 type Identity = (String, String);
 
-/// The running nodes. A `BTreeMap`, because memory checkers report the pointer that a `HashMap`
-/// keeps into its table as a leak.
+/// The running nodes. A `BTreeMap`, because memory checkers report the pointer that a `HashMap` keeps into its table as a
+/// leak.
 static RUNNING: PerProcess<Mutex<BTreeMap<Identity, Weak<Store>>>> = PerProcess::new();
 
-/// The claim of a node on its wallet and DDS. No other node of this process can have the same until it is dropped.
+/// The claim of a node on its identity. No other node of this process can have the same until it is dropped.
 pub(super) struct Claim(Identity);
 
 impl Claim {
-    pub(super) fn new(wallet: &str, settings: &Settings) -> Result<Self> {
+    /// `name` is the address of the wallet, or the name of the robot.
+    pub(super) fn new(name: &str, settings: &Settings) -> Result<Self> {
         // A trailing slash does not make a different DDS.
         let dds = settings.dds_base_url.as_str().trim_end_matches('/');
-        let identity = (wallet.to_owned(), dds.to_owned());
+        let identity = (name.to_owned(), dds.to_owned());
         let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         match running.entry(identity.clone()) {
             Entry::Vacant(vacant) => vacant.insert(Weak::new()),
             Entry::Occupied(_) => {
+                let node = match &settings.key {
+                    Some(_) => format!("node with wallet {name}"),
+                    None => "robot with these registration credentials".into(),
+                };
                 return Err(Error::new(
                     ErrorCode::AlreadyRunning,
                     format!(
-                        "a node with wallet {wallet} and DDS {} already runs in this process; use or stop that one",
+                        "a {node} and DDS {} already runs in this process; use or stop that one",
                         settings.dds_base_url
                     ),
                 ));
@@ -55,12 +61,19 @@ impl Drop for Claim {
     }
 }
 
-/// The URL of the callback server of the node of this process with this wallet and DDS, for a local DDS in the
-/// same process. A server that listens on all interfaces is named by its loopback address.
-pub fn callback_url(wallet: &str, dds_base_url: &str) -> Option<String> {
-    let identity = (wallet.to_ascii_lowercase(), dds_base_url.trim_end_matches('/').to_owned());
+/// The URL of the callback server of the node of this process with this wallet, or robot id, and DDS, for a local DDS in
+/// the same process. A server that listens on all interfaces is named by its loopback address.
+pub fn callback_url(node: &str, dds_base_url: &str) -> Option<String> {
+    let identity = (node.to_ascii_lowercase(), dds_base_url.trim_end_matches('/').to_owned());
     let running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
-    let store = running.get(&identity).and_then(Weak::upgrade);
+    let store = match node.parse::<NodeId>() {
+        Err(_) => running.get(&identity).and_then(Weak::upgrade),
+        Ok(robot) => running
+            .iter()
+            .filter(|((_, dds), _)| *dds == identity.1)
+            .filter_map(|(_, store)| store.upgrade())
+            .find(|store| store.status().node_id == Some(robot)),
+    };
     drop(running);
     let mut address = store?.callback_address()?;
     match address.ip() {

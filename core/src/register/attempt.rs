@@ -1,5 +1,6 @@
-//! One registration: a challenge is fetched, signed and sent back with the registration credentials.
+//! One registration: the node signs in, and DDS registers it with its credentials.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -8,14 +9,15 @@ use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
 use crate::config::{SiweDomain, SiweFormat};
-use crate::credentials;
 use crate::crypto::{self, SecretKey};
-use crate::dds::{Dds, Failure, FailureClass, NodeRegisterWalletRequest};
+use crate::dds::{Dds, Failure, FailureClass};
 use crate::foreign::foreign;
 use crate::http_client::HttpClient;
 use crate::log::log;
-use crate::sign_in::Wallet;
+use crate::sign_in::SignIn;
+use crate::sign_in::wallet::Wallet;
 use crate::siwe::Expectation;
+use crate::token::cached::CachedToken;
 
 /// How a registration attempt ended, as the retry policy sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub enum RegistrationAttemptKind {
 /// How a registration attempt ended.
 #[derive(Debug, Clone)]
 pub struct RegistrationAttempt {
-    pub(super) failure: Option<Failure>,
+    failure: Option<Failure>,
 }
 
 impl RegistrationAttempt {
@@ -49,7 +51,11 @@ impl RegistrationAttempt {
         }
     }
 
-    /// What went wrong, with DDS's own words; none after a success.
+    pub(super) fn into_outcome(self) -> Outcome {
+        self.failure.map_or(Ok(None), Err)
+    }
+
+    /// What went wrong, with DDS's own words. `None` after a success.
     pub fn error_text(&self) -> Option<&str> {
         self.failure.as_ref().map(|failure| failure.text.as_str())
     }
@@ -79,39 +85,36 @@ pub async fn register_once(
                 .into();
         }
     };
+    let expected = Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh };
     let registration = Registration {
         dds_base_url: &dds,
         node_version,
-        reg_secret,
-        key: sk,
+        sign_in: SignIn::Wallet(Wallet { key: sk, expected: &expected, credentials: reg_secret }),
         client: &HttpClient::of_host(client),
         capabilities,
         max_concurrency: None,
         timeout: None,
-        expected: &Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh },
         clock: &DdsClock::default(),
         other_secrets: &Vec::new,
     };
-    registration.attempt(|_| {}).await.into()
+    registration.attempt(|_| {}).await.map(|_| ()).into()
 }
 
 /// Everything one attempt needs.
 pub(super) struct Registration<'a> {
     pub(super) dds_base_url: &'a Url,
     pub(super) node_version: &'a str,
-    pub(super) reg_secret: &'a str,
-    pub(super) key: &'a SecretKey,
+    pub(super) sign_in: SignIn<'a>,
     pub(super) client: &'a HttpClient,
     pub(super) capabilities: &'a [String],
     pub(super) max_concurrency: Option<u32>,
     pub(super) timeout: Option<Duration>,
-    pub(super) expected: &'a Expectation,
     pub(super) clock: &'a DdsClock,
     /// What else must not appear in an error: the secrets that the node has received.
     pub(super) other_secrets: &'a (dyn Fn() -> Vec<Zeroizing<Vec<u8>>> + Sync),
 }
 
-/// What happens to a signed challenge.
+/// What happens to the request that registers the node.
 pub(super) enum HandIn {
     /// It is about to be sent.
     Begins,
@@ -119,26 +122,15 @@ pub(super) enum HandIn {
     Refused,
 }
 
+/// The token that a registration brought, if it brought one: that of a robot does.
+pub(super) type Outcome = Result<Option<CachedToken>, Failure>;
+
 impl Registration<'_> {
-    /// Calls `on_hand_in` before the signed challenge is sent, and when DDS rejects it. In between DDS may call
-    /// back. It still may after a response that neither accepts nor rejects the challenge.
-    pub(super) async fn attempt(&self, on_hand_in: impl Fn(HandIn)) -> Result<(), Failure> {
-        if self.capabilities.is_empty() {
-            return Err(Failure::refused(
-                "DDS registers no node without capabilities; name at least one".into(),
-            ));
-        }
-        log!(
-            Debug,
-            "register",
-            "registering wallet {} with {} (version {}, capabilities {})",
-            crypto::derive_eth_address(self.key),
-            self.dds_base_url.as_str().trim_end_matches('/'),
-            self.node_version,
-            self.capabilities.join(", ")
-        );
+    /// Calls `on_hand_in` before the request that registers the node is sent, and when DDS rejects it. In between DDS
+    /// may call back. It still may after a response that neither accepts nor rejects the request.
+    pub(super) async fn attempt(&self, on_hand_in: impl Fn(HandIn)) -> Outcome {
         let secrets = || {
-            let mut secrets = credentials::secrets(self.reg_secret, self.key);
+            let mut secrets = self.sign_in.secrets();
             secrets.extend((self.other_secrets)());
             secrets
         };
@@ -149,19 +141,40 @@ impl Registration<'_> {
             secrets: &secrets,
             clock: self.clock,
         };
-        let signed = Wallet { key: self.key, expected: self.expected }.sign_challenge(&dds).await?;
-        let request = NodeRegisterWalletRequest {
-            message: signed.message,
-            signature: signed.signature,
-            registration_credentials: self.reg_secret.to_owned(),
-            capabilities: self.capabilities.to_vec(),
-            version: self.node_version.to_owned(),
+        let outcome = match &self.sign_in {
+            SignIn::Wallet(wallet) => {
+                if self.capabilities.is_empty() {
+                    return Err(Failure::refused(
+                        "DDS registers no node without capabilities; name at least one".into(),
+                    ));
+                }
+                self.log(format_args!("wallet {}", crypto::derive_eth_address(wallet.key)));
+                let signed = wallet.sign_challenge(&dds).await?;
+                on_hand_in(HandIn::Begins);
+                let registered =
+                    wallet.register(&dds, signed, self.node_version, self.capabilities, self.max_concurrency);
+                registered.await.map(|()| None)
+            }
+            SignIn::Robot(robot) => {
+                self.log(format_args!("a robot"));
+                on_hand_in(HandIn::Begins);
+                robot.register(&dds, self.node_version, self.capabilities).await.map(Some)
+            }
         };
-        on_hand_in(HandIn::Begins);
-        let response = dds.register(&request, self.max_concurrency).await;
-        if response.as_ref().is_err_and(|failure| failure.class != FailureClass::Retryable) {
+        if outcome.as_ref().is_err_and(|failure| failure.class != FailureClass::Retryable) {
             on_hand_in(HandIn::Refused);
         }
-        response
+        outcome
+    }
+
+    fn log(&self, identity: fmt::Arguments<'_>) {
+        log!(
+            Debug,
+            "register",
+            "registering {identity} with {} (version {}, capabilities {})",
+            self.dds_base_url.as_str().trim_end_matches('/'),
+            self.node_version,
+            self.capabilities.join(", ")
+        );
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::attempt::{HandIn, Registration, RegistrationAttempt};
+use super::attempt::{HandIn, Outcome, Registration};
 use super::retry_policy::RetryPolicy;
 use crate::backoff::BurstLimit;
 use crate::config::Settings;
 use crate::http_client::HttpClient;
 use crate::log::{self, log};
+use crate::sign_in::SignIn;
 use crate::siwe::Expectation;
 use crate::state::observed::{Observed, until};
 use crate::state::store::Store;
@@ -31,13 +32,11 @@ pub(crate) async fn run_registrar(
         let registration = Registration {
             dds_base_url: &settings.dds_base_url,
             node_version: &settings.node_version,
-            reg_secret: settings.reg_secret.expose(),
-            key: &settings.key,
+            sign_in: SignIn::new(settings, expected),
             client,
             capabilities: &settings.capabilities,
             max_concurrency: settings.max_concurrency,
             timeout: Some(settings.request_timeout),
-            expected,
             clock: store.clock(),
             other_secrets: &|| store.current_secrets(),
         };
@@ -45,7 +44,7 @@ pub(crate) async fn run_registrar(
             HandIn::Begins => store.hand_in(number),
             HandIn::Refused => store.hand_in_refused(number),
         });
-        Some(attempt.await.into())
+        Some(attempt.await)
     })
     .await;
 }
@@ -57,7 +56,7 @@ pub(crate) async fn run_registrar(
 pub(super) async fn keep_registered<A, F>(store: &Store, mut policy: RetryPolicy, attempt: A)
 where
     A: Fn(u64) -> F,
-    F: Future<Output = Option<RegistrationAttempt>>,
+    F: Future<Output = Option<Outcome>>,
 {
     let mut observed = store.observe();
     let mut last = observed.borrow().registration;
@@ -93,11 +92,14 @@ where
             pause(&mut observed, registration, policy.interval).await;
             continue;
         };
-        let Some(failure) = finished.failure else {
-            if store.finish_attempt(registration) {
-                log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
+        let failure = match finished {
+            Ok(token) => {
+                if store.finish_attempt(registration, token) {
+                    log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
+                }
+                continue;
             }
-            continue;
+            Err(failure) => failure,
         };
         let next = policy.failed(&failure, Instant::now());
         let error = failure.to_error();

@@ -79,7 +79,8 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
                     &cfg.client,
                     &cfg.capabilities,
                 )
-                .await,
+                .await
+                .into_outcome(),
             )
         }
     })

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::RegistrationConfig;
+use super::attempt::Outcome;
 use super::registrar::keep_registered;
 use super::retry_policy::RetryPolicy;
-use super::{RegistrationAttempt, RegistrationConfig};
 use crate::backoff::MAX_BACKOFF;
 use crate::config::CallbackPolicy;
 use crate::credentials::decode_credentials;
@@ -43,26 +44,26 @@ fn slow_retry() -> Failure {
     Failure::refused("403".into())
 }
 
-fn failed(failure: Failure) -> RegistrationAttempt {
-    Err(failure).into()
+fn failed(failure: Failure) -> Outcome {
+    Err(failure)
 }
 
-fn registered() -> RegistrationAttempt {
-    Ok(()).into()
+fn registered() -> Outcome {
+    Ok(None)
 }
 
 /// Returns the outcomes of a script one by one, and records when each attempt began. After the last one it hangs.
 struct Script {
-    answers: Mutex<VecDeque<RegistrationAttempt>>,
+    answers: Mutex<VecDeque<Outcome>>,
     began: Mutex<Vec<Instant>>,
 }
 
 impl Script {
-    fn new(answers: impl IntoIterator<Item = RegistrationAttempt>) -> Arc<Self> {
+    fn new(answers: impl IntoIterator<Item = Outcome>) -> Arc<Self> {
         Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), began: Mutex::default() })
     }
 
-    async fn attempt(self: Arc<Self>) -> Option<RegistrationAttempt> {
+    async fn attempt(self: Arc<Self>) -> Option<Outcome> {
         self.began.lock().unwrap().push(Instant::now());
         let answer = self.answers.lock().unwrap().pop_front();
         match answer {

@@ -16,6 +16,8 @@ pub(crate) struct Observed {
     pub(crate) token_due: bool,
     /// Counts the sign-ins whose outcome waiters receive.
     pub(super) token_outcomes: u64,
+    /// Counts the tokens that came with a registration.
+    pub(crate) registration_tokens: u64,
     /// DDS has probed the node's health since the last time that its probes stopped.
     pub(crate) probed: bool,
     /// DDS has called or probed the node since it was registered.

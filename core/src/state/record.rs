@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::credentials::ROBOT;
 use crate::error::{Error, ErrorCode};
+use crate::node_id::NodeId;
 use crate::secret::Secret;
 use crate::status::State;
 
@@ -22,6 +24,7 @@ const VERSION: u32 = 1;
 /// The node that a record belongs to. The record of another node is never used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
+    /// The address of the wallet, or the name of a robot.
     pub(crate) wallet: String,
     pub(crate) dds: String,
     /// The node id in the registration credentials, if they hold one.
@@ -29,6 +32,14 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// The wallet or robot, and the DDS, for a message.
+    pub(crate) fn describe(&self) -> String {
+        match self.wallet.strip_prefix(ROBOT) {
+            Some(name) => format!("robot {name} and DDS {}", self.dds),
+            None => format!("wallet {} and DDS {}", self.wallet, self.dds),
+        }
+    }
+
     pub(crate) fn is(&self, other: &Owner) -> bool {
         let same_node = match (&self.node_id, &other.node_id) {
             (Some(one), Some(other)) => one == other,
@@ -56,6 +67,8 @@ pub(crate) struct Record {
     pub(crate) secret_version: u64,
     /// The registration in which the secret was accepted.
     pub(crate) secret_registration: Option<u64>,
+    /// The id that DDS gave a robot.
+    pub(crate) robot_id: Option<NodeId>,
 }
 
 impl Record {
@@ -130,6 +143,9 @@ struct Fields<'a> {
     secret_hex: Option<&'a str>,
     secret_version: u64,
     secret_registration: Option<u64>,
+    /// Absent in the record of a node with a wallet.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    robot_id: Option<Cow<'a, str>>,
 }
 
 /// The bytes of the file. They hold the secret.
@@ -153,6 +169,7 @@ pub(crate) fn encode(owner: &Owner, record: &Record) -> Zeroizing<Vec<u8>> {
         secret_hex: secret.as_deref().map(String::as_str),
         secret_version: record.secret_version,
         secret_registration: record.secret_registration,
+        robot_id: record.robot_id.map(|id| Cow::Owned(id.to_string())),
     };
     // Allocated in one piece, because a buffer that grows leaves unwiped copies behind.
     let room = 4096 + secret.as_ref().map_or(0, |secret| secret.len());
@@ -213,6 +230,10 @@ fn parse(body: &[u8]) -> Option<(Owner, Record)> {
         },
         secret_version: fields.secret_version,
         secret_registration: fields.secret_registration,
+        robot_id: match fields.robot_id {
+            Some(id) => Some(id.parse().ok()?),
+            None => None,
+        },
     };
     Some((owner, record))
 }
@@ -250,13 +271,16 @@ mod tests {
             secret: Some(Arc::new(Secret::new("é\u{1f511}\0\" secret"))),
             secret_version: 4,
             secret_registration: Some(3),
+            robot_id: None,
         };
         (owner, record)
     }
 
     #[test]
     fn a_record_survives_encoding() {
-        for (owner, record) in [sample(), Default::default()] {
+        let (owner, mut robot) = sample();
+        robot.robot_id = owner.node_id.as_deref().and_then(|id| id.parse().ok());
+        for (owner, record) in [sample(), (owner, robot), Default::default()] {
             let bytes = encode(&owner, &record);
             assert_eq!(decode(&bytes), Ok((owner, record)));
         }

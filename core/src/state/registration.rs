@@ -12,6 +12,7 @@ use crate::event::EventKind;
 use crate::log::log;
 use crate::secret::Secret;
 use crate::status::{Role, State};
+use crate::token::cached::CachedToken;
 
 /// What became of a secret that DDS sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl Store {
             inner.status.state = State::Registering;
             inner.status.attempts += 1;
             inner.status.set_next_attempt(None);
+            inner.token.invalidations_at_attempt = inner.token.invalidations;
             Some(inner.registration)
         })
     }
@@ -57,14 +59,15 @@ impl Store {
         self.update(|inner| inner.hand_in = Some(HandIn::Refused(registration)));
     }
 
-    /// An attempt succeeded. Returns false when it does not count because a re-arm overtook it.
-    pub(crate) fn finish_attempt(&self, registration: u64) -> bool {
-        self.update(|inner| {
-            let counts = inner.registration == registration && !inner.stopped;
-            if counts {
-                inner.mark_registered();
+    /// An attempt succeeded, and may have brought a token. Returns false when it does not count because a re-arm
+    /// overtook it.
+    pub(crate) fn finish_attempt(&self, registration: u64, token: Option<CachedToken>) -> bool {
+        self.update_with_event(|inner| {
+            if inner.registration != registration || inner.stopped {
+                return (false, None);
             }
-            counts
+            inner.mark_registered();
+            (true, token.and_then(|token| self.put_registration_token(inner, token)))
         })
     }
 

@@ -41,6 +41,7 @@ impl Store {
             secret: self.secret.load_full(),
             secret_version: status.secret_version,
             secret_registration: inner.secret_registration,
+            robot_id: status.node_id.filter(|_| inner.robot),
         };
         // Under the lock, so that every later change has a greater number.
         (*self.revision.borrow(), record)
@@ -74,6 +75,7 @@ impl Store {
             inner.secret_registration = record.secret_registration;
             inner.status.registered_at = record.registered_at;
             inner.set_healthcheck(record.last_healthcheck);
+            inner.set_node_id(record.robot_id);
         });
     }
 
@@ -89,6 +91,7 @@ impl Store {
         }
         self.copy_secret(inner, &record);
         inner.callback_address = record.callback_address;
+        inner.set_node_id(record.robot_id);
         if inner.pending_rearm == Some(record.registration) {
             // The leader has not received the request yet.
             return None;

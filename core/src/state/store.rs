@@ -14,6 +14,7 @@ use super::waiters::{Delivery, Job, Waiters};
 use crate::clock::DdsClock;
 use crate::error::{Error, Result};
 use crate::event::{EventChannel, EventKind};
+use crate::node_id::NodeId;
 use crate::secret::Secret;
 use crate::status::{Role, State, Status, StatusCell};
 use crate::token::cached::CachedToken;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     /// The last signed challenge that was sent, if any.
     pub(super) hand_in: Option<HandIn>,
     pub(super) token: TokenState,
+    /// The node is a robot: DDS names its id with every token.
+    pub(super) robot: bool,
     pub(super) stopped: bool,
     /// The error that ended the node. `None` if a call of `stop` did.
     pub(super) ended_by: Option<Error>,
@@ -83,6 +86,10 @@ pub(super) struct TokenState {
     pub(super) outcomes: u64,
     /// Counts invalidations. A token of a sign-in that began under an older number is not used.
     pub(super) invalidations: u64,
+    /// The same at the beginning of the last registration attempt.
+    pub(super) invalidations_at_attempt: u64,
+    /// Counts the tokens that came with a registration.
+    pub(super) from_registration: u64,
     /// The rejection by DDS, until the next sign-in.
     pub(super) refusal: Option<Error>,
     pub(super) last_failure: Option<Error>,
@@ -279,6 +286,14 @@ impl Store {
         self.count_revision();
     }
 
+    /// The id of the node that starts, if its credentials hold one. A robot has the id that DDS names.
+    pub(crate) fn identify(&self, id: Option<NodeId>, robot: bool) {
+        self.update(|inner| {
+            inner.robot = robot;
+            inner.status.node_id = id;
+        });
+    }
+
     /// The node is running from now on. `reachable` says whether a secret can arrive.
     pub(crate) fn set_running(&self, reachable: bool) {
         self.update(|inner| {
@@ -343,8 +358,16 @@ impl Inner {
             stopped: self.stopped,
             token_due: self.token.due,
             token_outcomes: self.token.outcomes,
+            registration_tokens: self.token.from_registration,
             probed: self.probed,
             called: self.called(),
+        }
+    }
+
+    /// DDS or a token names this id. It never replaces the one in the credentials of a node with a wallet.
+    pub(super) fn set_node_id(&mut self, id: Option<NodeId>) {
+        if self.robot || self.status.node_id.is_none() {
+            self.status.node_id = id.or(self.status.node_id);
         }
     }
 

@@ -134,12 +134,37 @@ impl Store {
             if inner.stopped || inner.token.refused {
                 return (false, None);
             }
-            let expires_at = token.expires_at();
-            self.put_token(inner, Some(Arc::new(token)));
-            inner.token.due = false;
-            inner.token.outcomes += 1;
-            (true, Some(EventKind::TokenRefreshed { expires_at }))
+            inner.set_node_id(token.node_id());
+            (true, Some(self.put_new_token(inner, token)))
         })
+    }
+
+    /// A registration brought a token, so no sign-in is due. Returns the event of the new token.
+    pub(super) fn put_registration_token(&self, inner: &mut Inner, token: CachedToken) -> Option<EventKind> {
+        inner.set_node_id(token.node_id());
+        if inner.token.invalidations_at_attempt != inner.token.invalidations {
+            return None;
+        }
+        inner.token.from_registration += 1;
+        Some(self.put_new_token(inner, token))
+    }
+
+    /// Caches the token of a registration or sign-in that succeeded.
+    fn put_new_token(&self, inner: &mut Inner, token: CachedToken) -> EventKind {
+        let expires_at = token.expires_at();
+        inner.status.sign_in_failures = 0;
+        self.put_token(inner, Some(Arc::new(token)));
+        inner.token.last_failure = None;
+        inner.token.refusal = None;
+        inner.token.refused = false;
+        inner.token.due = false;
+        inner.token.outcomes += 1;
+        EventKind::TokenRefreshed { expires_at }
+    }
+
+    /// When to refresh the cached token. `None` if there is none.
+    pub(crate) fn refresh_in(&self) -> Option<Duration> {
+        self.token.load().as_ref().map(|cached| cached.refresh_in())
     }
 
     /// A sign-in failed.

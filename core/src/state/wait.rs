@@ -177,7 +177,7 @@ mod tests {
         assert!(poll().is_pending());
         let registration = store.begin_attempt().expect("not registered");
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
-        assert!(store.finish_attempt(registration));
+        assert!(store.finish_attempt(registration, None));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         assert!(matches!(poll(), Poll::Ready(Ok(()))));
     }

@@ -61,17 +61,17 @@ struct Met {
 
 impl Leadership {
     /// Opens the directory and restores the state in it, as the leader if there is none, otherwise as a follower. Call
-    /// it within the runtime.
+    /// it within the runtime. `name` is the address of the wallet, or the name of the robot.
     pub(crate) fn join(
         path: &Path,
-        wallet: &str,
+        name: &str,
         settings: &Settings,
         store: &Arc<Store>,
     ) -> Result<(Self, Role)> {
         let mut leadership = Self {
             directory: Arc::new(Directory::open(path)?),
             owner: Owner {
-                wallet: wallet.to_owned(),
+                wallet: name.to_owned(),
                 dds: settings.dds_base_url.as_str().trim_end_matches('/').to_owned(),
                 node_id: decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id),
             },
@@ -159,14 +159,11 @@ impl Leadership {
         let node =
             |owner: &Owner| owner.node_id.as_ref().map_or_else(String::new, |id| format!(", node {id}"));
         Error::invalid_config(format!(
-            "state_dir {} is in use by a node with wallet {} and DDS {}{}, and this one has wallet {} and DDS \
-             {}{}; give each node a directory of its own",
+            "state_dir {} is in use by a node with {}{}, and this one has {}{}; give each node a directory of its own",
             self.directory.path().display(),
-            other.wallet,
-            other.dds,
+            other.describe(),
             node(other),
-            self.owner.wallet,
-            self.owner.dds,
+            self.owner.describe(),
             node(&self.owner),
         ))
     }

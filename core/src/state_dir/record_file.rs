@@ -116,9 +116,7 @@ impl Directory {
         let (kind, why) = match self.read(owner) {
             Found::Record(record) => return Some(*record),
             Found::Nothing => return None,
-            Found::Foreign(other) => {
-                ("foreign", format!("it belongs to wallet {} and DDS {}", other.wallet, other.dds))
-            }
+            Found::Foreign(other) => ("foreign", format!("it belongs to {}", other.describe())),
             Found::Unusable(unusable) => (unusable.kind(), unusable.to_string()),
             Found::Unreadable(error) => ("damaged", error.to_string()),
         };

@@ -6,6 +6,7 @@ use rand::Rng as _;
 use tokio::time::Instant;
 
 use super::access_token::AccessToken;
+use crate::node_id::NodeId;
 use crate::secret::Secret;
 
 /// A token is not handed out in the last tenth of its life, but that tenth counts as at most this long: the token
@@ -20,11 +21,15 @@ pub(crate) struct CachedToken {
     pub(super) received: Instant,
     pub(super) received_at: SystemTime,
     pub(super) lifetime: Duration,
+    node_id: Option<NodeId>,
 }
 
 impl CachedToken {
-    pub(super) fn new(token: AccessToken, lifetime: Duration) -> Self {
-        Self { token, received: Instant::now(), received_at: SystemTime::now(), lifetime }
+    /// `node_id` is what DDS says about the owner of the token. Without it, the claim of this name in the token counts.
+    pub(super) fn new(token: AccessToken, lifetime: Duration, node_id: Option<NodeId>) -> Self {
+        let claim = || token.claims()?.get("node_id")?.as_str()?.parse().ok();
+        let node_id = node_id.or_else(claim);
+        Self { token, received: Instant::now(), received_at: SystemTime::now(), lifetime, node_id }
     }
 
     /// For how long it may still be handed out, or `None` if it may not.
@@ -44,6 +49,11 @@ impl CachedToken {
     pub(crate) fn if_usable_for(&self) -> Option<(AccessToken, Duration)> {
         let usable_for = self.usable_for(Instant::now(), SystemTime::now())?;
         Some((self.token.clone(), usable_for))
+    }
+
+    /// The node that the token is for, as far as DDS or the token says.
+    pub(crate) fn node_id(&self) -> Option<NodeId> {
+        self.node_id
     }
 
     pub(crate) fn secret(&self) -> &Secret {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::access_token::AccessToken;
 use super::cached::CachedToken;
+use crate::node_id::NodeId;
 use crate::secret::Secret;
 
 /// A longer token is rejected.
@@ -16,6 +17,7 @@ pub(super) const MAX_TOKEN: usize = 8192;
 #[derive(Deserialize)]
 pub(crate) struct TokenResponse {
     node_id: Option<String>,
+    robot_id: Option<String>,
     wallet: Option<String>,
     #[serde(default, deserialize_with = "secret")]
     access_token: Option<Secret>,
@@ -36,7 +38,8 @@ pub(crate) struct Holder<'a> {
 }
 
 impl TokenResponse {
-    /// Returns the token, or why it is rejected; the reasons never repeat it. `now` is by DDS's clock.
+    /// Returns the token of a node with a wallet, or why it is rejected; the reasons never repeat it. `now` is by DDS's
+    /// clock.
     pub(crate) fn check(self, holder: &Holder<'_>, now: SystemTime) -> Result<CachedToken, String> {
         let is_another = |field: &Option<String>, ours: &str| {
             field.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours))
@@ -49,6 +52,18 @@ impl TokenResponse {
         {
             return Err(format!("node_id is not {node_id}, which the credentials name"));
         }
+        let node_id = self.node_id.as_deref().and_then(|id| id.parse().ok());
+        self.token(node_id, now)
+    }
+
+    /// As [`TokenResponse::check`], for the token of a robot, whose id DDS must name.
+    pub(crate) fn check_robot(self, now: SystemTime) -> Result<CachedToken, String> {
+        let id = self.robot_id.as_ref().ok_or("robot_id is missing")?;
+        let id: NodeId = id.parse().map_err(|error| format!("robot_id is {error}"))?;
+        self.token(Some(id), now)
+    }
+
+    fn token(self, node_id: Option<NodeId>, now: SystemTime) -> Result<CachedToken, String> {
         let value = self.access_token.ok_or("access_token is missing")?;
         let length = value.expose().len();
         if !(1..=MAX_TOKEN).contains(&length) {
@@ -65,6 +80,6 @@ impl TokenResponse {
         if lifetime.is_zero() {
             return Err("access_expires_at is not in the future".into());
         }
-        Ok(CachedToken::new(AccessToken::new(value, expires_at), lifetime))
+        Ok(CachedToken::new(AccessToken::new(value, expires_at), lifetime, node_id))
     }
 }

@@ -47,7 +47,7 @@ fn refusal(field: &str, value: Value) -> String {
 }
 
 fn cached(lifetime: Duration) -> CachedToken {
-    CachedToken::new(AccessToken::new(Secret::new(TOKEN), SystemTime::now() + lifetime), lifetime)
+    CachedToken::new(AccessToken::new(Secret::new(TOKEN), SystemTime::now() + lifetime), lifetime, None)
 }
 
 #[test]
@@ -153,4 +153,45 @@ fn debug_hides_the_token_and_equality_compares_the_texts() {
     let shown = format!("{one:?}");
     assert!(shown.contains("[redacted]") && !shown.contains("s3cr3t"), "{shown}");
     assert_eq!(one, same);
+}
+
+#[test]
+fn a_robot_needs_a_robot_id_that_is_not_nil() {
+    let check = |robot_id: Value| {
+        let mut answer = good();
+        answer["robot_id"] = robot_id;
+        let response: TokenResponse = serde_json::from_value(answer).expect("fields of the right types");
+        response.check_robot(now()).map(|token| token.node_id().expect("an id").to_string())
+    };
+    let id = "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11";
+    assert_eq!(check(json!(id.to_uppercase())).as_deref(), Ok(id));
+    for (bad, says) in [
+        (Value::Null, "missing"),
+        (json!("00000000-0000-0000-0000-000000000000"), "nil"),
+        (json!("robot-7"), "not a UUID"),
+        (json!(""), "not a UUID"),
+    ] {
+        let why = check(bad).expect_err(says);
+        assert!(why.starts_with("robot_id") && why.contains(says), "{why}");
+        assert!(!why.contains("s3cr3t"), "{why}");
+    }
+}
+
+#[test]
+fn the_node_id_is_that_of_the_response_or_of_the_token() {
+    let id =
+        |answer: &Value| check(answer, None).expect("a good response").node_id().map(|id| id.to_string());
+    assert_eq!(id(&good()).as_deref(), Some(NODE_ID));
+    let mut answer = good();
+    answer["node_id"] = Value::Null;
+    assert_eq!(id(&answer), None, "an opaque token");
+    let claim = "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11";
+    let payload = base64url(&json!({ "node_id": claim }).to_string());
+    answer["access_token"] = json!(format!("e30.{payload}.c2ln"));
+    assert_eq!(id(&answer).as_deref(), Some(claim));
+}
+
+fn base64url(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }

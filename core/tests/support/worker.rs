@@ -67,6 +67,10 @@ pub(crate) fn work() {
                 let secret = node.read_secret().expect("not forked");
                 secret.map_or_else(|| "none".into(), |secret| secret.expose().to_owned())
             }
+            "id" => {
+                let id = node.node_id().expect("not forked");
+                id.map_or_else(|| "none".into(), |id| id.to_string())
+            }
             "address" => format!("{:?}", node.callback_address().expect("not forked")),
             "error" => format!("{:?}", node.last_error().expect("not forked")),
             "registered" => format!("{:?}", node.wait(Wait::Registered, Some(GUARD))),

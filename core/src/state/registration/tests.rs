@@ -42,7 +42,7 @@ fn an_attempt_that_a_rearm_overtook_does_not_count() {
     let store = Store::default();
     let registration = store.begin_attempt().unwrap();
     store.rearm().unwrap();
-    assert!(!store.finish_attempt(registration));
+    assert!(!store.finish_attempt(registration, None));
     assert!(!store.fail_attempt(registration, &unavailable(), secs(2)));
     assert_eq!(store.status().state, State::Disconnected);
 }
@@ -119,7 +119,7 @@ fn hand_in(store: &Store, registration: u64) {
 
 fn succeed(store: &Store, registration: u64) {
     hand_in(store, registration);
-    assert!(store.finish_attempt(registration));
+    assert!(store.finish_attempt(registration, None));
 }
 
 fn refuse(store: &Store, registration: u64) {

@@ -1,0 +1,68 @@
+//! Signing in with a wallet: a challenge is fetched, checked and signed, and the signature sent back.
+
+use std::time::SystemTime;
+
+use crate::credentials::decode_credentials;
+use crate::crypto::{self, SecretKey};
+use crate::dds::{Dds, Failure, NodeRegisterWalletRequest};
+use crate::log::log;
+use crate::siwe::{self, Expectation, Signed};
+use crate::token::cached::CachedToken;
+use crate::token::response::Holder;
+
+/// The wallet that signs in, and which challenges it signs.
+pub(crate) struct Wallet<'a> {
+    pub(crate) key: &'a SecretKey,
+    pub(crate) expected: &'a Expectation,
+    /// The registration credentials.
+    pub(crate) credentials: &'a str,
+}
+
+impl Wallet<'_> {
+    /// Requests a challenge, and signs it if it passes the checks.
+    pub(crate) async fn sign_challenge(&self, dds: &Dds<'_>) -> Result<Signed, Failure> {
+        let wallet = crypto::derive_eth_address(self.key);
+        let challenge = dds.challenge(&wallet).await?;
+        let address = crypto::address_bytes(self.key);
+        let mut now = SystemTime::now();
+        if let Some(issued_at) = challenge.issued_at() {
+            now = dds.clock.reconcile(issued_at, now);
+        }
+        let message = siwe::compose_message(&challenge, self.expected, address, now).map_err(|why| {
+            let why = dds.presentable(&why);
+            Failure::retryable(format!("refused to sign the challenge of DDS: {why}"))
+        })?;
+        let signature = crypto::sign_eip191_recoverable_hex(self.key, &message);
+        log!(Debug, "sign_in", "challenge checked and signed");
+        Ok(Signed { wallet, message, signature })
+    }
+
+    /// Sends the signed challenge back with the registration credentials.
+    pub(crate) async fn register(
+        &self,
+        dds: &Dds<'_>,
+        signed: Signed,
+        version: &str,
+        capabilities: &[String],
+        max_concurrency: Option<u32>,
+    ) -> Result<(), Failure> {
+        let request = NodeRegisterWalletRequest {
+            message: signed.message,
+            signature: signed.signature,
+            registration_credentials: self.credentials.to_owned(),
+            capabilities: capabilities.to_vec(),
+            version: version.to_owned(),
+        };
+        dds.register(&request, max_concurrency).await
+    }
+
+    pub(super) async fn token(&self, dds: &Dds<'_>) -> Result<CachedToken, Failure> {
+        let signed = self.sign_challenge(dds).await?;
+        let response = dds.verify(&signed).await?;
+        let credentials = decode_credentials(self.credentials);
+        let node_id = credentials.as_ref().map(|(id, _)| id.as_str());
+        response
+            .check(&Holder { wallet: &signed.wallet, node_id }, dds.clock.now())
+            .map_err(|why| Failure::retryable(format!("refused the access token of DDS: {why}")))
+    }
+}
