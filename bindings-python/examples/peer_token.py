@@ -43,8 +43,8 @@ async def exchange(client: httpx.AsyncClient, peer_id: str, key: Ed25519PrivateK
         f"{DDS}/internal/v1/auth/p2p/verify",
         json={"challenge_id": challenge["challenge_id"], "signature": base64url(signature)},
     )
-    answer = response.raise_for_status().json()
-    return PeerToken(answer["access_token"], datetime.fromisoformat(answer["access_expires_at"].replace("Z", "+00:00")))
+    bound = response.raise_for_status().json()
+    return PeerToken(bound["access_token"], datetime.fromisoformat(bound["access_expires_at"].replace("Z", "+00:00")))
 
 
 async def peer_tokens(node: AsyncNode, peer_id: str, key: Ed25519PrivateKey, tokens: asyncio.Queue[PeerToken]) -> None:

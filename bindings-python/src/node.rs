@@ -89,7 +89,7 @@ impl Node {
 
     /// Stops the node, then calls `done`: at once, or on a thread that waits until the node has stopped.
     ///
-    /// When this returns, the node has been told to stop, whatever happens to the caller.
+    /// When this returns, the node is stopping, whatever happens to the caller.
     fn stop_then(&self, timeout: Duration, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
         match self.core().stop(Duration::ZERO) {
             Err(error) if error.code() == ErrorCode::Timeout && !timeout.is_zero() => {

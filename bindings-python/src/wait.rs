@@ -75,7 +75,7 @@ pub(crate) fn interruptible<T: Send>(
     }
 }
 
-/// Parks a daemon thread whose wait ends because the interpreter exits. Nobody would handle an exception, and asking
+/// Parks a daemon thread whose wait ends because the interpreter exits. No code would handle an exception, and asking
 /// for the GIL may crash at this point. CPython does the same with such threads.
 fn park_forever() -> ! {
     loop {

@@ -39,7 +39,7 @@ class Service:
             # Otherwise, each response waits for an acknowledgement.
             disable_nagle_algorithm = True
 
-            def answer(self) -> None:
+            def respond(self) -> None:
                 scheme, _, token = self.headers.get("authorization", "").partition(" ")
                 call = Call(self.command, self.path, token if scheme == "Bearer" else None, self.read_body())
                 service.calls.append(call)
@@ -55,7 +55,7 @@ class Service:
                 self.end_headers()
                 self.wfile.write(b"ok")
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = respond
 
             def read_body(self) -> bytes:
                 if self.headers.get("transfer-encoding") != "chunked":

@@ -211,7 +211,7 @@ def begin_async(**options: Any) -> None:
 
 @pytest.mark.parametrize("begin", [start, begin_async])
 def test_no_traceback_shows_a_secret(begin: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even one with local variables, because no frame of ours holds the secrets any more."""
+    """Not even one with local variables, because no frame of the package holds the secrets."""
     options = {"reg_secret": SECRET, "secp256k1_privhex": SECRET, "node_version": "1.0.0"}
     with pytest.raises(ConfigError) as caught:
         begin(**options)

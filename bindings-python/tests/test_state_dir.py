@@ -117,8 +117,8 @@ class Worker:
     def ask(self, what: str) -> tuple[Status, str | None]:
         self.pipe.send(what)
         assert self.pipe.poll(GUARD), "the worker does not respond"
-        answer: tuple[Status, str | None] = self.pipe.recv()
-        return answer
+        response: tuple[Status, str | None] = self.pipe.recv()
+        return response
 
     def status(self) -> Status:
         return self.ask("status")[0]

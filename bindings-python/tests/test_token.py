@@ -137,7 +137,7 @@ def test_a_token_is_refreshed_before_it_expires() -> None:
         next_of = listen(node)
         first = node.access_token(timeout=GUARD)
         next_of(TokenRefreshed)
-        # Nobody calls access_token().
+        # Without another call.
         second = next_of(TokenRefreshed)
         assert isinstance(second, TokenRefreshed) and second.expires_at > first.expires_at
         assert node.access_token(timeout=GUARD).value != first.value

@@ -63,8 +63,8 @@ def address(log: Path) -> str | None:
 
 
 def get(url: str) -> dict[str, object]:
-    with urllib.request.urlopen(url, timeout=GUARD) as answer:
-        body: dict[str, object] = json.load(answer)
+    with urllib.request.urlopen(url, timeout=GUARD) as response:
+        body: dict[str, object] = json.load(response)
         return body
 
 
@@ -81,11 +81,11 @@ def test_fastapi_workers_share_one_node(serve: Serve, dds: LocalDds, tmp_path: P
 
         def both_are_registered() -> bool:
             try:
-                answer = get(f"{url}/status")
+                response = get(f"{url}/status")
             except OSError:
                 # The first process has bound the port, but no worker is listening yet.
                 return False
-            seen.add((answer["role"], answer["state"]))
+            seen.add((response["role"], response["state"]))
             return seen >= {("leader", "registered"), ("follower", "registered")}
 
         eventually(both_are_registered)
@@ -97,22 +97,22 @@ class Workers:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.answers: dict[object, dict[str, object]] = {}
+        self.responses: dict[object, dict[str, object]] = {}
 
     def ask(self) -> None:
-        answer = get(self.url)
-        self.answers[answer["pid"]] = answer
+        response = get(self.url)
+        self.responses[response["pid"]] = response
 
     def four_have(self, secret: str | None) -> bool:
         self.ask()
         hashed = hashlib.sha256((secret or "").encode()).hexdigest()
-        return len(self.answers) == 4 and all(answer["secret"] == hashed for answer in self.answers.values())
+        return len(self.responses) == 4 and all(response["secret"] == hashed for response in self.responses.values())
 
     def roles(self) -> list[str]:
-        return sorted(str(answer["role"]) for answer in self.answers.values())
+        return sorted(str(response["role"]) for response in self.responses.values())
 
     def leader(self) -> int:
-        (pid,) = (pid for pid, answer in self.answers.items() if answer["role"] == "leader")
+        (pid,) = (pid for pid, response in self.responses.items() if response["role"] == "leader")
         assert isinstance(pid, int)
         return pid
 
@@ -128,12 +128,12 @@ def test_gunicorn_workers_share_one_node(serve: Serve, dds: LocalDds, tmp_path: 
         workers = Workers(url)
         eventually(lambda: workers.four_have(dds.last_secret))
         assert workers.roles() == ["follower", "follower", "follower", "leader"]
-        assert {answer["state"] for answer in workers.answers.values()} == {"registered"}
+        assert {response["state"] for response in workers.responses.values()} == {"registered"}
 
         # The leader is killed. gunicorn starts another worker, and one of the old ones takes over.
         killed = workers.leader()
         os.kill(killed, signal.SIGKILL)
-        del workers.answers[killed]
+        del workers.responses[killed]
         eventually(lambda: workers.four_have(dds.last_secret) and "leader" in workers.roles())
         assert workers.roles() == ["follower", "follower", "follower", "leader"]
         assert workers.leader() != killed

@@ -13,10 +13,10 @@ node.wait_registered(timeout=60)
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
-    answer: dict[str, str]
+    response: dict[str, str]
     try:
-        answer = {"state": node.status().state}
+        response = {"state": node.status().state}
     except ForkedError as error:
-        answer = {"error": error.name}
+        response = {"error": error.name}
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(answer).encode()]
+    return [json.dumps(response).encode()]
