@@ -37,7 +37,8 @@ impl Config {
         Ok(Self(config))
     }
 
-    /// Raises the errors that a start raises before it uses the network. Returns the address of the wallet, or `None` for a robot.
+    /// Raises the errors that a start raises before it uses the network. Returns the address of the wallet, or `None` for
+    /// a robot.
     fn check(&self, py: Python<'_>) -> PyResult<Option<String>> {
         run_detached(py, || self.0.check())
     }

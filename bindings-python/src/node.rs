@@ -175,7 +175,7 @@ impl Node {
         Ok(address.map(|address| address.to_string()))
     }
 
-    /// The node's Ethereum address: `0x` and 40 lowercase hex digits.
+    /// The node's Ethereum address: `0x` and 40 lowercase hex digits. A robot has none: NotFoundError.
     #[getter]
     fn wallet_address(&self, py: Python<'_>) -> PyResult<&str> {
         run(py, || self.core().wallet_address())
@@ -183,7 +183,7 @@ impl Node {
 
     /// Sign bytes with the node's key as a wallet does (EIP-191 `personal_sign`).
     ///
-    /// Returns `0x` and 130 hex digits.
+    /// Returns `0x` and 130 hex digits. A robot has no key: NotFoundError.
     fn sign(&self, py: Python<'_>, message: PyBackedBytes) -> PyResult<String> {
         run(py, || self.core().sign(&message))
     }

@@ -81,6 +81,7 @@ fn to_python<'py>(
     fields.set_item("sign_in_failures", status.sign_in_failures)?;
     fields.set_item("clock_skew", timedelta(py, status.clock_skew_ms)?)?;
     fields.set_item("callback_overdue", status.callback_overdue)?;
+    fields.set_item("node_id", status.node_id.map(|id| id.to_string()))?;
     STATUS.make(py, &fields)
 }
 

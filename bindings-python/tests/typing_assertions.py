@@ -75,6 +75,7 @@ def sync() -> None:
     assert_type(node.status().persistence_error, PosemeshError | None)
     assert_type(node.status().token_expires_at, datetime | None)
     assert_type(node.status().clock_skew, timedelta)
+    assert_type(node.status().node_id, str | None)
     token = node.access_token(timeout=5)
     assert_type(token, AccessToken)
     assert_type(token.value, str)
@@ -127,6 +128,10 @@ def exhaustive(event: Event) -> str:
     if isinstance(event, RegistrationLost):  # pyright: ignore[reportUnnecessaryIsInstance]
         return event.reason
     assert_never(event)
+
+
+def robot() -> Node:
+    return Node.start(identity="robot", reg_secret="secret", capabilities=[], node_version="1.0.0")
 
 
 def errors(error: PosemeshError) -> None:

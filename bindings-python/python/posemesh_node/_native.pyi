@@ -93,7 +93,7 @@ class Node:
     def sign(self, message: bytes) -> str:
         """Sign bytes with the node's key as a wallet does (EIP-191 ``personal_sign``).
 
-        Returns ``0x`` and 130 hex digits.
+        Returns ``0x`` and 130 hex digits. A robot has no key: NotFoundError.
         """
 
     def access_token(self, timeout: float | None = None) -> AccessToken:
@@ -112,7 +112,7 @@ class Node:
 
     @property
     def wallet_address(self) -> str:
-        """The node's Ethereum address: ``0x`` and 40 lowercase hex digits."""
+        """The node's Ethereum address: ``0x`` and 40 lowercase hex digits. A robot has none: NotFoundError."""
 
     def _is_running(self) -> bool: ...
     def _wait(self, secret: bool, timeout: float | None) -> None: ...

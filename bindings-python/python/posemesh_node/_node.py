@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _log, _native
 from ._config import Options, Overrides, takes
-from ._error import ForkedError
+from ._error import ForkedError, NotFoundError
 from ._event import Event, Listener, check_listener
 from ._exit import stop_at_exit
 from ._stream import EventStream
@@ -56,7 +56,11 @@ class NodeBase(_native.Node):
             status = self.status()
         except ForkedError:
             return f"<{name} of another process>"
-        return f"<{name} {self.wallet_address} {status.state if status.running else 'stopped'}>"
+        try:
+            identity = self.wallet_address
+        except NotFoundError:
+            identity = "robot" if status.node_id is None else f"robot {status.node_id}"
+        return f"<{name} {identity} {status.state if status.running else 'stopped'}>"
 
     def __del__(self) -> None:
         # Freeing the object, right after this method, stops the node.
@@ -86,9 +90,9 @@ class Node(NodeBase):
         Required:
 
         reg_secret: str
-            The registration credentials from the console; sent unchanged.
+            The registration credentials from the console; sent unchanged. A robot's are also read from ROBOT_REGISTRATION_CREDENTIALS.
         capabilities: Sequence[str] | str
-            What the node can do, such as /reconstruction/global-refinement/v1.
+            What the node can do, such as /reconstruction/global-refinement/v1. A robot need not name any.
         node_version: str
             The version of the node's own software.
 

@@ -97,3 +97,10 @@ class Status:
 
     DDS calls a node only if it knows the node's URL and can reach it.
     """
+
+    node_id: str | None = None
+    """The id that DDS knows the node by: a UUID in lowercase. None as long as it is not known.
+
+    It is in the registration credentials, unless they have another form; then it arrives with the access token. That of
+    a robot arrives with its registration.
+    """
