@@ -14,7 +14,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::body::READ_TIMEOUT;
 use super::routes::{Callback, route};
@@ -26,7 +25,7 @@ const MAX_BUFFER: usize = 32 * 1024;
 
 /// Serves the requests of one peer until the connection ends or stalls.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     callback: Arc<Callback>,
     progress: Arc<Progress>,
@@ -139,12 +138,12 @@ impl Progress {
 }
 
 /// A stream that records when bytes of a request arrive, and when all responses have been sent.
-struct Watched<'a> {
-    stream: TcpStream,
+struct Watched<'a, S> {
+    stream: S,
     progress: &'a Progress,
 }
 
-impl Watched<'_> {
+impl<S> Watched<'_, S> {
     /// A peer that has left so many responses unread that no more fit is not waiting for one.
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
         if written.is_pending() {
@@ -153,7 +152,7 @@ impl Watched<'_> {
     }
 }
 
-impl AsyncRead for Watched<'_> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -168,7 +167,7 @@ impl AsyncRead for Watched<'_> {
     }
 }
 
-impl AsyncWrite for Watched<'_> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -237,7 +236,9 @@ impl Body for Arriving<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::store::Store;
     use std::pin::pin;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::{Instant, timeout};
 
     #[tokio::test(start_paused = true)]
@@ -260,5 +261,71 @@ mod tests {
         progress.step();
         assert!(timeout(READ_TIMEOUT, stalled.as_mut()).await.is_err());
         assert!(timeout(READ_TIMEOUT, stalled).await.is_ok());
+    }
+
+    /// A connection to a server without a registration, on a paused clock, and the future that serves it.
+    fn connect() -> (DuplexStream, impl Future<Output = ()>) {
+        let (peer, stream) = duplex(64 * 1024);
+        let callback = Callback::new(Arc::new(Store::default()), None, None);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        (peer, serve(stream, address, callback.into(), Arc::default()))
+    }
+
+    /// Sends the first bytes at once and the others one by one, a twentieth of the timeout apart, until the server closes
+    /// the connection. Returns what the server sent.
+    async fn send_slowly(request: &str, at_once: usize) -> String {
+        let (peer, served) = connect();
+        let (mut receiver, mut sender) = tokio::io::split(peer);
+        let send = async {
+            let (first, rest) = request.as_bytes().split_at(at_once);
+            sender.write_all(first).await.expect("the server reads");
+            for byte in rest {
+                tokio::time::sleep(READ_TIMEOUT / 20).await;
+                if sender.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+            }
+            panic!("the connection was not closed");
+        };
+        let mut received = String::new();
+        let ((), (), read) = tokio::join!(served, send, receiver.read_to_string(&mut received));
+        read.expect("text");
+        received
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_senders_are_disconnected() {
+        let padding = "x".repeat(200);
+        let header = format!(
+            "POST /internal/v1/registrations HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\n\
+             x-padding: {padding}\r\ncontent-length: 300\r\n\r\n"
+        );
+        let request = format!("{header}{{\"id\":\"{}\"}}", "x".repeat(291));
+        assert_eq!(send_slowly(&request, 0).await, "", "no request");
+        assert_eq!(send_slowly(&request, 20).await, "", "a part of the header");
+        let answer = send_slowly(&request, header.len() + 1).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_active_connection_stays_open_and_an_idle_one_is_closed() {
+        let (mut peer, served) = connect();
+        let client = async {
+            for _ in 0..10 {
+                peer.write_all(b"GET /health HTTP/1.1\r\nhost: node\r\n\r\n").await.expect("it is open");
+                let mut answer = [0; 15];
+                peer.read_exact(&mut answer).await.expect("an answer");
+                assert_eq!(&answer, b"HTTP/1.1 200 OK");
+                while !answer.ends_with(b"\r\n\r\n") {
+                    answer.rotate_left(1);
+                    answer[14] = peer.read_u8().await.expect("the rest of the header");
+                }
+                tokio::time::sleep(READ_TIMEOUT / 2).await;
+            }
+            let idle = Instant::now();
+            assert_eq!(peer.read(&mut [0]).await.expect("closed"), 0);
+            assert!(idle.elapsed() < READ_TIMEOUT * 2);
+        };
+        tokio::join!(served, client);
     }
 }
