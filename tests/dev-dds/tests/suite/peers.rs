@@ -17,7 +17,7 @@ struct Peer(Ed25519KeyPair);
 
 impl Peer {
     fn new(seed: u8) -> Self {
-        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("32 bytes"))
     }
 
     fn challenge(&self, dds: &DevDds, token: &Value) -> Value {
@@ -29,7 +29,8 @@ impl Peer {
     }
 
     fn sign(&self, challenge: &Value) -> Value {
-        let bytes = URL_SAFE_NO_PAD.decode(challenge["challenge"].as_str().unwrap()).unwrap();
+        let text = challenge["challenge"].as_str().expect("text");
+        let bytes = URL_SAFE_NO_PAD.decode(text).expect("base64url");
         assert_eq!(bytes.len(), 32);
         let signature = URL_SAFE_NO_PAD.encode(self.0.sign(&bytes));
         json!({ "challenge_id": challenge["challenge_id"], "signature": signature })
