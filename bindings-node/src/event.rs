@@ -84,8 +84,8 @@ impl Message {
     pub(crate) fn from_event(event: &Event, dropped: i64) -> Option<Self> {
         let at = unix_millis(event.at);
         Some(match &event.kind {
-            EventKind::StatusChanged { from, to } => {
-                Self::Status { previous: from.name(), state: to.name(), at, dropped }
+            EventKind::StatusChanged { previous, state } => {
+                Self::Status { previous: previous.name(), state: state.name(), at, dropped }
             }
             EventKind::SecretChanged { version } => {
                 Self::Secret { version: i64::try_from(*version).unwrap_or(i64::MAX), at, dropped }

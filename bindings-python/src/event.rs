@@ -22,9 +22,9 @@ pub(crate) fn to_python<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'
     fields.set_item("at", event.at)?;
     fields.set_item("dropped", event.dropped)?;
     let class = match &event.kind {
-        EventKind::StatusChanged { from, to } => {
-            fields.set_item("previous", state(py, *from)?)?;
-            fields.set_item("state", state(py, *to)?)?;
+        EventKind::StatusChanged { previous, state: current } => {
+            fields.set_item("previous", state(py, *previous)?)?;
+            fields.set_item("state", state(py, *current)?)?;
             &STATUS_CHANGED
         }
         EventKind::SecretChanged { version } => {

@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .request_timeout(Duration::from_secs(30))
         .build()?;
     let node = Node::start_with_event_callback(&config, |event| match &event.kind {
-        EventKind::StatusChanged { from, to } => println!("{from} -> {to}"),
+        EventKind::StatusChanged { previous, state } => println!("{previous} -> {state}"),
         EventKind::AttemptFailed { message, retry_in, .. } => println!("{message}; retry in {retry_in:?}"),
         _ => {}
     })?;
@@ -23,7 +23,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let token = tokio::time::timeout(Duration::from_secs(60), node.wait_access_token()).await??;
     println!("access token of {} bytes", token.value().len());
 
-    // Blocks until the node has stopped.
+    // `stop` blocks until the node has stopped, so it does not run on a thread of the runtime.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for the library's own code only; this is a program's runtime"
+    )]
     tokio::task::spawn_blocking(move || node.stop(Duration::from_secs(5))).await??;
     Ok(())
 }

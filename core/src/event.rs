@@ -26,9 +26,9 @@ pub enum EventKind {
     /// The node moved from one state to another.
     StatusChanged {
         /// The state before.
-        from: State,
+        previous: State,
         /// The state now.
-        to: State,
+        state: State,
     },
     /// DDS sent a new secret. Read the secret itself from the node.
     SecretChanged {

@@ -264,7 +264,7 @@ fn events_are_complete_and_in_order() {
     dds.probe_health().unwrap();
     node.stop(GUARD).unwrap();
 
-    let changed = |from, to| EventKind::StatusChanged { from, to };
+    let changed = |previous, state| EventKind::StatusChanged { previous, state };
     let mut story = story.lock().unwrap().clone();
     // The callback of DDS may arrive before or after its answer.
     let secret = story.iter().position(|kind| *kind == EventKind::SecretChanged { version: 1 }).unwrap();
@@ -524,7 +524,7 @@ fn a_notifying_wait_is_called_at_once_or_after_the_events() {
 
     let heard = called.clone();
     node.set_event_callback(move |event: &Event| {
-        if matches!(event.kind, EventKind::StatusChanged { to: State::Registered, .. }) {
+        if matches!(event.kind, EventKind::StatusChanged { state: State::Registered, .. }) {
             heard.send((true, Some("an event".into()))).unwrap();
         }
     })

@@ -95,10 +95,10 @@ impl EventCallback {
         };
         let text;
         match &event.kind {
-            EventKind::StatusChanged { from, to } => {
+            EventKind::StatusChanged { previous, state: current } => {
                 converted.r#type = PMN_EVENT_STATUS_CHANGED;
-                converted.previous = state(*from);
-                converted.state = state(*to);
+                converted.previous = state(*previous);
+                converted.state = state(*current);
             }
             EventKind::SecretChanged { version } => {
                 converted.r#type = PMN_EVENT_SECRET_CHANGED;

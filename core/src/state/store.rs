@@ -171,7 +171,7 @@ impl Store {
             self.events.publish(event);
         }
         if now.state != before.state {
-            self.events.publish(EventKind::StatusChanged { from: before.state, to: now.state });
+            self.events.publish(EventKind::StatusChanged { previous: before.state, state: now.state });
         }
         if now.secret_version != before.secret_version {
             self.events.publish(EventKind::SecretChanged { version: now.secret_version });

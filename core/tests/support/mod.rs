@@ -100,7 +100,7 @@ impl Events {
 
     pub(crate) fn until_state(&self, state: State) {
         self.next(state.name(), |kind| {
-            matches!(kind, EventKind::StatusChanged { to, .. } if *to == state).then_some(())
+            matches!(kind, EventKind::StatusChanged { state: current, .. } if *current == state).then_some(())
         });
     }
 

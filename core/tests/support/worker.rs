@@ -36,7 +36,7 @@ pub(crate) fn work() {
     let mut config = Config::new();
     config.load_env().expect("a good environment");
     let started = Node::start_with_event_callback(&config, move |event| match &event.kind {
-        EventKind::StatusChanged { to, .. } => say(format!("event status {to}")),
+        EventKind::StatusChanged { state, .. } => say(format!("event status {state}")),
         EventKind::SecretChanged { version } => say(format!("event secret {version}")),
         EventKind::AttemptFailed { code, .. } => say(format!("event failed {code}")),
         EventKind::Healthcheck => say("event healthcheck".into()),
