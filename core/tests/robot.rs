@@ -100,6 +100,7 @@ fn token(node: &Node) -> String {
     node.access_token(Some(GUARD)).expect("a token").value().to_owned()
 }
 
+// scenario: robot
 #[test]
 fn a_robot_registers_without_a_wallet_and_has_its_first_token_at_once() {
     let dds = dds();
