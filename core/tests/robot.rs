@@ -65,6 +65,15 @@ fn requests(dds: &DevDds) -> (usize, usize) {
     (dds.requests_to(Endpoint::RegisterRobot).len(), dds.requests_to(Endpoint::VerifyRobot).len())
 }
 
+/// Starts a robot and waits until DDS has received its first registration, which hangs.
+fn start_hanging(dds: &DevDds, config: &Config) -> Node {
+    dds.clear_requests();
+    dds.inject(Endpoint::RegisterRobot, Fault::Hang, 1);
+    let node = Node::start(config).expect("the robot starts");
+    assert!(dds.wait_for_requests(Endpoint::RegisterRobot, 1, GUARD));
+    node
+}
+
 fn refusal(code: u16, body: &str) -> Fault {
     Fault::Status { code, retry_after: None, body: body.into() }
 }
@@ -132,8 +141,7 @@ fn a_robot_registers_without_a_wallet_and_has_its_first_token_at_once() {
 #[test]
 fn a_registration_is_followed_by_the_event_of_its_token() {
     let dds = dds();
-    dds.inject(Endpoint::RegisterRobot, Fault::Hang, 1);
-    let node = start(&dds, &[]);
+    let node = start_hanging(&dds, &config(&dds, &credentials(), &[]));
     let events = Events::of(&node);
     node.rearm().expect("the node runs");
     events.next("token", |kind| matches!(kind, EventKind::TokenRefreshed { .. }).then_some(()));
@@ -143,8 +151,7 @@ fn a_registration_is_followed_by_the_event_of_its_token() {
 #[test]
 fn a_caller_that_waits_before_the_registration_gets_its_token() {
     let dds = dds();
-    dds.inject(Endpoint::RegisterRobot, Fault::Hang, 1);
-    let node = start(&dds, &[]);
+    let node = start_hanging(&dds, &config(&dds, &credentials(), &[]));
     let error = node.access_token(Some(Duration::ZERO)).expect_err("not registered");
     assert_eq!(error.code(), ErrorCode::Timeout);
     thread::scope(|scope| {
@@ -295,8 +302,7 @@ fn the_id_of_a_robot_is_the_one_that_dds_gives_it() {
     let dds = dds();
     let in_credentials = "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11";
     let credentials = STANDARD.encode(format!("{in_credentials}:{}", credentials()));
-    dds.inject(Endpoint::RegisterRobot, Fault::Hang, 1);
-    let node = Node::start(&config(&dds, &credentials, &[])).expect("the robot starts");
+    let node = start_hanging(&dds, &config(&dds, &credentials, &[]));
     assert_eq!(node_id(&node).as_deref(), Some(in_credentials));
     dds.inject(Endpoint::RegisterRobot, patch("robot_id", json!(ROBOT_ID.to_uppercase())), 1);
     node.rearm().expect("the node runs");
@@ -529,8 +535,7 @@ mod shared {
 
         let record = fs::read_to_string(Path::new(&place.state()).join("state")).expect("a record");
         assert!(!record.contains(&credentials), "{record}");
-        dds.inject(Endpoint::RegisterRobot, Fault::Hang, 1);
-        let node = Node::start(&config).expect("the robot starts");
+        let node = start_hanging(&dds, &config);
         assert_eq!(node_id(&node), id);
         assert_ne!(node.status().expect("this process").state, State::Registered);
     }
