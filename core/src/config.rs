@@ -28,6 +28,7 @@ mod option;
 mod options;
 mod set;
 mod settings;
+mod signer;
 mod values;
 
 pub use option::{ConfigOption, OptionKind};
@@ -35,3 +36,5 @@ pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;
 pub use values::{CallbackPolicy, Identity, SiweFormat};
 pub(crate) use values::{SiweDomain, is_loopback};
+
+pub use crate::sign_in::signer::SigningRequest;

@@ -30,9 +30,7 @@ impl SecretKey {
         let scalar = Zeroizing::new(NonZeroScalar::try_from(bytes).ok()?);
         let public =
             VerifyingKey::from_affine(ProjectivePoint::mul_by_generator(&scalar).to_affine()).ok()?;
-        let hash = Keccak256::digest(&public.to_encoded_point(false).as_bytes()[1..]);
-        let address = *hash.last_chunk().expect("a hash has 32 bytes");
-        Some(Self { scalar, public, address })
+        Some(Self { scalar, address: address_of(&public), public })
     }
 
     /// The key itself, to compare with texts that must not show it.
@@ -109,10 +107,39 @@ pub fn sign_eip191_recoverable_hex(sk: &SecretKey, message: &str) -> String {
 
 /// As [`sign_eip191_recoverable_hex`], for any bytes.
 pub fn sign_eip191(sk: &SecretKey, message: &[u8]) -> String {
+    format!("0x{}", hex::encode(recoverable(sk, &eip191_digest(message), 27)))
+}
+
+/// What a wallet signs for a message (EIP-191 `personal_sign`).
+pub(crate) fn eip191_digest(message: &[u8]) -> [u8; 32] {
     let mut hasher = Keccak256::new();
     hasher.update(format!("\u{19}Ethereum Signed Message:\n{}", message.len()));
     hasher.update(message);
-    format!("0x{}", hex::encode(recoverable(sk, &hasher.finalize().into(), 27)))
+    hasher.finalize().into()
+}
+
+/// The address that made a signature, r‖s‖v with v ∈ {27, 28}, or why it is not one.
+pub(crate) fn recovered_address(
+    digest: &[u8; 32],
+    signature: &[u8; 65],
+) -> std::result::Result<[u8; 20], &'static str> {
+    let not_a_signature = "it is not a signature on secp256k1";
+    let recovery = match signature[64] {
+        27 => RecoveryId::new(false, false),
+        28 => RecoveryId::new(true, false),
+        _ => return Err("its last byte (v) is not 27 or 28"),
+    };
+    let signature = Signature::from_slice(&signature[..64]).map_err(|_| not_a_signature)?;
+    if signature.normalize_s().is_some() {
+        return Err("it does not have a low s (EIP-2)");
+    }
+    let public = VerifyingKey::recover_from_prehash(digest, &signature, recovery);
+    Ok(address_of(&public.map_err(|_| not_a_signature)?))
+}
+
+fn address_of(public: &VerifyingKey) -> [u8; 20] {
+    let hash = Keccak256::digest(&public.to_encoded_point(false).as_bytes()[1..]);
+    *hash.last_chunk().expect("a hash has 32 bytes")
 }
 
 /// RFC 3339 in UTC with nanoseconds and a `Z`.

@@ -2,6 +2,7 @@
 //! credentials alone.
 
 pub(crate) mod robot;
+pub(crate) mod signer;
 pub(crate) mod wallet;
 
 use zeroize::Zeroizing;
@@ -9,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::config::Settings;
 use crate::credentials;
 use crate::dds::{Dds, Failure};
+use crate::event::EventChannel;
 use crate::siwe::Expectation;
 use crate::token::cached::CachedToken;
 use robot::Robot;
@@ -21,10 +23,10 @@ pub(crate) enum SignIn<'a> {
 }
 
 impl<'a> SignIn<'a> {
-    pub(crate) fn new(settings: &'a Settings, expected: &'a Expectation) -> Self {
+    pub(crate) fn new(settings: &'a Settings, events: &'a EventChannel, expected: &'a Expectation) -> Self {
         let credentials = settings.reg_secret.expose();
-        match &settings.key {
-            Some(key) => Self::Wallet(Wallet { key, expected, credentials }),
+        match &settings.signer {
+            Some(signer) => Self::Wallet(Wallet { signer, events, expected, credentials }),
             None => Self::Robot(Robot { credentials }),
         }
     }
@@ -40,7 +42,7 @@ impl<'a> SignIn<'a> {
     /// What must not appear in an error.
     pub(crate) fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
         match self {
-            Self::Wallet(wallet) => credentials::secrets(wallet.credentials, Some(wallet.key)),
+            Self::Wallet(wallet) => credentials::secrets(wallet.credentials, wallet.signer.key()),
             Self::Robot(robot) => credentials::secrets(robot.credentials, None),
         }
     }

@@ -36,7 +36,7 @@ async fn sign_in(
     client: &HttpClient,
     expected: &Expectation,
 ) -> Result<CachedToken, Failure> {
-    let sign_in = SignIn::new(settings, expected);
+    let sign_in = SignIn::new(settings, store.events(), expected);
     let secrets = || {
         let mut secrets = sign_in.secrets();
         secrets.extend(store.current_secrets());

@@ -54,7 +54,7 @@ impl ConfigBuilder {
         });
     }
 
-    fn keep_error(&mut self, set: impl FnOnce(&mut Config) -> Result<()>) {
+    pub(super) fn keep_error(&mut self, set: impl FnOnce(&mut Config) -> Result<()>) {
         if self.error.is_none() {
             self.error = set(&mut self.config).err();
         }

@@ -3,6 +3,7 @@
 //! documentation.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -18,6 +19,7 @@ use super::values::{
 use crate::crypto::SecretKey;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
+use crate::sign_in::signer::HostSigner;
 
 /// `field: Type, presence, secret { … }`, where the presence is `required`, `optional` or `default = "text"`.
 ///
@@ -67,6 +69,8 @@ macro_rules! options {
             $(pub(super) $field: Option<$type>,)*
             /// From the environment, in place of `reg_secret` for a robot. A bad value is an error only for a robot.
             pub(super) robot_credentials: Option<Result<Secret>>,
+            /// Signs in place of a private key.
+            pub(super) signer: Option<Arc<HostSigner>>,
             /// Written to the log when the node starts, because only then does a host receive the log.
             pub(super) warnings: Vec<String>,
         }
@@ -80,7 +84,7 @@ macro_rules! options {
         impl Config {
             /// No option is set, not even to its default.
             pub(super) fn empty() -> Self {
-                Self { $($field: None,)* robot_credentials: None, warnings: Vec::new() }
+                Self { $($field: None,)* signer: None, robot_credentials: None, warnings: Vec::new() }
             }
 
             /// Sets the option of this name from a text that is neither empty nor surrounded by space.

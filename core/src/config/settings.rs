@@ -7,15 +7,18 @@ use super::key::wallet_key;
 use super::option::ConfigOption;
 use super::options::{Config, OPTIONS, Values};
 use super::values::{Identity, is_loopback};
-use crate::crypto::{SecretKey, derive_eth_address};
 use crate::error::{Error, Result};
+use crate::sign_in::signer::Signer;
+
+/// How messages name the signer, which is not an option.
+const SIGNER: &str = "a signer";
 
 /// Everything that a node needs: the value of every option, and what several of them make together.
 #[derive(Debug)]
 pub(crate) struct Settings {
     values: Values,
-    /// None for a robot.
-    pub(crate) key: Option<SecretKey>,
+    /// What signs for the node's wallet. None for a robot.
+    pub(crate) signer: Option<Signer>,
 }
 
 impl Deref for Settings {
@@ -33,7 +36,7 @@ impl Config {
     /// # Errors
     /// [`ErrorCode::InvalidConfig`](crate::ErrorCode::InvalidConfig).
     pub fn check(&self) -> Result<Option<String>> {
-        Ok(self.settings()?.key.as_ref().map(derive_eth_address))
+        Ok(self.settings()?.signer.as_ref().map(Signer::address_text))
     }
 
     /// Written to the log when a node starts with this configuration.
@@ -55,6 +58,11 @@ impl Config {
             }
             config.use_robot_defaults()?;
         }
+        if self.signer.is_some()
+            && let Some(option) = key_options.iter().find(|option| **option != SIGNER)
+        {
+            return Err(Error::invalid_config(format!("{option} and a signer are both set; set one of them")));
+        }
         let mut missing = config.missing();
         if key_options.is_empty() && !robot {
             missing.push("secp256k1_privhex");
@@ -70,22 +78,21 @@ impl Config {
                  allow_insecure_http to true"
             )));
         }
-        let key = match values.identity {
-            Identity::Wallet => Some(wallet_key(&values)?.expect("it is not missing")),
-            Identity::Robot => None,
-        };
+        let key = wallet_key(&values)?.map(Signer::Key);
+        let signer = key.or(self.signer.clone().map(Signer::Host));
         // Secrets that are not needed any more.
         values.secp256k1_privhex = None;
         values.secp256k1_keystore_password = None;
-        Ok(Settings { values, key })
+        Ok(Settings { values, signer })
     }
 
-    /// The options of a wallet that are set.
+    /// What is set of a wallet's options.
     fn key_options(&self) -> Vec<&'static str> {
         let set = [
             ("secp256k1_privhex", self.secp256k1_privhex.is_some()),
             ("secp256k1_keystore_file", self.secp256k1_keystore_file.is_some()),
             ("secp256k1_keystore_password", self.secp256k1_keystore_password.is_some()),
+            (SIGNER, self.signer.is_some()),
         ];
         set.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
     }

@@ -9,12 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
 use crate::config::{SiweDomain, SiweFormat};
-use crate::crypto::{self, SecretKey};
+use crate::crypto::SecretKey;
 use crate::dds::{Dds, Failure, FailureClass};
+use crate::event::EventChannel;
 use crate::foreign::foreign;
 use crate::http_client::HttpClient;
 use crate::log::log;
 use crate::sign_in::SignIn;
+use crate::sign_in::signer::Signer;
 use crate::sign_in::wallet::Wallet;
 use crate::siwe::Expectation;
 use crate::token::cached::CachedToken;
@@ -89,7 +91,12 @@ pub async fn register_once(
     let registration = Registration {
         dds_base_url: &dds,
         node_version,
-        sign_in: SignIn::Wallet(Wallet { key: sk, expected: &expected, credentials: reg_secret }),
+        sign_in: SignIn::Wallet(Wallet {
+            signer: &Signer::Key(sk.clone()),
+            events: &EventChannel::default(),
+            expected: &expected,
+            credentials: reg_secret,
+        }),
         client: &HttpClient::of_host(client),
         capabilities,
         max_concurrency: None,
@@ -148,7 +155,7 @@ impl Registration<'_> {
                         "DDS registers no node without capabilities; name at least one".into(),
                     ));
                 }
-                self.log(format_args!("wallet {}", crypto::derive_eth_address(wallet.key)));
+                self.log(format_args!("wallet {}", wallet.signer.address_text()));
                 let signed = wallet.sign_challenge(&dds).await?;
                 on_hand_in(HandIn::Begins);
                 let registered =

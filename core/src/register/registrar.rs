@@ -32,7 +32,7 @@ pub(crate) async fn run_registrar(
         let registration = Registration {
             dds_base_url: &settings.dds_base_url,
             node_version: &settings.node_version,
-            sign_in: SignIn::new(settings, expected),
+            sign_in: SignIn::new(settings, store.events(), expected),
             client,
             capabilities: &settings.capabilities,
             max_concurrency: settings.max_concurrency,

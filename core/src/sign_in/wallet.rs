@@ -1,18 +1,21 @@
 //! Signing in with a wallet: a challenge is fetched, checked and signed, and the signature sent back.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::credentials::decode_credentials;
-use crate::crypto::{self, SecretKey};
 use crate::dds::{Dds, Failure, NodeRegisterWalletRequest};
+use crate::event::EventChannel;
 use crate::log::log;
+use crate::sign_in::signer::Signer;
 use crate::siwe::{self, Expectation, Signed};
 use crate::token::cached::CachedToken;
 use crate::token::response::Holder;
 
 /// The wallet that signs in, and which challenges it signs.
 pub(crate) struct Wallet<'a> {
-    pub(crate) key: &'a SecretKey,
+    pub(crate) signer: &'a Signer,
+    /// The host's signer is called in order with these.
+    pub(crate) events: &'a EventChannel,
     pub(crate) expected: &'a Expectation,
     /// The registration credentials.
     pub(crate) credentials: &'a str,
@@ -21,18 +24,18 @@ pub(crate) struct Wallet<'a> {
 impl Wallet<'_> {
     /// Requests a challenge, and signs it if it passes the checks.
     pub(crate) async fn sign_challenge(&self, dds: &Dds<'_>) -> Result<Signed, Failure> {
-        let wallet = crypto::derive_eth_address(self.key);
+        let wallet = self.signer.address_text();
         let challenge = dds.challenge(&wallet).await?;
-        let address = crypto::address_bytes(self.key);
         let mut now = SystemTime::now();
         if let Some(issued_at) = challenge.issued_at() {
             now = dds.clock.reconcile(issued_at, now);
         }
-        let message = siwe::compose_message(&challenge, self.expected, address, now).map_err(|why| {
+        let message = siwe::compose_message(&challenge, self.expected, self.signer.address(), now).map_err(|why| {
             let why = dds.presentable(&why);
             Failure::retryable(format!("refused to sign the challenge of DDS: {why}"))
         })?;
-        let signature = crypto::sign_eip191_recoverable_hex(self.key, &message);
+        let signature = self.signer.sign(&message, self.events, dds.timeout.unwrap_or(Duration::MAX)).await;
+        let signature = signature.map_err(|why| Failure::retryable(dds.presentable(&why)))?;
         log!(Debug, "sign_in", "challenge checked and signed");
         Ok(Signed { wallet, message, signature })
     }
