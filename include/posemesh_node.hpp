@@ -170,6 +170,16 @@ struct LogRecord {
     std::string_view message;
 };
 
+/// What a signer signs: pmn_sign_request. Valid only until the function returns.
+struct SignRequest {
+    /// The address that signs: "0x" and 40 lowercase hex digits.
+    std::string_view address;
+    /// The 32 bytes to sign: the Keccak-256 of the message with its EIP-191 prefix.
+    const std::uint8_t *digest;
+    /// The message itself, for a signer that hashes it (personal_sign).
+    std::string_view message;
+};
+
 /// Overwrites a text, such as a secret, and empties it.
 inline void wipe(std::string &text) noexcept
 {
@@ -250,6 +260,17 @@ std::optional<std::string> find_text(const char *call, const Write &write)
         }
         text.resize(length);
     }
+}
+
+/// Like find_text(), but throws for PMN_ERR_NOT_FOUND, with the message `none`.
+template <typename Write>
+std::string get_text(const char *call, const Write &write, const char *none)
+{
+    std::optional<std::string> text = find_text(call, write);
+    if (!text) {
+        throw Error(PMN_ERR_NOT_FOUND, none);
+    }
+    return std::move(*text);
 }
 
 inline const std::uint8_t *bytes(std::string_view text) noexcept
@@ -336,6 +357,29 @@ private:
     std::unique_ptr<Function> function_;
 };
 
+inline pmn_result sign(const pmn_sign_request *request, char *signature, void *function) noexcept
+{
+    const auto write = [signature](std::string_view text) {
+        const std::size_t length = text.copy(signature, PMN_SIGNATURE_CAPACITY - 1);
+        signature[length] = '\0';
+    };
+    try {
+        const std::string_view message(reinterpret_cast<const char *>(request->message), request->message_length);
+        const SignRequest argument{request->address, request->digest, message};
+        write((*static_cast<std::function<std::string(const SignRequest &)> *>(function))(argument));
+        return PMN_OK;
+    } catch (const std::exception &error) {
+        write(error.what());
+    } catch (...) {
+    }
+    return PMN_ERR_INTERNAL;
+}
+
+inline void destroy_signer(void *function) noexcept
+{
+    delete static_cast<std::function<std::string(const SignRequest &)> *>(function);
+}
+
 } // namespace detail
 
 /// The options of a node to start. For one thread at a time.
@@ -362,6 +406,24 @@ public:
     {
         detail::ErrorOut error;
         error.check(pmn_config_load_env(config_.get(), error.out()));
+        return *this;
+    }
+
+    /// Makes nodes sign in with `sign` instead of a private key. It returns the signature, as pmn_sign_fn writes it, or
+    /// throws: the attempt fails with what() and is retried. See pmn_config_set_signer(). An empty function removes it.
+    Config &set_signer(std::string_view address, std::function<std::string(const SignRequest &)> sign)
+    {
+        if (!sign) {
+            detail::check(pmn_config_set_signer(config_.get(), nullptr, nullptr, nullptr, nullptr),
+                          "pmn_config_set_signer");
+            return *this;
+        }
+        detail::ErrorOut error;
+        const detail::CText text(address);
+        auto function = std::make_unique<std::function<std::string(const SignRequest &)>>(std::move(sign));
+        error.check(pmn_config_set_signer_with_error(config_.get(), text.get(), detail::sign, function.get(),
+                                                     detail::destroy_signer, error.out()));
+        (void)function.release();
         return *this;
     }
 
@@ -499,19 +561,22 @@ public:
         return find("pmn_node_callback_address", pmn_node_callback_address);
     }
 
-    /// The node's Ethereum address.
+    /// The node's Ethereum address. Throws PMN_ERR_NOT_FOUND for a robot.
     std::string wallet_address() const
     {
-        return find("pmn_node_wallet_address", pmn_node_wallet_address).value();
+        const auto write = [&](char *buffer, std::size_t capacity, std::size_t *length) {
+            return pmn_node_wallet_address(node_.get(), buffer, capacity, length);
+        };
+        return detail::get_text("pmn_node_wallet_address", write, "the node has no wallet");
     }
 
-    /// Signs a message with the node's key, as a wallet does (EIP-191).
+    /// Signs a message with the node's key, as a wallet does (EIP-191). Throws PMN_ERR_NOT_FOUND if the node has no key.
     std::string sign(std::string_view message) const
     {
         const auto write = [&](char *buffer, std::size_t capacity, std::size_t *length) {
             return pmn_node_sign(node_.get(), detail::bytes(message), message.size(), buffer, capacity, length);
         };
-        return detail::find_text("pmn_node_sign", write).value();
+        return detail::get_text("pmn_node_sign", write, "the node's key is not in this process");
     }
 
     /// Sets the function that receives the node's events. Replaces the former one; an empty function removes it.

@@ -43,6 +43,11 @@ fn no_wallet() -> Error {
     )
 }
 
+#[cold]
+fn no_key() -> Error {
+    Error::new(ErrorCode::NotFound, "the node's key is with its signer, not in this process; call the signer")
+}
+
 /// A node that registers with DDS and stays registered, until it is stopped.
 ///
 /// All methods may be called from any thread, also at the same time, and from callbacks (only
@@ -366,9 +371,11 @@ impl Node {
     /// Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`] for a robot, which has no key. [`ErrorCode::Forked`].
+    /// [`ErrorCode::NotFound`] if the key is not in this process: a robot has none, and with a
+    /// [signer](Config::set_signer) only the signer can sign. [`ErrorCode::Forked`].
     pub fn sign(&self, message: &[u8]) -> Result<String> {
-        let key = self.inner()?.settings.key.as_ref().ok_or_else(no_wallet)?;
+        let signer = self.inner()?.settings.signer.as_ref().ok_or_else(no_wallet)?;
+        let key = signer.key().ok_or_else(no_key)?;
         Ok(crypto::sign_eip191(key, message))
     }
 

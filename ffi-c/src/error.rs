@@ -68,7 +68,7 @@ static NAMES: [&CStr; 16] = [
     c"PMN_ERR_INTERNAL",
 ];
 
-fn name(result: pmn_result) -> Option<&'static CStr> {
+pub(crate) fn name(result: pmn_result) -> Option<&'static CStr> {
     NAMES.get(usize::try_from(result).ok()?).copied()
 }
 

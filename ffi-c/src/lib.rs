@@ -25,6 +25,8 @@ pub mod event;
 
 pub mod log;
 
+pub mod signer;
+
 pub mod crypto;
 
 pub mod version;

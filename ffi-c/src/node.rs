@@ -233,7 +233,8 @@ pub const PMN_SIGNATURE_CAPACITY: usize = 133;
 /// signature: "0x" and 130 lowercase hex digits.
 ///
 /// `buffer`, `capacity`, `written`: see "Text" at the top; PMN_SIGNATURE_CAPACITY is always enough. `message` may
-/// be NULL if `length` is 0. Does not block. Works after a stop.
+/// be NULL if `length` is 0. Does not block. Works after a stop. PMN_ERR_NOT_FOUND if the node has no private key: it
+/// is a robot, or has a signer (see pmn_config_set_signer()).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_sign(
     node: *const pmn_node,

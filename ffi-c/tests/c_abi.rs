@@ -100,6 +100,12 @@ fn callbacks_run_in_order_and_destroy_runs_once() {
 }
 
 #[test]
+fn a_signer_of_the_host_signs_in_place_of_a_key() {
+    passes("tests/c/signer.c", Link::Shared);
+    passes("tests/c/signer.c", Link::Sanitized);
+}
+
+#[test]
 fn a_forked_child_cannot_use_the_parents_node_but_can_start_its_own() {
     passes("tests/c/fork.c", Link::Shared);
 }

@@ -1,6 +1,7 @@
 //! A checked configuration: what depends on several options.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use super::environment::ROBOT_CREDENTIALS;
 use super::key::wallet_key;
@@ -61,7 +62,9 @@ impl Config {
         if self.signer.is_some()
             && let Some(option) = key_options.iter().find(|option| **option != SIGNER)
         {
-            return Err(Error::invalid_config(format!("{option} and a signer are both set; set one of them")));
+            return Err(Error::invalid_config(format!(
+                "{option} and a signer are both set; set one of them"
+            )));
         }
         let mut missing = config.missing();
         if key_options.is_empty() && !robot {
@@ -78,8 +81,11 @@ impl Config {
                  allow_insecure_http to true"
             )));
         }
-        let key = wallet_key(&values)?.map(Signer::Key);
-        let signer = key.or(self.signer.clone().map(Signer::Host));
+        let signer = match (values.identity, &self.signer) {
+            (Identity::Robot, _) => None,
+            (Identity::Wallet, Some(signer)) => Some(Signer::Host(Arc::clone(signer))),
+            (Identity::Wallet, None) => Some(Signer::Key(wallet_key(&values)?.expect("it is not missing"))),
+        };
         // Secrets that are not needed any more.
         values.secp256k1_privhex = None;
         values.secp256k1_keystore_password = None;

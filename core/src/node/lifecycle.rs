@@ -10,13 +10,13 @@ use super::registry::Claim;
 use super::supervisor::Supervisor;
 use crate::config::{Config, Settings};
 use crate::credentials::{decode_credentials, robot_name};
-use crate::crypto;
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
 use crate::latch::Latch;
 use crate::log::log;
 use crate::runtime::Runtime;
+use crate::sign_in::signer::Signer;
 use crate::state::store::Store;
 use crate::state_dir::Leadership;
 use crate::status::Role;
@@ -63,7 +63,7 @@ enum Queued {
 impl Inner {
     pub(super) fn start(config: &Config, subscription: Option<Arc<Subscription<Event>>>) -> Result<Self> {
         let settings = Arc::new(config.settings()?);
-        let wallet = settings.key.as_ref().map(crypto::derive_eth_address);
+        let wallet = settings.signer.as_ref().map(Signer::address_text);
         let credentials = settings.reg_secret.expose();
         let name = wallet.clone().unwrap_or_else(|| robot_name(credentials));
         let claim = Claim::new(&name, &settings)?;
@@ -249,10 +249,10 @@ fn log_warnings(config: &Config, settings: &Settings) {
     for warning in config.warnings() {
         log!(Warn, "config", "{warning}");
     }
-    if settings.key.is_none() && settings.max_concurrency.is_some() {
+    if settings.signer.is_none() && settings.max_concurrency.is_some() {
         log!(Warn, "config", "max_concurrency is not sent, because DDS does not take it from robots");
     }
-    if settings.key.is_some() && decode_credentials(settings.reg_secret.expose()).is_none() {
+    if settings.signer.is_some() && decode_credentials(settings.reg_secret.expose()).is_none() {
         log!(
             Warn,
             "config",

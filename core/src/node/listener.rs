@@ -32,7 +32,7 @@ pub(super) fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settin
 
 fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
     // DDS gives a robot its id, which need not be the one in the credentials.
-    let credentials = settings.key.as_ref().and_then(|_| decode_credentials(settings.reg_secret.expose()));
+    let credentials = settings.signer.as_ref().and_then(|_| decode_credentials(settings.reg_secret.expose()));
     let node_id = credentials.map(|(id, _)| id);
     Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
 }

@@ -30,7 +30,7 @@ impl Claim {
         match running.entry(identity.clone()) {
             Entry::Vacant(vacant) => vacant.insert(Weak::new()),
             Entry::Occupied(_) => {
-                let node = match &settings.key {
+                let node = match &settings.signer {
                     Some(_) => format!("node with wallet {name}"),
                     None => "robot with these registration credentials".into(),
                 };

@@ -186,8 +186,8 @@ fn parse_address(text: &str) -> Result<[u8; 20]> {
     text.strip_prefix("0x")
         .and_then(|digits| hex::decode_to_slice(digits, &mut address).ok())
         .ok_or_else(|| invalid("is not 0x and 40 hex digits"))?;
-    let is_mixed_case =
-        text[2..].contains(|c: char| c.is_ascii_lowercase()) && text.contains(|c: char| c.is_ascii_uppercase());
+    let is_mixed_case = text[2..].contains(|c: char| c.is_ascii_lowercase())
+        && text.contains(|c: char| c.is_ascii_uppercase());
     if is_mixed_case && text != ::siwe::eip55(&address) {
         return Err(invalid("has a wrong checksum (EIP-55): a character is mistyped"));
     }
@@ -248,7 +248,8 @@ mod tests {
         let good = sign_eip191(&key, b"hello");
         let mut bytes = hex::decode(&good[2..]).expect("hex");
         // The same signature with s negated and v flipped: valid to ECDSA, and not unique.
-        let order = hex::decode("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141").expect("hex");
+        let order =
+            hex::decode("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141").expect("hex");
         let mut borrow = 0_i16;
         for at in (0..32).rev() {
             let difference = i16::from(order[at]) - i16::from(bytes[32 + at]) - borrow;

@@ -30,10 +30,11 @@ impl Wallet<'_> {
         if let Some(issued_at) = challenge.issued_at() {
             now = dds.clock.reconcile(issued_at, now);
         }
-        let message = siwe::compose_message(&challenge, self.expected, self.signer.address(), now).map_err(|why| {
-            let why = dds.presentable(&why);
-            Failure::retryable(format!("refused to sign the challenge of DDS: {why}"))
-        })?;
+        let message =
+            siwe::compose_message(&challenge, self.expected, self.signer.address(), now).map_err(|why| {
+                let why = dds.presentable(&why);
+                Failure::retryable(format!("refused to sign the challenge of DDS: {why}"))
+            })?;
         let signature = self.signer.sign(&message, self.events, dds.timeout.unwrap_or(Duration::MAX)).await;
         let signature = signature.map_err(|why| Failure::retryable(dds.presentable(&why)))?;
         log!(Debug, "sign_in", "challenge checked and signed");

@@ -352,6 +352,40 @@ static void a_node_without_a_server()
 }
 
 // scenario: stop-during-start, dropped-without-stop
+static void a_signer()
+{
+    const auto captured = std::make_shared<int>(0);
+    const auto counts = std::make_shared<Counts>();
+    posemesh::Config config;
+    config.set("dds_base_url", std::getenv("DDS_BASE_URL"))
+        .set("reg_secret", "x")
+        .set("capabilities", "/example/v1")
+        .set("node_version", "1.0.0")
+        .set_signer(wallet, [captured, counts](const posemesh::SignRequest &request) {
+            CHECK(request.address == wallet && request.digest != nullptr);
+            counts->add(false);
+            if (counts->calls == 1) {
+                throw std::runtime_error("the HSM is locked");
+            }
+            return posemesh::sign_eip191(key, request.message);
+        });
+    THROWS(PMN_ERR_INVALID_CONFIG, config.set_signer("0x12", [captured](const posemesh::SignRequest &) { return ""; }));
+    SAYS("40 hex digits", config.set_signer("0x12", [captured](const posemesh::SignRequest &) { return ""; }));
+    {
+        posemesh::Node node(config);
+        config = posemesh::Config(); // the node keeps the signer
+        while (!node.last_error()) {
+            std::this_thread::sleep_for(1ms);
+        }
+        CHECK(std::strstr(node.last_error()->what(), "the HSM is locked") != nullptr);
+        node.wait_registered(guard);
+        CHECK(node.wallet_address() == wallet && captured.use_count() == 2);
+        THROWS(PMN_ERR_NOT_FOUND, node.sign("hello"));
+    }
+    CHECK(captured.use_count() == 1);
+    config.set_signer("", nullptr);
+}
+
 static void moving()
 {
     posemesh::Node first(environment());
@@ -461,6 +495,7 @@ int main()
     tokens();
     without_a_dds();
     a_node_without_a_server();
+    a_signer();
     moving();
     events();
     destroyed_in_its_callback();
