@@ -11,6 +11,7 @@
  *                     its wallet               pmn_node_wallet_address, _sign
  *     pmn_event     what happens to a node     pmn_node_set_event_callback
  *     pmn_log_...   log records                pmn_set_log_callback
+ *     pmn_sign_fn   a signer in place of a key pmn_config_set_signer
  *     pmn_error     why a call failed          pmn_error_code, _message, _free
  *
  * A first program (examples/node.c checks every result):
@@ -36,6 +37,7 @@
  *     SECP256K1_PRIVHEX_FILE name.
  *
  *     dds_base_url                 DDS_BASE_URL                 https://dds.auki.network
+ *     identity                     IDENTITY                     wallet
  *     reg_secret                   REG_SECRET                   required
  *     secp256k1_privhex            SECP256K1_PRIVHEX            -
  *     secp256k1_keystore_file      SECP256K1_KEYSTORE_FILE      -
@@ -389,7 +391,8 @@ pmn_result pmn_node_wallet_address(const pmn_node *node,
 /// signature: "0x" and 130 lowercase hex digits.
 ///
 /// `buffer`, `capacity`, `written`: see "Text" at the top; PMN_SIGNATURE_CAPACITY is always enough. `message` may
-/// be NULL if `length` is 0. Does not block. Works after a stop.
+/// be NULL if `length` is 0. Does not block. Works after a stop. PMN_ERR_NOT_FOUND if the node has no private key: it
+/// is a robot, or has a signer (see pmn_config_set_signer()).
 pmn_result pmn_node_sign(const pmn_node *node,
                          const uint8_t *message,
                          size_t length,
@@ -704,6 +707,61 @@ pmn_result pmn_set_log_callback(pmn_log_fn callback,
                                 void *user_data,
                                 pmn_destroy_fn destroy,
                                 pmn_log_level max_level);
+
+// -----------------------------------------------------------------------------------------------------------
+// A signer of the host's, for keys that must not enter the process
+// -----------------------------------------------------------------------------------------------------------
+
+/// What a pmn_sign_fn signs. Valid only until the function returns.
+typedef struct pmn_sign_request {
+    /// The size of this struct in the loaded library, which may lack the last fields of your header.
+    size_t size;
+    /// The address that signs: "0x" and 40 lowercase hex digits.
+    const char *address;
+    /// The 32 bytes to sign: the Keccak-256 of the message with its EIP-191 prefix.
+    const uint8_t *digest;
+    /// The message itself, for a signer that hashes it (personal_sign). UTF-8 without a NUL at its end.
+    const uint8_t *message;
+    /// The length of the message in bytes.
+    size_t message_length;
+} pmn_sign_request;
+
+/// A function that signs: it writes the signature to `signature`, a buffer of PMN_SIGNATURE_CAPACITY bytes, and
+/// returns PMN_OK. The signature is r, s and v as "0x" (optional), 130 hex digits and a NUL, with a low s and a v of
+/// 27 or 28. On failure it returns another result, and may write an error message to the buffer instead.
+typedef pmn_result (*pmn_sign_fn)(const pmn_sign_request *request, char *signature, void *user_data);
+
+/// Makes nodes sign in with `sign` instead of a private key, for a key in a KMS, an HSM or a wallet. `address` is the
+/// key's Ethereum address, "0x" and 40 hex digits. Replaces the former function; a NULL `sign` removes it (then pass
+/// NULL for the other parameters, too).
+///
+/// `sign` runs on the library's callback thread, for each registration and each access token, and may block: that
+/// delays other callbacks, but no node. Do not wait for a node inside a callback, because its sign-in would wait for
+/// that callback. The library waits for `request_timeout_secs`, and ignores a later signature. It checks a signature
+/// before it uses it. A failure is shown and retried like any other. pmn_node_sign() returns PMN_ERR_NOT_FOUND for
+/// such a node: call your signer instead.
+///
+/// `destroy` may be NULL. It runs exactly once, after the last call of `sign`, when the configuration and every node
+/// started with it have been freed or have another signer: on the thread that frees the last of them, or on the
+/// library's. If this function fails, `destroy` does not run and `user_data` remains yours.
+///
+/// PMN_ERR_INVALID_CONFIG if the address is malformed. pmn_node_start() returns it if a private key is set, too. Does
+/// not block.
+pmn_result pmn_config_set_signer(pmn_config *config,
+                                 const char *address,
+                                 pmn_sign_fn sign,
+                                 void *user_data,
+                                 pmn_destroy_fn destroy);
+
+/// Like pmn_config_set_signer(), with an error that says what is wrong with the address. Does not block.
+///
+/// `error` may be NULL. On failure you free `*error` with pmn_error_free().
+pmn_result pmn_config_set_signer_with_error(pmn_config *config,
+                                            const char *address,
+                                            pmn_sign_fn sign,
+                                            void *user_data,
+                                            pmn_destroy_fn destroy,
+                                            pmn_error **error);
 
 // -----------------------------------------------------------------------------------------------------------
 // Addresses and signatures without a node

@@ -83,7 +83,7 @@ mod thread;
 pub mod token;
 mod token_refresh;
 
-pub use config::{Config, ConfigBuilder};
+pub use config::{Config, ConfigBuilder, SigningRequest};
 pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventKind};
 pub use node::{Node, Wait};

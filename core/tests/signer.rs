@@ -89,7 +89,7 @@ fn failures_of_a_signer_are_reported_and_retried() {
     assert!(!message.contains(['\n', '\u{1b}']), "{message:?}");
     assert_eq!(node.status().expect("not forked").last_error, Some(ErrorCode::Unavailable));
 
-    node.rearm().expect("the node runs");
+    // This one is retried without a re-arm.
     drop(next());
     assert!(failure(&events).contains("the signer did not respond"));
 
@@ -106,10 +106,10 @@ fn failures_of_a_signer_are_reported_and_retried() {
     let signature = kms_sign(&late);
     late.respond(signature);
 
-    // This one is retried without a re-arm.
-    let retried = next();
-    let signature = kms_sign(&retried);
-    retried.respond(signature);
+    node.rearm().expect("the node runs");
+    let request = next();
+    let signature = kms_sign(&request);
+    request.respond(signature);
     node.wait(Wait::Registered, Some(GUARD)).expect("registered");
     assert_eq!(dds.requests_to(Endpoint::Register).len(), 1);
 }

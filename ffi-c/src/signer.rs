@@ -39,9 +39,8 @@ pub type pmn_sign_fn = Option<
     ) -> pmn_result,
 >;
 
-type SignCallback = Callback<
-    unsafe extern "C" fn(*const pmn_sign_request, *mut c_char, *mut c_void) -> pmn_result,
->;
+type SignCallback =
+    Callback<unsafe extern "C" fn(*const pmn_sign_request, *mut c_char, *mut c_void) -> pmn_result>;
 
 impl SignCallback {
     fn sign(&self, request: SigningRequest) {
