@@ -123,6 +123,8 @@ struct Status {
     /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
     /// whose URL it knows and can reach.
     bool callback_overdue;
+    /// The id that DDS knows the node by, a UUID; empty as long as it is not known.
+    std::string node_id;
 };
 
 /// An access token for the services behind DDS. Call wipe() on it when you are done.
@@ -468,7 +470,8 @@ public:
                 detail::from_unix_s(status.token_expires_at_unix_s),
                 status.sign_in_failures,
                 std::chrono::milliseconds(status.clock_skew_ms),
-                status.callback_overdue};
+                status.callback_overdue,
+                status.node_id};
     }
 
     /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with the error of the last attempt, or
@@ -560,6 +563,9 @@ public:
     {
         return find("pmn_node_callback_address", pmn_node_callback_address);
     }
+
+    /// The id that DDS knows the node by, a UUID; empty as long as it is not known.
+    std::optional<std::string> node_id() const { return find("pmn_node_id", pmn_node_id); }
 
     /// The node's Ethereum address. Throws PMN_ERR_NOT_FOUND for a robot.
     std::string wallet_address() const

@@ -2,10 +2,13 @@
 
 #![expect(unsafe_code, reason = "exports by name")]
 
+use std::ffi::c_char;
+
+use posemesh_node_registration::NodeId;
 use posemesh_node_registration::status::{Role, State, Status};
 
-use crate::boundary::{borrow, guard, write_sized};
-use crate::error::{PMN_OK, number, pmn_result};
+use crate::boundary::{borrow, guard, text_out, write_sized};
+use crate::error::{PMN_OK, found, number, pmn_result};
 use crate::node::pmn_node;
 
 /// The state of a node's registration: PMN_STATE_...
@@ -39,6 +42,27 @@ pub(crate) fn state(state: State) -> pmn_state {
         State::Registering => PMN_STATE_REGISTERING,
         State::Registered => PMN_STATE_REGISTERED,
     }
+}
+
+/// The capacity of a buffer that fits a node id and its NUL.
+pub const PMN_NODE_ID_CAPACITY: usize = 37;
+
+/// A UUID with a NUL. By hand, because formatting would take longer than the rest of a status.
+#[inline]
+fn node_id(id: NodeId) -> [c_char; PMN_NODE_ID_CAPACITY] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; PMN_NODE_ID_CAPACITY];
+    let mut at = 0;
+    for (index, byte) in id.as_bytes().into_iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text[at] = b'-' as c_char;
+            at += 1;
+        }
+        text[at] = DIGITS[usize::from(byte >> 4)] as c_char;
+        text[at + 1] = DIGITS[usize::from(byte & 15)] as c_char;
+        at += 2;
+    }
+    text
 }
 
 /// A consistent snapshot of a node.
@@ -84,6 +108,8 @@ pub struct pmn_status {
     /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
     /// whose URL it knows and can reach.
     pub callback_overdue: bool,
+    /// The id that DDS knows the node by, as pmn_node_id() writes it; "" as long as it is not known.
+    pub node_id: [c_char; PMN_NODE_ID_CAPACITY],
 }
 
 /// The size of `pmn_status` in the first version of the ABI: the least that a caller may have.
@@ -121,8 +147,28 @@ impl pmn_status {
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,
             callback_overdue: status.callback_overdue,
+            node_id: status.node_id.map_or([0; PMN_NODE_ID_CAPACITY], node_id),
         }
     }
+}
+
+/// Writes the id that DDS knows the node by: a UUID in lowercase, from the registration credentials, from DDS, or from
+/// the access token.
+///
+/// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_NODE_ID_CAPACITY is always enough. `node` must not be
+/// NULL. Does not block. Works after a stop. PMN_ERR_NOT_FOUND as long as the id is not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmn_node_id(
+    node: *const pmn_node,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> pmn_result {
+    guard(None, || {
+        let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
+        let none = "the node's id is not known yet; DDS tells it when the node registers or signs in";
+        out.write(&found(node.0.node_id()?, none)?.to_string())
+    })
 }
 
 /// Fills `*status`, whose `size` you have set to sizeof(pmn_status).

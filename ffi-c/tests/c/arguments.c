@@ -21,11 +21,11 @@ _Static_assert(PMN_EVENT_STATUS_CHANGED == 1 && PMN_EVENT_SECRET_CHANGED == 2 &&
                "events");
 _Static_assert(PMN_ROLE_LEADER == 0 && PMN_ROLE_FOLLOWER == 1, "roles");
 _Static_assert(PMN_TOKEN_CAPACITY == 8192 + 1 && PMN_SECRET_CAPACITY == 4096 + 1 && PMN_ADDRESS_CAPACITY == 42 + 1 &&
-                   PMN_SIGNATURE_CAPACITY == 132 + 1,
+                   PMN_SIGNATURE_CAPACITY == 132 + 1 && PMN_NODE_ID_CAPACITY == 36 + 1,
                "capacities");
 _Static_assert(sizeof(pmn_result) == 4 && sizeof(pmn_state) == 4 && sizeof(bool) == 1, "widths");
 #if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(pmn_status) == 104 && offsetof(pmn_status, state) == 8 &&
+_Static_assert(sizeof(pmn_status) == 136 && offsetof(pmn_status, state) == 8 &&
                    offsetof(pmn_status, running) == 12 && offsetof(pmn_status, has_secret) == 13 &&
                    offsetof(pmn_status, secret_version) == 16 && offsetof(pmn_status, last_healthcheck) == 24 &&
                    offsetof(pmn_status, registered_at) == 32 && offsetof(pmn_status, attempts) == 40 &&
@@ -34,7 +34,7 @@ _Static_assert(sizeof(pmn_status) == 104 && offsetof(pmn_status, state) == 8 &&
                    offsetof(pmn_status, persistence_error) == 68 &&
                    offsetof(pmn_status, token_expires_at) == 72 &&
                    offsetof(pmn_status, sign_in_failures) == 80 && offsetof(pmn_status, clock_skew_ms) == 88 &&
-                   offsetof(pmn_status, callback_overdue) == 96,
+                   offsetof(pmn_status, callback_overdue) == 96 && offsetof(pmn_status, node_id) == 97,
                "pmn_status");
 _Static_assert(sizeof(pmn_event) == 80 && offsetof(pmn_event, old_state) == 32 &&
                    offsetof(pmn_event, new_state) == 36 && offsetof(pmn_event, message) == 56 && offsetof(pmn_event, token_expires_at) == 72,
@@ -218,6 +218,13 @@ static void tokens(pmn_node *node)
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_token_error(node, &none));
     CHECK(none == NULL);
 
+    // The credentials do not name the node, but its token does.
+    CHECK(buffers(pmn_node_id, node) == 36);
+    EXPECT(PMN_OK, pmn_node_id(node, claims, sizeof claims, NULL));
+    EXPECT(PMN_OK, pmn_node_status(node, &status));
+    CHECK(strcmp(status.node_id, claims) == 0);
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_id(NULL, claims, sizeof claims, NULL));
+
     EXPECT(PMN_OK, pmn_node_invalidate_token_if(node, "another token"));
     EXPECT(PMN_OK, pmn_node_access_token(node, 0, again, sizeof again, NULL, NULL));
     CHECK(strcmp(again, token) == 0);
@@ -380,6 +387,7 @@ static void not_found(void)
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_callback_address(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_read_secret(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_token_claims(node, buffer, sizeof buffer, &length));
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_id(node, buffer, sizeof buffer, &length));
     pmn_error *no_secret = NULL; // immediately: without a callback server, no secret can arrive
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PMN_NO_TIMEOUT, &no_secret));
     CHECK(strstr(pmn_error_message(no_secret), "callback_bind") != NULL);
