@@ -257,11 +257,27 @@ impl Node {
     /// [`ErrorCode::Timeout`], with what the last attempt failed with. [`ErrorCode::Stopped`] when the node
     /// stops meanwhile, [`ErrorCode::Forked`].
     pub fn access_token(&self, timeout: Option<Duration>) -> Result<AccessToken> {
+        self.with_access_token(timeout, AccessToken::clone)
+    }
+
+    /// As [`access_token`](Node::access_token), but lends the token to `read`. This is cheaper when many threads need it
+    /// at the same time, because clones of a token share a reference count. Return from `read` soon: meanwhile the token
+    /// stays in memory.
+    ///
+    /// # Errors
+    /// Those of [`access_token`](Node::access_token).
+    pub fn with_access_token<R>(
+        &self,
+        timeout: Option<Duration>,
+        read: impl FnOnce(&AccessToken) -> R,
+    ) -> Result<R> {
         let inner = self.inner()?;
-        if let Some(token) = inner.store.usable_token() {
-            return Ok(token);
+        let cached = inner.store.cached_token();
+        if let Some(token) = cached.as_ref().and_then(|cached| cached.if_usable()) {
+            return Ok(read(token));
         }
-        inner.tenants.wake(|| inner.store.access_token(deadline(timeout)))?
+        drop(cached);
+        Ok(read(&inner.tenants.wake(|| inner.store.access_token(deadline(timeout)))??))
     }
 
     /// The access token that the node holds, if it can still be used. Neither signs in nor waits.

@@ -69,12 +69,13 @@ pub unsafe extern "C" fn pmn_node_access_token_with_error(
 ) -> pmn_result {
     guard(place!(error), || {
         let (node, out) = (borrow!(node)?, text_out!(buffer, capacity, length)?);
-        let token = node.0.access_token(timeout(timeout_ms))?;
-        out.write(token.value())?;
-        if let Some(expires_at) = place!(expires_at_unix_s) {
-            expires_at.write(unix_seconds(token.expires_at()));
-        }
-        Ok(())
+        node.0.with_access_token(timeout(timeout_ms), |token| {
+            out.write(token.value())?;
+            if let Some(expires_at) = place!(expires_at_unix_s) {
+                expires_at.write(unix_seconds(token.expires_at()));
+            }
+            Ok(())
+        })?
     })
 }
 

@@ -59,9 +59,14 @@ impl Store {
         self.wait_for_then(Delivery::Dispatched, Inner::ask_for_token, done)
     }
 
+    /// The cached token, usable or not, without touching its reference count.
+    pub(crate) fn cached_token(&self) -> arc_swap::Guard<Option<Arc<CachedToken>>> {
+        self.token.load()
+    }
+
     /// The cached token, if it is usable.
     pub(crate) fn usable_token(&self) -> Option<AccessToken> {
-        self.token.load().as_ref().and_then(|cached| cached.if_usable())
+        self.token.load().as_ref().and_then(|cached| cached.if_usable()).cloned()
     }
 
     /// The cached token and for how long it is usable, if it is.
@@ -196,7 +201,7 @@ impl Inner {
         if self.stopped {
             return Some(Err(self.stopped_error()));
         }
-        if let Some(token) = self.token.cached.as_ref().and_then(|cached| cached.if_usable()) {
+        if let Some(token) = self.token.cached.as_ref().and_then(|cached| cached.if_usable()).cloned() {
             return Some(Ok(token));
         }
         if let Some(refusal) = &self.token.refusal {

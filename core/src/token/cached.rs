@@ -41,8 +41,9 @@ impl CachedToken {
         usable.checked_sub(age).filter(|left| !left.is_zero())
     }
 
-    pub(crate) fn if_usable(&self) -> Option<AccessToken> {
-        self.if_usable_for().map(|(token, _)| token)
+    /// The token, if it may still be handed out.
+    pub(crate) fn if_usable(&self) -> Option<&AccessToken> {
+        self.usable_for(Instant::now(), SystemTime::now()).map(|_| &self.token)
     }
 
     /// The token and for how long it may still be handed out.
