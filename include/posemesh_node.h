@@ -8,7 +8,7 @@
  *     pmn_config    the options of a node      pmn_config_new, _set, _load_env, _free
  *     pmn_node      a running node             pmn_node_start, _stop, _free, _wait, _status, _last_error
  *                     its access tokens        pmn_node_access_token, _invalidate_token_if, _token_claims
- *                     its wallet               pmn_node_wallet_address, _sign
+ *                     its identity             pmn_node_id, _wallet_address, _sign
  *     pmn_event     what happens to a node     pmn_node_set_event_callback
  *     pmn_log_...   log records                pmn_set_log_callback
  *     pmn_sign_fn   a signer in place of a key pmn_config_set_signer
@@ -426,6 +426,9 @@ enum {
     PMN_ROLE_FOLLOWER = 1,
 };
 
+/// The capacity of a buffer that fits a node id and its NUL.
+#define PMN_NODE_ID_CAPACITY 37
+
 /// A consistent snapshot of a node.
 ///
 /// Later versions may add fields at the end; `size` tells the library which ones your header has.
@@ -476,7 +479,19 @@ typedef struct pmn_status {
     /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
     /// whose URL it knows and can reach.
     bool callback_overdue;
+    /// The id that DDS knows the node by, as pmn_node_id() writes it; "" as long as it is not known.
+    char node_id[PMN_NODE_ID_CAPACITY];
 } pmn_status;
+
+/// Writes the id that DDS knows the node by: a UUID in lowercase, from the registration credentials, from DDS, or from
+/// the access token.
+///
+/// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_NODE_ID_CAPACITY is always enough. `node` must not be
+/// NULL. Does not block. Works after a stop. PMN_ERR_NOT_FOUND as long as the id is not known.
+pmn_result pmn_node_id(const pmn_node *node,
+                       char *buffer,
+                       size_t capacity,
+                       size_t *length);
 
 /// Fills `*status`, whose `size` you have set to sizeof(pmn_status).
 ///
