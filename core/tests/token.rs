@@ -374,7 +374,7 @@ struct Restarts {
 }
 
 fn is_refused_nonce(error: &Error) -> bool {
-    error.code() == ErrorCode::Rejected && error.message().contains("the nonce was never handed out")
+    error.code() == ErrorCode::Rejected && error.message().contains("401 Unauthorized: the nonce ")
 }
 
 impl Restarts {
@@ -491,6 +491,7 @@ fn tokens_and_credentials_are_in_no_event_log_or_error() {
     let events = Events::of(&node);
     let mut secrets = vec![KEY.to_owned(), credentials, "in-the-console".into()];
     let mut told = String::new();
+    let deadline = Instant::now() + GUARD;
     for fault in
         [None, Some(refusal(503, "")), Some(refusal(403, "no")), Some(refusal(403, "node not found"))]
     {
@@ -502,6 +503,7 @@ fn tokens_and_credentials_are_in_no_event_log_or_error() {
                 Ok(token) => break token,
                 Err(error) => told += &format!("{error} {error:?}"),
             }
+            assert!(Instant::now() < deadline, "{told}");
             // A new registration ends the pause after a refused sign-in.
             node.rearm().expect("the node runs");
         };
