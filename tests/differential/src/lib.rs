@@ -1,5 +1,5 @@
-//! The published predecessor (0.2.1) and this library, driven against the same DDS with the same key: they
-//! must send the same bytes and make the same of every answer.
+//! The published predecessor (0.2.1) and this library, with the same DDS and the same key: they must send the same bytes
+//! and classify every answer in the same way.
 //!
 //! `cargo test --manifest-path tests/differential/Cargo.toml`
 
@@ -12,7 +12,7 @@ use posemesh_dev_dds::{DevDds, Endpoint, Fault, Request};
 use serde_json::{Value, json};
 
 const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
-/// Not base64, and with everything that JSON escapes.
+/// Not base64, with every character that JSON escapes.
 const CREDENTIALS: &str = "s3cr3t \"quoted\" \\ / \u{e9} \u{1f511} \t end";
 const VERSION: &str = "v1.2.3-rc.1+build";
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ impl Pair {
         }
     }
 
-    /// Registers once with each, and returns how it ended: ours first.
+    /// Registers once with each library, and returns the results: ours first.
     fn register(&self, base_url: &str, capabilities: &[&str]) -> [String; 2] {
         let capabilities: Vec<String> = capabilities.iter().copied().map(str::to_owned).collect();
         self.runtime.block_on(async {
@@ -83,7 +83,7 @@ impl Pair {
         })
     }
 
-    /// How both ended, which must be the same.
+    /// The result of both, which must be the same.
     fn register_alike(&self, dds: &DevDds, context: &dyn std::fmt::Debug) -> String {
         let [ours, reference] = self.register(&dds.url(), &["/example/v1"]);
         assert_eq!(ours, reference, "ours and the reference after {context:?}");
@@ -95,7 +95,7 @@ fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-/// A DDS that gives everyone the same challenge.
+/// A DDS that issues the same challenge to every client.
 fn fixed_dds() -> DevDds {
     let dds = DevDds::start().expect("a DDS");
     dds.set_challenge(Some(json!({ "nonce": "fixedNonce123456", "issuedAt": now() })));
@@ -107,7 +107,7 @@ fn answer(code: u16, body: impl Into<Vec<u8>>) -> Fault {
     Fault::Answer { code, headers, body: body.into() }
 }
 
-/// The two halves of what was recorded: ours came first.
+/// The recorded requests of both libraries, ours first.
 fn halves(dds: &DevDds) -> [Vec<Request>; 2] {
     let mut ours = dds.requests();
     let reference = ours.split_off(ours.len() / 2);
@@ -115,7 +115,7 @@ fn halves(dds: &DevDds) -> [Vec<Request>; 2] {
     [ours, reference]
 }
 
-/// What counts on the wire.
+/// The parts of a request that must be equal.
 fn wire(request: &Request) -> (String, String, String, [Option<String>; 3]) {
     let headers = ["content-type", "content-length", "transfer-encoding"];
     let body = String::from_utf8(request.body.clone()).expect("UTF-8");

@@ -54,7 +54,7 @@ fn stay_on(core: usize) -> io::Result<()> {
     checked(unsafe { libc::sched_setaffinity(0, size_of_val(&cores), &raw const cores) })
 }
 
-/// From now on the calling thread runs only where nobody else wants to.
+/// From now on the calling thread runs only on otherwise idle cores.
 fn give_way() -> io::Result<()> {
     let none = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads the parameter; 0 is the calling thread.

@@ -1,4 +1,4 @@
-//! The CPU time of other processes, to the nanosecond, and what `/proc` tells of them.
+//! The CPU time of other processes, to the nanosecond, and their entries in `/proc`.
 
 #![expect(unsafe_code, reason = "two calls of libc without a safe wrapper")]
 
@@ -46,7 +46,7 @@ pub fn wait(child: &Child) -> io::Result<Duration> {
     Ok(duration(usage.ru_utime) + duration(usage.ru_stime))
 }
 
-/// What a process holds and has done, as `/proc` has it.
+/// The resources and counters of a process, from `/proc`.
 pub struct Proc {
     /// Resident memory in bytes.
     pub resident: f64,

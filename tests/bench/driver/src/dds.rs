@@ -1,4 +1,4 @@
-//! A DDS that answers at once, in this process: what it costs is not counted as the client's.
+//! A DDS that answers at once. It runs in this process, so its cost is not counted as the client's.
 //!
 //! The project's local DDS checks each signature, which takes longer than to make one, so that clients would
 //! mostly be seen waiting. This one checks nothing while the clock runs; it keeps the last registration, which
@@ -121,7 +121,7 @@ fn challenge(authority: &str) -> String {
     )
 }
 
-/// The wallet that signed a message as wallets do (EIP-191).
+/// The wallet that signed a message (EIP-191).
 fn recover(message: &str, signature: &str) -> Option<String> {
     let bytes = hex::decode(signature.strip_prefix("0x")?).ok()?;
     let (rest, v) = bytes.split_at_checked(64)?;

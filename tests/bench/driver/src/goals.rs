@@ -1,4 +1,4 @@
-//! What this library wants to reach, each as a ratio to something else that was measured in the same run.
+//! The goals of this library, each relative to another measurement of the same run.
 
 use crate::measure::register::{
     FLOOR_BOTH, FLOOR_NODE, FLOOR_REQWEST, FLOOR_SIGNATURE, FLOOR_THREAD, OURS_ONCE, REGISTER, REGISTER_AWAKE,

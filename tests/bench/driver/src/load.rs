@@ -20,7 +20,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// Ends a load on a server that does not answer.
 const GUARD: Duration = Duration::from_secs(30);
 
-/// What a server was seen to do.
+/// The measured behaviour of a server.
 pub struct Load {
     pub requests: u64,
     /// The server's CPU time meanwhile.

@@ -1,4 +1,4 @@
-//! What machine this is, and how busy it was with other things.
+//! The machine, and how busy it was otherwise.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Measures this library beside what one could use instead, and beside the floors of the stack it stands on.
+//! Measures this library, the alternatives to it, and the libraries that it is built on.
 //!
 //! `tests/bench/run` builds and installs everything and then runs this.
 
@@ -28,7 +28,7 @@ use crate::measure::{Effort, Round};
 use crate::program::Programs;
 use crate::results::Results;
 
-/// Measures the posemesh node registration library beside what one could use instead.
+/// Measures the posemesh node registration library and the alternatives to it.
 #[derive(Parser)]
 struct Arguments {
     /// How often everything is measured.

@@ -12,7 +12,7 @@ pub struct Peer {
     stdout: BufReader<ChildStdout>,
 }
 
-/// What a program answered, and what that took.
+/// A program's answer, and the CPU time it took.
 pub struct Answer {
     pub words: Vec<String>,
     pub cpu: Duration,
@@ -92,7 +92,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // After `end` this finds nobody; after an error nothing may stay behind.
+        // After `end` there is no process left; after an error there may be one.
         drop(self.stdin.take());
         let _ = self.child.kill();
         let _ = self.child.wait();

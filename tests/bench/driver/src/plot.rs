@@ -8,7 +8,7 @@ use crate::measure::serve::{CALLBACKS, HEALTH};
 use crate::measure::{cold, read};
 use crate::results::{Results, Row, Thing};
 
-/// What is drawn.
+/// The figures in the drawing.
 pub const PANELS: &[&Thing] = &[&REGISTER, &CALLBACKS, &HEALTH, &read::STATUS, &cold::PYTHON, &cold::NODE];
 
 const WIDTH: f64 = 860.0;

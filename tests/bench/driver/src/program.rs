@@ -98,7 +98,7 @@ impl Programs {
         command
     }
 
-    /// The scripts are copied beside the packages that they import.
+    /// The scripts are copied next to the packages that they import.
     fn node(&self, script: &str) -> Command {
         let mut command = Command::new("node");
         command.arg(self.installed.join("node").join(script));

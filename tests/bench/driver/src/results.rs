@@ -1,4 +1,4 @@
-//! What was measured: for each thing and each peer, one value a round.
+//! The measured values: one per round for each measurement and peer.
 
 use std::fmt;
 

@@ -38,7 +38,7 @@ pub struct Round<'a> {
 
 /// How much is done for one value.
 pub struct Effort {
-    /// What is asked for over and over takes about this long.
+    /// A repeated measurement takes about this long.
     pub time: Duration,
     /// How long a server is under load, and a parked process watched.
     pub watch: Duration,
@@ -50,7 +50,7 @@ pub struct Effort {
     pub rust_only: bool,
 }
 
-/// A peer in one measurement: what it is called, and which command of which program is measured.
+/// A peer in one measurement: its name, its program and the measured command.
 pub type Contender = (&'static str, Program, &'static str);
 
 impl Round<'_> {

@@ -1,4 +1,4 @@
-//! What a registered node costs while nothing happens.
+//! The cost of a registered node while nothing happens.
 
 use std::io;
 use std::thread::sleep;
@@ -22,7 +22,7 @@ pub static RESIDENT: Thing = Thing {
     more_is_better: false,
 };
 
-/// Idle connections are closed a second after their last use; only then a node is at rest.
+/// Idle connections are closed a second after their last use. A node is idle only after that.
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn measure(round: &mut Round) -> io::Result<()> {

@@ -19,13 +19,13 @@ pub static REGISTER: Thing = Thing {
 pub static REGISTER_AWAKE: Thing =
     Thing { title: "The same while no core may sleep", unit: "µs", digits: 0, more_is_better: false };
 
-/// `register_once`, without the rest of a node: what the predecessor's row does.
+/// `register_once` without the rest of a node, as in the predecessor's row.
 pub const OURS_ONCE: &str = "**ours**, `register_once` alone";
 pub const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
 pub const FLOOR_SIGNATURE: &str = "floor: one k256 signature";
 /// The same two together.
 pub const FLOOR_BOTH: &str = "floor: reqwest, and one k256 signature in its place";
-/// What a whole node cannot undercut: it does its work on a thread of its own.
+/// The lower bound for a whole node, which works on a thread of its own.
 pub const FLOOR_THREAD: &str = "floor: reqwest and one k256 signature, on a thread that is woken for it";
 /// The same with Node.js to wake it, and to be woken.
 pub const FLOOR_NODE: &str = "floor: the same, woken from Node.js";

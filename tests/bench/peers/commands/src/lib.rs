@@ -1,4 +1,4 @@
-//! What the Rust programs under measurement share: they are asked line by line, and do what they are asked.
+//! Shared by the measured Rust programs: they read commands line by line and execute them.
 
 use std::io::{BufRead as _, Write as _};
 use std::str::FromStr;
@@ -19,7 +19,7 @@ pub fn number<T: FromStr>(word: &str) -> T {
     word.parse().unwrap_or_else(|_| panic!("{word:?} is no such number"))
 }
 
-/// What a node needs, from the environment.
+/// The options of a node, from the environment.
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
 }

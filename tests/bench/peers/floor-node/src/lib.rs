@@ -1,4 +1,4 @@
-//! What Node.js and its addons cost without this library.
+//! The cost of Node.js and an addon without this library.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use peer_floors::Worker;
 #[napi]
 pub fn nothing() {}
 
-/// A thread that does what a registration cannot do without.
+/// A thread that does the least work of a registration.
 #[napi]
 pub struct Floor {
     worker: Worker,

@@ -1,4 +1,4 @@
-//! What a registration cannot do without: two POSTs with nothing around them, and one signature.
+//! The least work of a registration: two plain POSTs and one signature.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -68,7 +68,7 @@ async fn register_with_hyper(times: usize) {
     connection.await.expect("no panic").expect("a clean end");
 }
 
-/// The answers of the real thing, without looking at what was asked.
+/// The answers of the real server, whatever the request is.
 fn serve() -> String {
     let runtime = runtime();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("it binds");

@@ -12,7 +12,7 @@ use peer_commands::{answer, microseconds, number, on_threads, setting};
 
 const GUARD: Option<Duration> = Some(Duration::from_secs(300));
 
-/// What every node needs, and where the driver has put it.
+/// The options that every node needs, from the driver's environment.
 const REQUIRED: [(&str, &str); 5] = [
     ("dds_base_url", "DDS_BASE_URL"),
     ("reg_secret", "REG_SECRET"),

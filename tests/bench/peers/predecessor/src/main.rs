@@ -120,7 +120,7 @@ fn serve(runtime: &'static Runtime) -> String {
     let address = listener.local_addr().expect("it is bound").to_string();
     let server = async move { axum::serve(listener, router_dds(DdsState)).await };
     if std::env::args().nth(1).as_deref() == Some("current-thread") {
-        // The scheduler runs only while somebody is in it.
+        // The scheduler runs only while a thread is in it.
         std::thread::spawn(|| runtime.block_on(std::future::pending::<()>()));
     }
     runtime.spawn(server);
