@@ -2,29 +2,27 @@
 
 import { URL, fileURLToPath } from 'node:url'
 
+import { withoutPrototype } from './arguments.js'
 import { native } from './binary.js'
 import { PosemeshError, typeError, valueError } from './error.js'
 import type { Logger, LogLevel } from './log.js'
 import type { OptionInfo } from './native.js'
-import { withoutPrototype } from './arguments.js'
+import type { Signer } from './signer.js'
 
 /** The options of core, each with the environment variable that {@link PosemeshNode.fromEnv} reads for it. */
 export interface CoreOptions {
   /** The discovery service. Must be https, except on this machine. `DDS_BASE_URL`, default `https://dds.auki.network`. */
   ddsBaseUrl?: string | URL | undefined
-  /**
-   * How the node identifies itself to DDS: with a wallet or, as a `robot`, with its registration credentials alone.
-   * `IDENTITY`, default `wallet`.
-   */
+  /** How the node signs in: with a wallet, or as a robot, which has no private key. `IDENTITY`, default `wallet`. */
   identity?: 'wallet' | 'robot' | undefined
   /**
-   * The registration credentials, exactly as the console shows them. `REG_SECRET` or `REG_SECRET_FILE`, required. A robot
-   * reads `ROBOT_REGISTRATION_CREDENTIALS` or `ROBOT_REGISTRATION_CREDENTIALS_FILE` first.
+   * The registration credentials, exactly as the console shows them. `REG_SECRET` or `REG_SECRET_FILE`, required. For a
+   * robot, `ROBOT_REGISTRATION_CREDENTIALS` or `ROBOT_REGISTRATION_CREDENTIALS_FILE` wins.
    */
   regSecret?: string | undefined
   /**
    * The private key of the node's wallet: 64 hex digits, `0x` optional. `SECP256K1_PRIVHEX` or `SECP256K1_PRIVHEX_FILE`,
-   * required unless `secp256k1KeystoreFile` is set. A robot has none.
+   * required unless `secp256k1KeystoreFile` or `signer` is set. A robot has none.
    */
   secp256k1Privhex?: string | undefined
   /**
@@ -34,7 +32,10 @@ export interface CoreOptions {
   secp256k1KeystoreFile?: string | URL | undefined
   /** The password of the keystore. `SECP256K1_KEYSTORE_PASSWORD` or `SECP256K1_KEYSTORE_PASSWORD_FILE`. */
   secp256k1KeystorePassword?: string | undefined
-  /** What the node can do, such as `/reconstruction/global-refinement/v1`. `CAPABILITIES` (comma-separated), required. */
+  /**
+   * What the node can do, such as `/reconstruction/global-refinement/v1`. `CAPABILITIES` (comma-separated), required except
+   * for a robot.
+   */
   capabilities?: readonly string[] | undefined
   /**
    * The semantic version of the node's own software. `NODE_VERSION`, required. The official Docker images of Node.js set
@@ -86,13 +87,19 @@ export interface PosemeshNodeOverrides extends CoreOptions {
   logger?: Logger | undefined
   /** The least severe level that `logger` and `on('log')` receive. Default `info`. */
   logLevel?: LogLevel | undefined
+  /**
+   * Signs in place of a private key: an account of viem, or any object with `address` and `signMessage`. The key then never
+   * enters this process. It does not keep the process alive.
+   */
+  signer?: Signer | undefined
   /** Aborts the start. It has no effect once the node runs. */
   signal?: AbortSignal | undefined
 }
 
 /** The options of {@link PosemeshNode.start}. */
 export type PosemeshNodeOptions = PosemeshNodeOverrides &
-  Required<Pick<CoreOptions, 'regSecret' | 'capabilities' | 'nodeVersion'>>
+  Required<Pick<CoreOptions, 'regSecret' | 'nodeVersion'>> &
+  (Required<Pick<CoreOptions, 'capabilities'>> | { identity: 'robot' })
 
 /** Returns `ddsBaseUrl` for `dds_base_url`. */
 const camelCase = (name: string) => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
@@ -157,7 +164,7 @@ function toList(name: string, value: unknown): string {
 }
 
 function unknownOption(name: string): PosemeshError {
-  const known = [...table.keys(), 'logger', 'logLevel', 'signal'].join(', ')
+  const known = [...table.keys(), 'signer', 'logger', 'logLevel', 'signal'].join(', ')
   return new PosemeshError('ERR_INVALID_CONFIG', `unknown option ${JSON.stringify(name)}; the options are ${known}`)
 }
 

@@ -15,6 +15,7 @@ export type {
 export { type AuthorizedFetchOptions, authorizedFetch } from './fetch.js'
 export type { LogLevel, LogRecord, Logger } from './log.js'
 export { PosemeshNode, type StopOptions } from './node.js'
+export type { Signer } from './signer.js'
 export type { Role, State, Status } from './status.js'
 export { AccessToken } from './token.js'
 export type { WaitOptions } from './wait.js'

@@ -51,9 +51,9 @@ export declare class NativeNode {
   rearm(): undefined | Failure
   /** The address of the callback server. */
   callbackAddress(): string | null | Failure
-  /** The node's Ethereum address. */
+  /** The node's Ethereum address. Fails with `ERR_NOT_FOUND` for a robot. */
   walletAddress(): string | Failure
-  /** Signs a message with the node's key. */
+  /** Signs a message with the node's key. Fails with `ERR_NOT_FOUND` if the key is not in this process. */
   sign(message: Uint8Array): string | Failure
   /** Begins a wait and returns its number. A `waited` message follows when it ends, unless `endWait` is called before. */
   beginWait(what: 'registered' | 'secret' | 'token'): number | Failure
@@ -66,6 +66,24 @@ export declare class NativeNode {
   stop(timeoutMs: number): Promise<void | Failure>
   /** Sets whether the node keeps the event loop alive. */
   keepAlive(yes: boolean): undefined | Failure
+}
+
+/** Passes requests for signatures to JavaScript, and its responses to core. */
+export declare class NativeSigner {
+  /**
+   * A signer for an address. `deliver` receives the requests, and does not keep the process alive.
+   *
+   * # Errors
+   * `ERR_INTERNAL` when Node-API fails.
+   */
+  constructor(address: string, deliver: (arg: SignatureRequest) => void)
+  /**
+   * Responds to a request with a signature, or with the reason why there is none. A response after the timeout is
+   * ignored.
+   */
+  respond(number: number, signature: string | undefined | null, reason: string): undefined | Failure
+  /** Ends the signer. It must be called once, because the channel keeps `deliver` alive. */
+  close(): undefined | Failure
 }
 
 /** Cancels a start that still waits for a thread of libuv's pool. */
@@ -186,6 +204,14 @@ export interface OptionInfo {
 /** Every option, in the order of core's table. */
 export declare function options(): Array<OptionInfo>
 
+/** A message for JavaScript to sign. */
+export interface SignatureRequest {
+  /** The number to respond with. */
+  number: number
+  /** The message. */
+  message: string
+}
+
 /** Signs a message as a wallet does (EIP-191 `personal_sign`). Fails with `ERR_INVALID_ARGUMENT` if the key is not a private key. */
 export declare function signEip191(privhex: string, message: Uint8Array): string | Failure
 
@@ -194,7 +220,7 @@ export declare function signEip191(privhex: string, message: Uint8Array): string
  * text. They must have no prototype, because Node-API also reads inherited properties. `deliver` receives the messages
  * of the node.
  */
-export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void, cancellation: StartCancellation): Promise<NativeNode | Failure> | Failure
+export declare function start(options: Record<string, string>, environment: Record<string, string>, deliver: (message: Message) => void, cancellation: StartCancellation, signer?: NativeSigner | undefined | null): Promise<NativeNode | Failure> | Failure
 
 /**
  * Starts a local DDS on a free port of loopback. `deliver` receives a line for every event, and does not keep the process
@@ -234,6 +260,8 @@ export interface Status {
   signInFailures: number
   /** How far the clock of DDS is ahead of this machine's clock. */
   clockSkewMs: number
+  /** The id by which DDS knows the node. */
+  nodeId: string | null
   /** Whether DDS has not called the callback server within a minute of the registration. */
   callbackOverdue: boolean
 }

@@ -9,9 +9,10 @@ import type { PosemeshNodeOptions, PosemeshNodeOverrides } from './config.js'
 import { bytes } from './crypto.js'
 import { AbortError, PosemeshError, call, fromFailure, isFailure, typeError, withCode } from './error.js'
 import { type PosemeshNodeEvents, emitEvent, isSent, sentEvents } from './event.js'
-import { type Logger, type LogLevel, checkLogger, listen, logLevels, write } from './log.js'
+import { type LogLevel, checkLogger, listen, logLevels, write } from './log.js'
 import type { Message, NativeNode, Token } from './native.js'
 import { behindProxy, makeReachable } from './proxy.js'
+import { checkSigner, openSigner } from './signer.js'
 import { startNative } from './start.js'
 import { type Status, StatusReader } from './status.js'
 import { clearTimeout, setImmediate, startTimer } from './timers.js'
@@ -54,8 +55,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   #closed!: () => void
   readonly #untilClosed = new Promise<void>((resolve) => (this.#closed = resolve))
   readonly #logLevel: LogLevel
-  /** Ends the delivery of records to the `logger` option. */
-  readonly #endLogger: () => void
+  /** End the delivery of records to the `logger` option and of requests to the `signer` option. */
+  readonly #endings: readonly (() => void)[]
   /** Ends the delivery of records to `'log'` listeners. */
   #endLogEvents: (() => void) | null = null
   readonly #hooks: readonly [event: string, hook: (event: unknown) => void][] = [
@@ -63,14 +64,14 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     ['removeListener', (event) => this.#listenerRemoved(event)],
   ]
 
-  private constructor(key: typeof internal, logger: Logger | undefined, logLevel: LogLevel) {
+  private constructor(key: typeof internal, logLevel: LogLevel, endings: readonly (() => void)[]) {
     if (key !== internal) {
       throw withCode(new TypeError('Illegal constructor; call PosemeshNode.start()'), 'ERR_ILLEGAL_CONSTRUCTOR')
     }
     super()
     makeReachable(this)
     this.#logLevel = logLevel
-    this.#endLogger = logger ? listen(logger, logLevel, write(logger)) : () => {}
+    this.#endings = endings
     this.#watchListeners()
   }
 
@@ -94,21 +95,27 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 
   static async #start(given: PosemeshNodeOverrides, fromEnv: boolean): Promise<PosemeshNode> {
-    const { logger, logLevel = 'info', signal, ...options } = ownOptions(given) as PosemeshNodeOverrides
+    const { logger, logLevel = 'info', signer, signal, ...options } = ownOptions(given) as PosemeshNodeOverrides
     if (logger !== undefined) checkLogger(logger)
     if (!logLevels.includes(logLevel)) {
       throw new PosemeshError('ERR_INVALID_CONFIG', `logLevel is one of ${logLevels.join(', ')}`)
     }
+    if (signer !== undefined) checkSigner(signer)
     if (signal !== undefined) checkSignal(signal)
-    const node = new PosemeshNode(internal, logger, logLevel)
+    const endings: (() => void)[] = []
+    if (logger) endings.push(listen(logger, logLevel, write(logger)))
+    const bridge = signer && openSigner(signer)
+    if (bridge) endings.push(() => call(() => bridge.close()))
+    const node = new PosemeshNode(internal, logLevel, endings)
     try {
-      node.#native = await startNative({ options, fromEnv, signal, deliver: (message) => node.#receive(message) })
+      const deliver = (message: Message) => node.#receive(message)
+      node.#native = await startNative({ options, fromEnv, signer: bridge, signal, deliver })
       const changes = new Changes(node.#native)
       node.#status = new StatusReader(node.#native, changes)
       node.#token = new TokenReader(node.#native, changes)
       node.#waits = new Waits(node.#native)
     } catch (error) {
-      node.#endLogger()
+      for (const end of endings) end()
       throw error
     }
     // One turn of the event loop later, so that the listeners of the caller receive all events.
@@ -165,15 +172,11 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    * `ERR_STOPPED`.
    * @throws {AbortError} The signal was aborted.
    */
-  async accessToken(options?: WaitOptions): Promise<AccessToken> {
-    const checked = readWait(options)
-    const node = behindProxy(this, 'PosemeshNode')
-    const held = node.#token.read()
-    if (held) return held
-    const read = node.#native.accessToken()
-    if (!isFailure(read)) return toAccessToken(read)
-    if (read.code !== 'ERR_TIMEOUT') throw fromFailure(read)
-    return toAccessToken((await node.#waits.begin('token', checked)) as Token)
+  accessToken(options?: WaitOptions): Promise<AccessToken> {
+    // A promise that exists already costs less than an async function. A Proxy does not have the private field.
+    const isNode = typeof this === 'object' && #token in this
+    const held = options === undefined && isNode ? this.#token.readPromise() : undefined
+    return held ?? PosemeshNode.#accessToken(this, options)
   }
 
   /**
@@ -227,12 +230,21 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     return call(() => behindProxy(this, 'PosemeshNode').#native.callbackAddress())
   }
 
-  /** The node's Ethereum address: `0x` and 40 lowercase hex digits. */
+  /**
+   * The node's Ethereum address: `0x` and 40 lowercase hex digits.
+   *
+   * @throws {PosemeshError} `ERR_NOT_FOUND` for a robot, which has no wallet.
+   */
   get walletAddress(): string {
     return call(() => behindProxy(this, 'PosemeshNode').#native.walletAddress())
   }
 
-  /** Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits. */
+  /**
+   * Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits.
+   *
+   * @throws {PosemeshError} `ERR_NOT_FOUND` if the key is not in this process: a robot has none, and with a `signer` only
+   * the signer can sign.
+   */
   sign(message: Uint8Array): string {
     return call(() => behindProxy(this, 'PosemeshNode').#native.sign(bytes(message)))
   }
@@ -258,15 +270,30 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 
   /** The JSON of the node. It contains no secret. */
-  toJSON(): { walletAddress: string; callbackAddress: string | null; status: Status } {
-    const { walletAddress, callbackAddress } = this
-    return { walletAddress, callbackAddress, status: this.status() }
+  toJSON(): { walletAddress: string | null; callbackAddress: string | null; status: Status } {
+    const walletAddress = behindProxy(this, 'PosemeshNode').#native.walletAddress()
+    return {
+      walletAddress: isFailure(walletAddress) ? null : walletAddress,
+      callbackAddress: this.callbackAddress,
+      status: this.status(),
+    }
   }
 
   /** Debug output. It contains no secret. */
   [inspect.custom](depth: number, options: InspectOptions): string {
     const shown = () => inspect(this.toJSON(), { ...options, depth: options.depth ?? 2 })
     return `PosemeshNode ${depth < 0 ? '{…}' : shown()}`
+  }
+
+  static async #accessToken(self: PosemeshNode, options: WaitOptions | undefined): Promise<AccessToken> {
+    const checked = readWait(options)
+    const node = behindProxy(self, 'PosemeshNode')
+    const held = node.#token.read()
+    if (held) return held
+    const read = node.#native.accessToken()
+    if (!isFailure(read)) return toAccessToken(read)
+    if (read.code !== 'ERR_TIMEOUT') throw fromFailure(read)
+    return toAccessToken((await node.#waits.begin('token', checked)) as Token)
   }
 
   async #stop(timeoutMs: number): Promise<void> {
@@ -315,7 +342,7 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     if (message.type !== 'closed') return emitEvent(this, message)
     // Log records arrive through another channel. One turn later, those that were written before have arrived.
     setImmediate(() => {
-      this.#endLogger()
+      for (const end of this.#endings) end()
       this.#endLogEvents?.()
       this.#closed()
     })

@@ -4,25 +4,26 @@ import { withoutPrototype } from './arguments.js'
 import { native } from './binary.js'
 import { type CoreOptions, EXTRA_AUTHORITIES, environment, extraAuthorities, inCamelCase, toCore } from './config.js'
 import { AbortError, fromFailure, isFailure } from './error.js'
-import type { Failure, Message, NativeNode } from './native.js'
+import type { Failure, Message, NativeNode, NativeSigner, StartCancellation } from './native.js'
 
 /** @internal How a node is started. */
 export interface Start {
   readonly options: CoreOptions
   /** Whether the environment is read for the options that are not given. */
   readonly fromEnv: boolean
+  readonly signer: NativeSigner | undefined
   readonly signal: AbortSignal | undefined
   readonly deliver: (message: Message) => void
 }
 
 /** @internal Starts a node. `deliver` receives its messages, possibly before this resolves. */
-export async function startNative({ options, fromEnv, signal, deliver }: Start): Promise<NativeNode> {
+export async function startNative({ options, fromEnv, signer, signal, deliver }: Start): Promise<NativeNode> {
   const core = toCore(options)
   const variables = fromEnv ? environment(process.env, core) : withoutPrototype<string>([])
   const authorities = extraAuthorities(core, variables)
   if (authorities !== undefined) core['ca_file'] = authorities
   if (signal?.aborted) throw new AbortError(signal)
-  const started = await unlessAborted(signal, (cancellation) => native.start(core, variables, deliver, cancellation))
+  const started = await unlessAborted(signal, (cancellation) => native.start(core, variables, deliver, cancellation, signer))
   if (!isFailure(started)) return started
 
   const error = fromFailure({ ...started, message: inCamelCase(started.message) })
@@ -30,12 +31,10 @@ export async function startNative({ options, fromEnv, signal, deliver }: Start):
   throw error
 }
 
-type Cancellation = InstanceType<typeof native.StartCancellation>
-
 /** Starts, unless the signal is aborted before libuv's pool has a thread for it. */
 function unlessAborted(
   signal: AbortSignal | undefined,
-  start: (cancellation: Cancellation) => Promise<NativeNode | Failure> | Failure,
+  start: (cancellation: StartCancellation) => Promise<NativeNode | Failure> | Failure,
 ): Promise<NativeNode | Failure> {
   const cancellation = new native.StartCancellation()
   return new Promise((resolve, reject) => {

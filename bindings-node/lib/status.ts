@@ -52,6 +52,8 @@ export interface Status {
    * seconds, so this is 0 if the difference is too small to measure.
    */
   readonly clockSkewMs: number
+  /** The id by which DDS knows the node, from its credentials or its access token; `null` while it is not known. */
+  readonly nodeId: string | null
   /**
    * Whether DDS has not called the callback server within a minute of the registration. DDS only calls a node whose URL
    * it knows and can reach.
@@ -111,6 +113,7 @@ function toStatus(status: NativeStatus): Status {
     },
     signInFailures: status.signInFailures,
     clockSkewMs: status.clockSkewMs,
+    nodeId: status.nodeId,
     callbackOverdue: status.callbackOverdue,
   }
   // Debug output shows what the getters return.

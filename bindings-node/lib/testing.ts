@@ -6,7 +6,7 @@ import { native } from './binary.js'
 import type { PosemeshNodeOptions } from './config.js'
 import { PosemeshError, call, rangeError, typeError, valueError } from './error.js'
 import type { LocalDdsSetup, NativeLocalDds } from './native.js'
-import { type Checks, readOptions } from './arguments.js'
+import { type Checks, readOptions, withoutPrototype } from './arguments.js'
 import { AccessToken } from './token.js'
 
 /** The options of a {@link LocalDds}. */
@@ -266,13 +266,13 @@ export class LocalDds {
    * @throws {RangeError} A number is too small, too large or not whole.
    */
   static async start(options: LocalDdsOptions = {}): Promise<LocalDds> {
-    const { tokenClaims, ...setup } = readOptions<LocalDdsOptions>(options, checks)
+    const { tokenClaims, ...others } = readOptions<LocalDdsOptions>(options, checks)
     const claims = tokenClaims === undefined ? {} : { tokenClaims: JSON.stringify(tokenClaims) }
+    // Node-API also reads inherited properties.
+    const setup = withoutPrototype(Object.entries<unknown>({ ...others, ...claims }))
     const happened = new EventEmitter<{ line: [line: string] }>()
     happened.setMaxListeners(0)
-    const dds = call(() =>
-      native.startLocalDds({ ...setup, ...claims } as LocalDdsSetup, (line) => happened.emit('line', line)),
-    )
+    const dds = call(() => native.startLocalDds(setup as LocalDdsSetup, (line) => happened.emit('line', line)))
     return new LocalDds(dds, happened)
   }
 

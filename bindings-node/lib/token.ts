@@ -57,6 +57,8 @@ export function toAccessToken({ value, expiresAt }: Token): AccessToken {
 /** A token that was read from a node, and how long it may be returned without reading it again. */
 interface Held {
   readonly token: AccessToken
+  /** The token as a promise, which all callers share. */
+  readonly promise: Promise<AccessToken>
   /** The count of changes before the token was read. */
   readonly count: number
   /**
@@ -65,7 +67,15 @@ interface Held {
    */
   readonly until: number
   readonly untilUnix: number
+  /** When both clocks were last checked, by the monotonic clock. */
+  checked: number
 }
+
+/**
+ * For how many milliseconds a check of both clocks holds, because reading a clock is most of the cost. A caller that received
+ * the token this long ago is no better off.
+ */
+const CHECK_HOLDS = 1
 
 /** @internal Reads the access token that one node holds. */
 export class TokenReader {
@@ -83,20 +93,37 @@ export class TokenReader {
     // Before the token is read, so that a change in between causes another read.
     const count = this.#changes.count()
     const held = this.#held
-    if (held && count === held.count && now() < held.until && unixNow() < held.untilUnix) return held.token
-    this.#held = undefined
-    const read = call(() => this.#native.tryAccessToken())
-    if (read === null) return undefined
-    const token = toAccessToken(read.token)
-    if (count !== undefined) {
-      const { usableForMs } = read
-      this.#held = { token, count, until: now() + usableForMs, untilUnix: unixNow() + usableForMs }
-    }
-    return token
+    return held && isCurrent(held, count) ? held.token : this.#readAnew(count)
+  }
+
+  /** As {@link read}, with a promise of the token. */
+  readPromise(): Promise<AccessToken> | undefined {
+    return this.read() && this.#held?.promise
   }
 
   /** Forgets the token that was read last. */
   forget(): void {
     this.#held = undefined
   }
+
+  #readAnew(count: number | undefined): AccessToken | undefined {
+    this.#held = undefined
+    const read = call(() => this.#native.tryAccessToken())
+    if (read === null) return undefined
+    const token = toAccessToken(read.token)
+    if (count !== undefined) {
+      const [checked, { usableForMs }] = [now(), read]
+      const until = { until: checked + usableForMs, untilUnix: unixNow() + usableForMs }
+      this.#held = { token, promise: Promise.resolve(token), count, checked, ...until }
+    }
+    return token
+  }
+}
+
+function isCurrent(held: Held, count: number | undefined): boolean {
+  const time = now()
+  if (count !== held.count || time >= held.until) return false
+  if (time - held.checked < CHECK_HOLDS) return true
+  held.checked = time
+  return unixNow() < held.untilUnix
 }

@@ -7,6 +7,8 @@ use napi_derive::napi;
 use posemesh_node_registration::config::{Config, OPTIONS, OptionKind};
 use posemesh_node_registration::error::Result;
 
+use crate::signer::NativeSigner;
+
 /// One option of a node, from core's table.
 #[napi(object, object_from_js = false)]
 pub struct OptionInfo {
@@ -38,15 +40,19 @@ pub fn options() -> Vec<OptionInfo> {
     OPTIONS.iter().map(info).collect()
 }
 
-/// The configuration from the environment and the options. The options win.
+/// The configuration from the environment, the options, which win, and the signer.
 pub(crate) fn config(
     options: &BTreeMap<String, String>,
     environment: &BTreeMap<String, String>,
+    signer: Option<&NativeSigner>,
 ) -> Result<Config> {
     let mut config = Config::new();
     config.load_env_from(|name| environment.get(name).map(OsString::from))?;
     for (name, value) in options {
         config.set(name, value)?;
+    }
+    if let Some(signer) = signer {
+        signer.set(&mut config)?;
     }
     Ok(config)
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod log;
 pub mod node;
+pub mod signer;
 pub mod status;
 pub mod testing;
 mod time;

@@ -19,6 +19,7 @@ use crate::channel::Channel;
 use crate::config::config;
 use crate::error::{Failure, node_api, outcome};
 use crate::event::Message;
+use crate::signer::NativeSigner;
 use crate::status::{self, Status};
 use crate::token::{HeldToken, Token};
 use crate::wait::Waits;
@@ -50,7 +51,7 @@ impl Inner {
     }
 
     fn start(&self, options: &Options) -> core::Result<()> {
-        let config = config(&options.options, &options.environment)?;
+        let config = config(&options.options, &options.environment, options.signer.as_ref())?;
         let channel = self.channel().expect("a node cannot be stopped before it has started");
         let node = Node::start_with_event_callback(&config, event_callback(channel))?;
         assert!(self.node.set(node).is_ok(), "the start task runs once");
@@ -166,13 +167,13 @@ impl NativeNode {
         outcome(|| Ok(self.inner.node().callback_address()?.map(|address| address.to_string())))
     }
 
-    /// The node's Ethereum address.
+    /// The node's Ethereum address. Fails with `ERR_NOT_FOUND` for a robot.
     #[napi]
     pub fn wallet_address(&self) -> Either<String, Failure> {
         outcome(|| self.inner.node().wallet_address().map(str::to_owned))
     }
 
-    /// Signs a message with the node's key.
+    /// Signs a message with the node's key. Fails with `ERR_NOT_FOUND` if the key is not in this process.
     #[napi]
     pub fn sign(&self, message: Uint8Array) -> Either<String, Failure> {
         outcome(|| self.inner.node().sign(&message))
@@ -243,6 +244,7 @@ pub fn start(
     environment: BTreeMap<String, String>,
     #[napi(ts_arg_type = "(message: Message) => void")] deliver: Function<'_, Message, ()>,
     cancellation: &StartCancellation,
+    signer: Option<&NativeSigner>,
 ) -> Either<AsyncTask<Start>, Failure> {
     let prepare = || {
         let inner = Arc::new(Inner {
@@ -251,7 +253,7 @@ pub fn start(
             waits: Mutex::default(),
         });
         stop_when_environment_ends(&env, &inner)?;
-        let options = Options { options, environment };
+        let options = Options { options, environment, signer: signer.cloned() };
         Ok(AsyncTask::new(Start { inner, options, decided: Arc::clone(&cancellation.decided) }))
     };
     outcome(|| prepare().map_err(node_api))
@@ -267,6 +269,7 @@ pub struct Start {
 struct Options {
     options: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    signer: Option<NativeSigner>,
 }
 
 impl Task for Start {

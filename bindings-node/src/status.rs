@@ -46,6 +46,8 @@ pub struct Status {
     pub sign_in_failures: u32,
     /// How far the clock of DDS is ahead of this machine's clock.
     pub clock_skew_ms: i64,
+    /// The id by which DDS knows the node.
+    pub node_id: Option<String>,
     /// Whether DDS has not called the callback server within a minute of the registration.
     pub callback_overdue: bool,
 }
@@ -73,6 +75,7 @@ impl Status {
             token_expires_at: status.token_expires_at.map(number),
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,
+            node_id: status.node_id.map(|id| id.to_string()),
             callback_overdue: status.callback_overdue,
         }
     }

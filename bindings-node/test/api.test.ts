@@ -214,11 +214,11 @@ describe('a node', () => {
       await proxy.waitRegistered(wait)
       const { value } = await proxy.accessToken(wait)
       assert.equal(proxy.tryAccessToken()?.value, value)
-      proxy.invalidateToken(value)
       assert.equal(proxy.status(), node.status())
       assert.equal(proxy.sign(Buffer.from('hello')), node.sign(Buffer.from('hello')))
       assert.deepEqual([proxy.walletAddress, proxy.callbackAddress, proxy.readSecret()], [node.walletAddress, null, null])
       assert.equal(JSON.stringify(proxy), JSON.stringify(node))
+      proxy.invalidateToken(value)
       proxy.unref().ref().rearm()
       await proxy.stop()
       assert.equal(states.at(-1), 'disconnected')
@@ -393,6 +393,7 @@ describe('options', () => {
   /** Does not compile if an option of the interface is missing here. */
   const names: Record<keyof CoreOptions, true> = {
     ddsBaseUrl: true,
+    identity: true,
     regSecret: true,
     secp256k1Privhex: true,
     secp256k1KeystoreFile: true,
@@ -431,6 +432,7 @@ describe('options', () => {
     const secret = 'hunter2'
     const wrong: Record<keyof CoreOptions, unknown> = {
       ddsBaseUrl: 1,
+      identity: 1,
       regSecret: { secret },
       secp256k1Privhex: [secret],
       secp256k1KeystoreFile: 1,
@@ -473,7 +475,7 @@ describe('options', () => {
       [{ callbackPolicy: 'perhaps' }, /^callbackPolicy/],
       [{ capabilities: [] }, /^capabilities/],
       [{ capabilities: ['a,b'] }, /^capabilities\[0\] has a comma/],
-      [{ regSecrets: 'x' }, /^unknown option "regSecrets"; the options are ddsBaseUrl, regSecret,/],
+      [{ regSecrets: 'x' }, /^unknown option "regSecrets"; the options are ddsBaseUrl, identity, regSecret,/],
       [{ logLevel: 'loud' }, /^logLevel/],
     ]
     for (const [options, message] of cases) {

@@ -7,8 +7,10 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { buffer } from 'node:stream/consumers'
 import { type TestContext, describe, it } from 'node:test'
 
+import { ethAddress, signEip191 } from 'posemesh-node'
 import type { LocalDds } from 'posemesh-node/testing'
 import { HANG_MS, PACKAGE, REG_SECRET, assertEnded, localDds, newKey, runNode } from './support.js'
 
@@ -106,6 +108,16 @@ describe('the examples', () => {
     for (let i = 0; i < 4; i++) await until(/^worker \d ended with 0$/)
   })
 
+  it('robot.mjs', async (t) => {
+    const dds = await localDds(t)
+    const { SECP256K1_PRIVHEX, REG_SECRET, CAPABILITIES, ...env } = environment(dds)
+    const { until, terminate } = example(t, 'robot.mjs', { ...env, ROBOT_REGISTRATION_CREDENTIALS: REG_SECRET })
+    const [, id] = await until(/^robot ([0-9a-f-]{36}) is registered$/)
+    assert.deepEqual((await dds.nodes()).map(({ nodeId }) => nodeId), [id])
+    await until(/^it has access to domain [0-9a-f-]{36} at http:/)
+    await terminate()
+  })
+
   it('peer.mjs, for the first token and the next one', async (t) => {
     const dds = await localDds(t, { tokenLifetimeMs: 1200 })
     const { until, terminate } = example(t, 'peer.mjs', { ...environment(dds), PEER_ID: '12D3KooWTest' })
@@ -135,14 +147,24 @@ describe('README.md', () => {
     assertEnded(await runNode([tsc, '-p', directory]), 0)
 
     const dds = await localDds(t)
-    // For the programs that send requests to a service.
-    const service = createServer((_, response) => response.end()).listen(0, '127.0.0.1')
+    // For the programs that send requests to a service, and for the one whose wallet is a service.
+    const key = newKey()
+    const service = createServer(async (request, response) => {
+      const body = await buffer(request)
+      response.end(request.url === '/sign' ? signEip191(key, body) : undefined)
+    }).listen(0, '127.0.0.1')
     t.after(() => service.close())
     await once(service, 'listening')
     const { port } = service.address() as { port: number }
     for (const file of files) {
       const stateDir = join(directory, `${file}-state`)
-      const env = { ...environment(dds), SERVICE_URL: `http://127.0.0.1:${port}`, STATE_DIR: stateDir }
+      const env = {
+        ...environment(dds),
+        SERVICE_URL: `http://127.0.0.1:${port}`,
+        WALLET_URL: `http://127.0.0.1:${port}/sign`,
+        WALLET_ADDRESS: ethAddress(key),
+        STATE_DIR: stateDir,
+      }
       assertEnded(await runNode(['--import', 'tsx', join(directory, file)], { cwd: PACKAGE, env }), 0)
     }
   })

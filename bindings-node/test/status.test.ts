@@ -73,7 +73,7 @@ describe('a status', () => {
     const { registeredAt } = status
     assert.ok(Object.isFrozen(status) && registeredAt)
     const names = 'state running hasSecret secretVersion lastHealthcheck registeredAt attempts consecutiveFailures ' +
-      'lastError nextAttemptInMs role persistenceError tokenExpiresAt signInFailures clockSkewMs callbackOverdue'
+      'lastError nextAttemptInMs role persistenceError tokenExpiresAt signInFailures clockSkewMs nodeId callbackOverdue'
     assert.equal(Object.keys(status).join(' '), names)
 
     const copy = { ...status }
