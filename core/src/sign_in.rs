@@ -8,7 +8,6 @@ pub(crate) mod wallet;
 use zeroize::Zeroizing;
 
 use crate::config::Settings;
-use crate::credentials;
 use crate::dds::{Dds, Failure};
 use crate::event::EventChannel;
 use crate::siwe::Expectation;
@@ -24,7 +23,7 @@ pub(crate) enum SignIn<'a> {
 
 impl<'a> SignIn<'a> {
     pub(crate) fn new(settings: &'a Settings, events: &'a EventChannel, expected: &'a Expectation) -> Self {
-        let credentials = settings.reg_secret.expose();
+        let credentials = &settings.reg_secret;
         match &settings.signer {
             Some(signer) => Self::Wallet(Wallet { signer, events, expected, credentials }),
             None => Self::Robot(Robot { credentials }),
@@ -42,8 +41,8 @@ impl<'a> SignIn<'a> {
     /// What must not appear in an error.
     pub(crate) fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
         match self {
-            Self::Wallet(wallet) => credentials::secrets(wallet.credentials, wallet.signer.key()),
-            Self::Robot(robot) => credentials::secrets(robot.credentials, None),
+            Self::Wallet(wallet) => wallet.secrets(),
+            Self::Robot(robot) => robot.credentials.secrets(),
         }
     }
 }

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::option::ConfigOption;
 use super::options::{Config, OPTIONS};
 use super::values::parse_seconds;
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::file::read_regular;
 use crate::secret::Secret;
@@ -119,13 +120,13 @@ fn first_set(
 }
 
 /// The credentials of a robot. Whether the node is one may be set later.
-fn robot_credentials(set: &impl Fn(&str) -> Option<OsString>) -> Option<Result<Secret>> {
+fn robot_credentials(set: &impl Fn(&str) -> Option<OsString>) -> Option<Result<Credentials>> {
     let (name, value) = match first_set(robot_steps(), set) {
         Ok(found) => found?,
         Err(error) => return Some(Err(error)),
     };
     let option = OPTIONS.iter().find(|option| option.name == "reg_secret").expect("it is in the table");
-    Some(option.text(&name, without_line_break(&value)).map(Secret::new))
+    Some(option.text(&name, without_line_break(&value)).map(|text| Credentials::new(Secret::new(text))))
 }
 
 /// Spaces may belong to a secret. A line break comes from the tool that wrote it.

@@ -12,10 +12,11 @@ use super::option::{ConfigOption, Invalid, OptionKind};
 use super::values::{
     CallbackPolicy, Identity, SiweDomain, SiweFormat, check_capabilities, check_concurrency, check_interval,
     check_max_retry, check_path, check_period, parse_base_url, parse_bind, parse_boolean,
-    parse_callback_policy, parse_capabilities, parse_concurrency, parse_identity, parse_interval, parse_key,
-    parse_max_retry, parse_path, parse_period, parse_secret, parse_siwe_domain, parse_siwe_format,
-    parse_version,
+    parse_callback_policy, parse_capabilities, parse_concurrency, parse_credentials, parse_identity,
+    parse_interval, parse_key, parse_max_retry, parse_path, parse_period, parse_secret, parse_siwe_domain,
+    parse_siwe_format, parse_version,
 };
+use crate::credentials::Credentials;
 use crate::crypto::SecretKey;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
@@ -68,7 +69,7 @@ macro_rules! options {
         pub struct Config {
             $(pub(super) $field: Option<$type>,)*
             /// From the environment, in place of `reg_secret` for a robot. A bad value is an error only for a robot.
-            pub(super) robot_credentials: Option<Result<Secret>>,
+            pub(super) robot_credentials: Option<Result<Credentials>>,
             /// Signs in place of a private key.
             pub(super) signer: Option<Arc<HostSigner>>,
             /// Written to the log when the node starts, because only then does a host receive the log.
@@ -202,10 +203,10 @@ options! {
         expects: "wallet or robot",
         help: "How the node identifies itself to DDS: with a wallet, or as a robot, which has no key.",
     }
-    reg_secret: Secret, required, secret {
+    reg_secret: Credentials, required, secret {
         env: "REG_SECRET",
         kind: OptionKind::Text,
-        parse: parse_secret,
+        parse: parse_credentials,
         expects: "the registration credentials from the console, unchanged",
         help: "The registration credentials from the console; sent unchanged. A robot's are also read from ROBOT_REGISTRATION_CREDENTIALS.",
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::option::Invalid;
+use crate::credentials::Credentials;
 use crate::crypto::{SecretKey, load_secp256k1_privhex};
 use crate::secret::Secret;
 
@@ -74,6 +75,10 @@ pub(super) fn parse_key(value: &str) -> Parsed<SecretKey> {
 
 pub(super) fn parse_secret(value: &str) -> Parsed<Secret> {
     Ok(Secret::new(value))
+}
+
+pub(super) fn parse_credentials(value: &str) -> Parsed<Credentials> {
+    Ok(Credentials::new(Secret::new(value)))
 }
 
 pub(super) fn parse_path(value: &str) -> Parsed<PathBuf> {

@@ -9,7 +9,6 @@ use super::listener::{bind, serve};
 use super::registry::Claim;
 use super::supervisor::Supervisor;
 use crate::config::{Config, Settings};
-use crate::credentials::{decode_credentials, robot_name};
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
@@ -64,8 +63,7 @@ impl Inner {
     pub(super) fn start(config: &Config, subscription: Option<Arc<Subscription<Event>>>) -> Result<Self> {
         let settings = Arc::new(config.settings()?);
         let wallet = settings.signer.as_ref().map(Signer::address_text);
-        let credentials = settings.reg_secret.expose();
-        let name = wallet.clone().unwrap_or_else(|| robot_name(credentials));
+        let name = wallet.clone().unwrap_or_else(|| settings.reg_secret.robot_name());
         let claim = Claim::new(&name, &settings)?;
         let runtime = Runtime::acquire()?;
         log_warnings(config, &settings);
@@ -73,8 +71,7 @@ impl Inner {
         let client = runtime.http_clients().get(&settings)?;
         let turns = runtime.http_clients().turns(&settings);
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
-        let node_id = decode_credentials(credentials).and_then(|(id, _)| id.parse().ok());
-        store.identify(node_id, wallet.is_none());
+        store.identify(settings.reg_secret.node_id(), wallet.is_none());
         let shared = settings.state_dir.as_deref();
         let shared = shared.map(|path| Leadership::join(path, &name, &settings, &store)).transpose()?;
         let (mut shared, role) = shared.map_or((None, Role::Leader), |(shared, role)| (Some(shared), role));
@@ -252,7 +249,7 @@ fn log_warnings(config: &Config, settings: &Settings) {
     if settings.signer.is_none() && settings.max_concurrency.is_some() {
         log!(Warn, "config", "max_concurrency is not sent, because DDS does not take it from robots");
     }
-    if settings.signer.is_some() && decode_credentials(settings.reg_secret.expose()).is_none() {
+    if settings.signer.is_some() && settings.reg_secret.node_id().is_none() {
         log!(
             Warn,
             "config",

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::blocking::blocking;
 use crate::config::Settings;
-use crate::credentials::decode_credentials;
 use crate::error::{Error, ErrorCode, Result};
 use crate::http::{Callback, Server};
 use crate::log::log;
@@ -32,8 +31,8 @@ pub(super) fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settin
 
 fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
     // DDS gives a robot its id, which need not be the one in the credentials.
-    let credentials = settings.signer.as_ref().and_then(|_| decode_credentials(settings.reg_secret.expose()));
-    let node_id = credentials.map(|(id, _)| id);
+    let node_id = settings.signer.as_ref().and_then(|_| settings.reg_secret.node_id());
+    let node_id = node_id.map(|id| id.to_string());
     Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
 }
 

@@ -9,12 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
 use crate::config::{SiweDomain, SiweFormat};
+use crate::credentials::Credentials;
 use crate::crypto::SecretKey;
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::event::EventChannel;
 use crate::foreign::foreign;
 use crate::http_client::HttpClient;
 use crate::log::log;
+use crate::secret::Secret;
 use crate::sign_in::SignIn;
 use crate::sign_in::signer::Signer;
 use crate::sign_in::wallet::Wallet;
@@ -87,6 +89,7 @@ pub async fn register_once(
                 .into();
         }
     };
+    let credentials = Credentials::new(Secret::new(reg_secret));
     let expected = Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh };
     let registration = Registration {
         dds_base_url: &dds,
@@ -95,7 +98,7 @@ pub async fn register_once(
             signer: &Signer::Key(sk.clone()),
             events: &EventChannel::default(),
             expected: &expected,
-            credentials: reg_secret,
+            credentials: &credentials,
         }),
         client: &HttpClient::of_host(client),
         capabilities,

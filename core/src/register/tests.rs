@@ -12,7 +12,6 @@ use super::registrar::keep_registered;
 use super::retry_policy::RetryPolicy;
 use crate::backoff::MAX_BACKOFF;
 use crate::config::CallbackPolicy;
-use crate::credentials::decode_credentials;
 use crate::dds::{Failure, FailureClass};
 use crate::error::ErrorCode;
 use crate::log::Level;
@@ -379,23 +378,6 @@ async fn a_loop_waits_while_another_one_makes_an_attempt() {
     let turns = turns.lock().unwrap();
     assert_eq!((turns[2] - turns[0]).as_secs(), 2 * INTERVAL.as_secs());
     assert_eq!(store.status().consecutive_failures, 0);
-}
-
-#[test]
-fn credentials_of_the_console_hold_the_node_id() {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-    let text = "C3F1D7C2-0a54-4b52-9b8e-6f0a8a2f7d11:se:cret";
-    for credentials in [STANDARD.encode(text), STANDARD_NO_PAD.encode(text)] {
-        let (id, secret) = decode_credentials(&credentials).unwrap();
-        assert_eq!(id, "c3f1d7c2-0a54-4b52-9b8e-6f0a8a2f7d11");
-        assert_eq!(secret.expose(), "se:cret");
-    }
-    for other in
-        ["", "token", "eyJhbGciOiJIUzI1NiJ9.e30.x", &STANDARD.encode("node:secret"), &STANDARD.encode([0xff])]
-    {
-        assert!(decode_credentials(other).is_none(), "{other}");
-    }
 }
 
 #[test]

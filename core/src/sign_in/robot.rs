@@ -1,12 +1,13 @@
 //! Signing in as a robot: registration credentials, and neither a wallet nor a challenge.
 
+use crate::credentials::Credentials;
 use crate::dds::{Dds, Failure, RobotRegistration};
 use crate::token::cached::CachedToken;
 
 /// The robot that signs in.
 pub(crate) struct Robot<'a> {
     /// The registration credentials.
-    pub(crate) credentials: &'a str,
+    pub(crate) credentials: &'a Credentials,
 }
 
 impl Robot<'_> {
@@ -18,7 +19,7 @@ impl Robot<'_> {
         capabilities: &[String],
     ) -> Result<CachedToken, Failure> {
         let registration =
-            RobotRegistration { registration_credentials: self.credentials, version, capabilities };
+            RobotRegistration { registration_credentials: self.credentials.expose(), version, capabilities };
         let response = dds.register_robot(&registration).await?;
         response
             .check_robot(dds.clock.now())
@@ -28,7 +29,7 @@ impl Robot<'_> {
     /// A later token. A rejection does not lead to another registration, unless DDS says that it does not know the
     /// robot.
     pub(super) async fn token(&self, dds: &Dds<'_>) -> Result<CachedToken, Failure> {
-        let response = dds.verify_robot(self.credentials).await?;
+        let response = dds.verify_robot(self.credentials.expose()).await?;
         response
             .check_robot(dds.clock.now())
             .map_err(|why| Failure::retryable(format!("refused the access token of DDS: {why}")))

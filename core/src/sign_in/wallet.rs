@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::credentials::decode_credentials;
+use zeroize::Zeroizing;
+
+use crate::credentials::Credentials;
 use crate::dds::{Dds, Failure, NodeRegisterWalletRequest};
 use crate::event::EventChannel;
 use crate::log::log;
@@ -18,7 +20,7 @@ pub(crate) struct Wallet<'a> {
     pub(crate) events: &'a EventChannel,
     pub(crate) expected: &'a Expectation,
     /// The registration credentials.
-    pub(crate) credentials: &'a str,
+    pub(crate) credentials: &'a Credentials,
 }
 
 impl Wallet<'_> {
@@ -53,18 +55,28 @@ impl Wallet<'_> {
         let request = NodeRegisterWalletRequest {
             message: signed.message,
             signature: signed.signature,
-            registration_credentials: self.credentials.to_owned(),
+            registration_credentials: self.credentials.expose().to_owned(),
             capabilities: capabilities.to_vec(),
             version: version.to_owned(),
         };
         dds.register(&request, max_concurrency).await
     }
 
+    /// What must not appear in an error.
+    pub(super) fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        let mut secrets = self.credentials.secrets();
+        if let Some(key) = self.signer.key() {
+            let key = key.to_bytes();
+            secrets.push(Zeroizing::new(hex::encode(*key).into_bytes()));
+            secrets.push(Zeroizing::new(key.to_vec()));
+        }
+        secrets
+    }
+
     pub(super) async fn token(&self, dds: &Dds<'_>) -> Result<CachedToken, Failure> {
         let signed = self.sign_challenge(dds).await?;
         let response = dds.verify(&signed).await?;
-        let credentials = decode_credentials(self.credentials);
-        let node_id = credentials.as_ref().map(|(id, _)| id.as_str());
+        let node_id = self.credentials.node_id();
         response
             .check(&Holder { wallet: &signed.wallet, node_id }, dds.clock.now())
             .map_err(|why| Failure::retryable(format!("refused the access token of DDS: {why}")))

@@ -17,7 +17,6 @@ use super::record_file::Found;
 use super::writer::Writer;
 use crate::blocking::blocking;
 use crate::config::Settings;
-use crate::credentials::decode_credentials;
 use crate::error::{Error, ErrorCode, Result};
 use crate::latch::latch;
 use crate::log::log;
@@ -73,7 +72,7 @@ impl Leadership {
             owner: Owner {
                 wallet: name.to_owned(),
                 dds: settings.dds_base_url.as_str().trim_end_matches('/').to_owned(),
-                node_id: decode_credentials(settings.reg_secret.expose()).map(|(id, _)| id),
+                node_id: settings.reg_secret.node_id().map(|id| id.to_string()),
             },
             store: Arc::clone(store),
             part: Part::Follower(None),

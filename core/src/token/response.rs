@@ -34,21 +34,18 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
 pub(crate) struct Holder<'a> {
     pub(crate) wallet: &'a str,
     /// The id in the registration credentials, if they hold one.
-    pub(crate) node_id: Option<&'a str>,
+    pub(crate) node_id: Option<NodeId>,
 }
 
 impl TokenResponse {
     /// Returns the token of a node with a wallet, or why it is rejected; the reasons never repeat it. `now` is by DDS's
     /// clock.
     pub(crate) fn check(self, holder: &Holder<'_>, now: SystemTime) -> Result<CachedToken, String> {
-        let is_another = |field: &Option<String>, ours: &str| {
-            field.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours))
-        };
-        if is_another(&self.wallet, holder.wallet) {
+        if self.wallet.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(holder.wallet)) {
             return Err(format!("wallet is not {}", holder.wallet));
         }
         if let Some(node_id) = holder.node_id
-            && is_another(&self.node_id, node_id)
+            && self.node_id.as_ref().is_some_and(|theirs| theirs.parse() != Ok(node_id))
         {
             return Err(format!("node_id is not {node_id}, which the credentials name"));
         }

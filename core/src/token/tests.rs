@@ -34,6 +34,7 @@ fn good() -> Value {
 
 fn check(answer: &Value, node_id: Option<&str>) -> Result<CachedToken, String> {
     let response: TokenResponse = serde_json::from_value(answer.clone()).expect("fields of the right types");
+    let node_id = node_id.map(|id| id.parse().expect("a UUID"));
     response.check(&Holder { wallet: WALLET, node_id }, now())
 }
 
