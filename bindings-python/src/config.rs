@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
 use crate::error::{run, run_detached, utf8};
+use crate::signer::set_signer;
 
 /// The validated options of a node. Its `repr` shows none of them.
 #[pyclass(frozen, module = "posemesh_node._native")]
@@ -17,8 +18,15 @@ impl Config {
     /// Empties `options`, because the dictionary is a local variable of a frame that a traceback may show, and some of
     /// the options are secrets.
     #[new]
-    #[pyo3(signature = (options, *, from_env = false))]
-    fn new(py: Python<'_>, options: &Bound<'_, PyDict>, from_env: bool) -> PyResult<Self> {
+    ///
+    /// `signer` is the address of a signer and the function to call with each request.
+    #[pyo3(signature = (options, *, from_env = false, signer = None))]
+    fn new(
+        py: Python<'_>,
+        options: &Bound<'_, PyDict>,
+        from_env: bool,
+        signer: Option<(Bound<'_, PyString>, Py<PyAny>)>,
+    ) -> PyResult<Self> {
         let given = options.copy()?;
         options.clear();
         let mut config = CoreConfig::new();
@@ -33,6 +41,10 @@ impl Config {
                 let value = text(option, &value)?;
                 run(py, || config.set(option.name, &value).map(drop))?;
             }
+        }
+        if let Some((address, sign)) = signer {
+            let address = utf8(&address, "the signer's address", ErrorCode::InvalidConfig)?;
+            run(py, || set_signer(&mut config, &address, sign))?;
         }
         Ok(Self(config))
     }

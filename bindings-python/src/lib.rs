@@ -18,6 +18,7 @@ mod log;
 mod node;
 mod parker;
 mod queue;
+mod signer;
 mod status;
 mod stream;
 mod thread;
@@ -44,6 +45,8 @@ mod _native {
     use super::log::set_log_callback;
     #[pymodule_export]
     use super::node::{Node, Started, start, start_then};
+    #[pymodule_export]
+    use super::signer::SigningRequest;
     #[pymodule_export]
     use super::stream::EventQueue;
     #[pymodule_export]

@@ -183,7 +183,8 @@ impl Node {
 
     /// Sign bytes with the node's key as a wallet does (EIP-191 `personal_sign`).
     ///
-    /// Returns `0x` and 130 hex digits. A robot has no key: NotFoundError.
+    /// Returns `0x` and 130 hex digits. Raises NotFoundError if the key is not in this process: a robot has none, and
+    /// with a signer only the signer can sign.
     fn sign(&self, py: Python<'_>, message: PyBackedBytes) -> PyResult<String> {
         run(py, || self.core().sign(&message))
     }

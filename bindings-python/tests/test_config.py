@@ -36,8 +36,8 @@ def start(**options: Any) -> Node:
     return Node.start(**options)
 
 
-def test_the_keyword_arguments_are_the_options_of_core() -> None:
-    assert set(get_type_hints(Options)) == set(get_type_hints(Overrides)) == set(TABLE)
+def test_the_keyword_arguments_are_the_options_of_core_and_a_signer() -> None:
+    assert set(get_type_hints(Options)) == set(get_type_hints(Overrides)) == {*TABLE, "signer"}
     assert Options.__required_keys__ == {name for name, row in TABLE.items() if row[3]}
     assert Overrides.__required_keys__ == set()
 
@@ -45,7 +45,7 @@ def test_the_keyword_arguments_are_the_options_of_core() -> None:
 @pytest.mark.parametrize("method", [Node.start, AsyncNode.start, Node.from_env, AsyncNode.from_env])
 def test_editors_complete_the_options(method: Callable[..., object]) -> None:
     shown = inspect.signature(method).parameters
-    assert set(shown) == set(TABLE)
+    assert set(shown) == {*TABLE, "signer"}
     required = [name for name, keyword in shown.items() if keyword.default is inspect.Parameter.empty]
     starts = method in (Node.start, AsyncNode.start)
     assert set(required) == ({name for name, row in TABLE.items() if row[3]} if starts else set())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import requests
+from eth_account.signers.local import LocalAccount
 
 import posemesh_node
 import posemesh_node.httpx
@@ -134,6 +135,12 @@ def robot() -> Node:
     return Node.start(identity="robot", reg_secret="secret", capabilities=[], node_version="1.0.0")
 
 
+def with_signer(account: LocalAccount) -> Node:
+    signer: posemesh_node.Signer = account
+    Node.from_env(signer=signer)
+    return Node.start(signer=account, reg_secret="secret", capabilities="/a/v1", node_version="1.0.0")
+
+
 def errors(error: PosemeshError) -> None:
     assert_type(error.code, int)
     assert_type(error.name, str)
@@ -158,6 +165,7 @@ def mistakes() -> None:
     Node.start()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Node.start(**required(), nonsense=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Node.from_env(max_retry="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Node.from_env(signer="key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Node.from_env(callback_policy="closed")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     node = Node.from_env()
     node.status().attempts = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]

@@ -48,6 +48,7 @@ from ._event import (
 )
 from ._native import eth_address, sign_eip191
 from ._node import Node
+from ._signer import SignableMessage, Signer
 from ._status import Role, State, Status
 from ._stream import EventStream
 from ._token import AccessToken
@@ -83,6 +84,8 @@ __all__ = [
     "RejectedError",
     "Role",
     "SecretChanged",
+    "SignableMessage",
+    "Signer",
     "State",
     "Status",
     "StatusChanged",

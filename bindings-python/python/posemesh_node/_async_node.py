@@ -13,6 +13,7 @@ from ._async_wait import Outcome, access_token, call_soon, wait
 from ._config import Options, Overrides, takes
 from ._event import Listener, check_listener
 from ._node import NodeBase, held_secret
+from ._signer import take_signer
 from ._token import AccessToken
 from ._typing import Self, Unpack
 
@@ -51,7 +52,8 @@ class AsyncNode(NodeBase):
 
     @classmethod
     async def _start(cls, options: Options | Overrides, *, from_env: bool) -> Self:
-        config = _native.Config(options, from_env=from_env)
+        signer = take_signer(options, asyncio.get_running_loop)
+        config = _native.Config(options, from_env=from_env, signer=signer)
         _log.install()
         started = Outcome[_native.Started]()
         _native.start_then(config, started.put)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
 
+from ._signer import Signer
+
 __all__ = ["Options", "Overrides"]
 
 
@@ -15,6 +17,7 @@ class _Optional(TypedDict, total=False):
     secp256k1_privhex: str | None
     secp256k1_keystore_file: str | os.PathLike[str] | None
     secp256k1_keystore_password: str | None
+    signer: Signer | None
     dds_base_url: str | None
     max_concurrency: int | None
     register_interval_secs: int | None

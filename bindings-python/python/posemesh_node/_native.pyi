@@ -19,6 +19,7 @@ __all__ = [
     "EventQueue",
     "Node",
     "PendingWait",
+    "SigningRequest",
     "Started",
     "begin_exit",
     "end_callbacks",
@@ -64,8 +65,19 @@ def timeout_seconds(timeout: float | None) -> float | None: ...
 def token_claims(token: str) -> str | None: ...
 @final
 class Config:
-    def __new__(cls, options: Options | Overrides, *, from_env: bool = False) -> Config: ...
+    def __new__(
+        cls,
+        options: Options | Overrides,
+        *,
+        from_env: bool = False,
+        signer: tuple[str, Callable[[SigningRequest], None]] | None = None,
+    ) -> Config: ...
     def check(self) -> str | None: ...
+
+@final
+class SigningRequest:
+    def message(self) -> bytes: ...
+    def respond(self, signature: str | None, reason: str | None) -> None: ...
 
 @final
 class Started: ...
@@ -93,7 +105,8 @@ class Node:
     def sign(self, message: bytes) -> str:
         """Sign bytes with the node's key as a wallet does (EIP-191 ``personal_sign``).
 
-        Returns ``0x`` and 130 hex digits. A robot has no key: NotFoundError.
+        Returns ``0x`` and 130 hex digits. Raises NotFoundError if the key is not in this process: a robot has none,
+        and with a signer only the signer can sign.
         """
 
     def access_token(self, timeout: float | None = None) -> AccessToken:

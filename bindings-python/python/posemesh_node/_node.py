@@ -12,6 +12,7 @@ from ._config import Options, Overrides, takes
 from ._error import ForkedError, NotFoundError
 from ._event import Event, Listener, check_listener
 from ._exit import stop_at_exit
+from ._signer import take_signer
 from ._stream import EventStream
 from ._token import AccessToken
 from ._typing import Self, Unpack
@@ -106,6 +107,8 @@ class Node(NodeBase):
             An encrypted file with the private key, in place of secp256k1_privhex.
         secp256k1_keystore_password: str
             The password of secp256k1_keystore_file.
+        signer: Signer
+            Signs in place of a private key: an eth-account LocalAccount, or any object with address and sign_message.
         dds_base_url: str = "https://dds.auki.network"
             The discovery service to register with.
         max_concurrency: int
@@ -136,7 +139,7 @@ class Node(NodeBase):
         Raises ConfigError, AlreadyRunningError, BindError, NodeIOError, and TypeError for a value of the
         wrong type or an unknown option.
         """
-        return cls._start(_native.Config(options))
+        return cls._start(options, from_env=False)
 
     @classmethod
     @takes(Overrides)
@@ -148,10 +151,12 @@ class Node(NodeBase):
         instead: REG_SECRET_FILE is its path. A blank variable counts as unset. Keyword arguments are those of
         ``start`` and take precedence over the environment.
         """
-        return cls._start(_native.Config(overrides, from_env=True))
+        return cls._start(overrides, from_env=True)
 
     @classmethod
-    def _start(cls, config: _native.Config) -> Self:
+    def _start(cls, options: Options | Overrides, *, from_env: bool) -> Self:
+        signer = take_signer(options, None)
+        config = _native.Config(options, from_env=from_env, signer=signer)
         _log.install()
         return cls._adopt(_native.start(config))
 
