@@ -320,14 +320,14 @@ options! {
         kind: OptionKind::Text,
         parse: CallbackPath::parse,
         expects: "a path that starts with a slash, such as /node-1, without empty segments",
-        help: "The path under which the callback server has its routes. It is not shown in logs, so it may be a secret one.",
+        help: "The path under which the callback server has its routes; never logged, so it may be a secret one.",
     }
     node_url: NodeUrl, optional {
         env: "NODE_URL",
         kind: OptionKind::Text,
         parse: NodeUrl::parse,
         expects: "an http or https URL without user info, query or fragment",
-        help: "The URL at which DDS reaches the callback server; the node then registers it (legacy registration). Needs callback_bind.",
+        help: "The URL at which DDS reaches the callback server, for the legacy registration; needs callback_bind.",
     }
     siwe_domain: SiweDomain, optional {
         env: "SIWE_DOMAIN",
