@@ -935,6 +935,23 @@ fn a_node_url_needs_a_callback_server() {
 }
 
 #[test]
+fn a_robot_has_no_node_url() {
+    let mut config = Config::new();
+    for (name, value) in [
+        ("identity", "robot"),
+        ("reg_secret", CREDENTIALS),
+        ("node_version", "1.2.3"),
+        ("callback_bind", "127.0.0.1:0"),
+        ("node_url", "https://node.example"),
+    ] {
+        config.set(name, value).expect("a good option");
+    }
+    let error = start_error(&config);
+    assert_eq!(error.code(), ErrorCode::InvalidConfig);
+    assert!(error.message().contains("node_url") && error.message().contains("robot"), "{error}");
+}
+
+#[test]
 fn the_paths_of_the_callbacks_are_not_shown() {
     let mut config = Config::new();
     config.set("node_url", "https://node.example/s3cr3t").expect("a URL");
