@@ -352,6 +352,7 @@ static void a_node_without_a_server()
 }
 
 // scenario: stop-during-start, dropped-without-stop
+// scenario: signer
 static void a_signer()
 {
     const auto captured = std::make_shared<int>(0);
