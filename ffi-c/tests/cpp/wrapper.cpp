@@ -351,7 +351,6 @@ static void a_node_without_a_server()
     CHECK(node.token_claims()->find("\"node_id\":\"") != std::string::npos);
 }
 
-// scenario: stop-during-start, dropped-without-stop
 // scenario: signer
 static void a_signer()
 {
@@ -387,6 +386,7 @@ static void a_signer()
     config.set_signer("", nullptr);
 }
 
+// scenario: stop-during-start, dropped-without-stop
 static void moving()
 {
     posemesh::Node first(environment());
