@@ -482,8 +482,9 @@ typedef struct pmn_status {
     /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
     /// whose URL it knows and can reach.
     bool callback_overdue;
-    /// The id that DDS knows the node by, as pmn_node_id() writes it; "" as long as it is not known.
-    char node_id[PMN_NODE_ID_CAPACITY];
+    /// The id that DDS knows the node by: the 16 bytes of a UUID, all 0 as long as it is not known. pmn_node_id()
+    /// writes it as text.
+    uint8_t node_id[16];
 } pmn_status;
 
 /// Writes the id that DDS knows the node by: a UUID in lowercase, from the registration credentials, from DDS, or from

@@ -310,6 +310,23 @@ inline std::optional<Clock::time_point> from_unix_s(std::int64_t unix_s) noexcep
     return Clock::time_point(std::chrono::seconds(unix_s));
 }
 
+/// A UUID as text; empty for the nil UUID, which means unknown.
+inline std::string uuid(const std::uint8_t (&bytes)[16])
+{
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string text;
+    std::uint8_t any = 0;
+    for (const std::uint8_t byte : bytes) {
+        if (const std::size_t at = text.size(); at == 8 || at == 13 || at == 18 || at == 23) {
+            text += '-';
+        }
+        text += digits[byte >> 4];
+        text += digits[byte & 15];
+        any |= byte;
+    }
+    return any == 0 ? std::string() : text;
+}
+
 inline Event convert(const pmn_event &event)
 {
     const auto previous = static_cast<State>(event.previous), state = static_cast<State>(event.state);
@@ -471,7 +488,7 @@ public:
                 status.sign_in_failures,
                 std::chrono::milliseconds(status.clock_skew_ms),
                 status.callback_overdue,
-                status.node_id};
+                detail::uuid(status.node_id)};
     }
 
     /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with the error of the last attempt, or

@@ -47,24 +47,6 @@ pub(crate) fn state(state: State) -> pmn_state {
 /// The capacity of a buffer that fits a node id and its NUL.
 pub const PMN_NODE_ID_CAPACITY: usize = 37;
 
-/// A UUID with a NUL. By hand, because formatting would take longer than the rest of a status.
-#[inline]
-fn node_id(id: NodeId) -> [c_char; PMN_NODE_ID_CAPACITY] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; PMN_NODE_ID_CAPACITY];
-    let mut at = 0;
-    for (index, byte) in id.as_bytes().into_iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            text[at] = b'-' as c_char;
-            at += 1;
-        }
-        text[at] = DIGITS[usize::from(byte >> 4)] as c_char;
-        text[at + 1] = DIGITS[usize::from(byte & 15)] as c_char;
-        at += 2;
-    }
-    text
-}
-
 /// A consistent snapshot of a node.
 ///
 /// Later versions may add fields at the end; `size` tells the library which ones your header has.
@@ -108,8 +90,9 @@ pub struct pmn_status {
     /// True if DDS has not called the callback server within a minute of the registration. DDS only calls a node
     /// whose URL it knows and can reach.
     pub callback_overdue: bool,
-    /// The id that DDS knows the node by, as pmn_node_id() writes it; "" as long as it is not known.
-    pub node_id: [c_char; PMN_NODE_ID_CAPACITY],
+    /// The id that DDS knows the node by: the 16 bytes of a UUID, all 0 as long as it is not known. pmn_node_id()
+    /// writes it as text.
+    pub node_id: [u8; 16],
 }
 
 /// The size of `pmn_status` in the first version of the ABI: the least that a caller may have.
@@ -147,7 +130,7 @@ impl pmn_status {
             sign_in_failures: status.sign_in_failures,
             clock_skew_ms: status.clock_skew_ms,
             callback_overdue: status.callback_overdue,
-            node_id: status.node_id.map_or([0; PMN_NODE_ID_CAPACITY], node_id),
+            node_id: status.node_id.map_or([0; 16], NodeId::as_bytes),
         }
     }
 }

@@ -347,8 +347,10 @@ static void a_node_without_a_server()
     // Without a callback server, no secret can arrive.
     THROWS(PMN_ERR_NOT_FOUND, node.wait_secret());
     CHECK(!node.token_claims());
+    CHECK(!node.node_id() && node.status().node_id.empty());
     node.access_token(guard);
-    CHECK(node.token_claims()->find("\"node_id\":\"") != std::string::npos);
+    CHECK(node.token_claims()->find("\"node_id\":\"" + node.node_id().value() + '"') != std::string::npos);
+    CHECK(node.status().node_id == node.node_id());
 }
 
 // scenario: signer
