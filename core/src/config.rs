@@ -24,7 +24,6 @@
 mod builder;
 mod environment;
 mod key;
-mod node_url;
 mod option;
 mod options;
 mod set;
@@ -32,7 +31,6 @@ mod settings;
 mod signer;
 mod values;
 
-pub(crate) use node_url::{CallbackPath, NodeUrl};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;

@@ -1,21 +1,19 @@
-//! The requests to DDS: wire types, limits, and what an answer means.
+//! The requests to DDS: wire types, limits, and the meaning of answers.
 
 mod failure;
 mod redaction;
 
 use std::time::{Duration, SystemTime};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use reqwest::header::{AGE, CONTENT_TYPE, DATE, HeaderMap, LOCATION};
-use reqwest::{Body, Client, Response};
+use hyper::HeaderMap;
+use hyper::header::{AGE, DATE, LOCATION};
 use serde::Serialize;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::clock::DdsClock;
 use crate::foreign::{MAX_FOREIGN, foreign, foreign_error};
-use crate::http_client::{HttpClient, Request};
+use crate::http_client::{HttpClient, Request, RequestError, Response};
 use crate::json::Object;
 use crate::siwe::{Challenge, Signed};
 use crate::token::response::TokenResponse;
@@ -28,7 +26,6 @@ pub(crate) use redaction::repeats;
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
-const REGISTER_URL_PATH: &str = "/internal/v1/nodes/register";
 const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
 const ROBOT_REGISTER_PATH: &str = "/internal/v1/robots/register";
 const ROBOT_VERIFY_PATH: &str = "/internal/v1/auth/robot/verify";
@@ -71,21 +68,6 @@ struct RegisterBody<'a> {
     request: &'a NodeRegisterWalletRequest,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_concurrency: Option<u32>,
-}
-
-/// The body of the legacy registration with a URL.
-#[derive(Serialize)]
-pub(crate) struct UrlRegistration<'a> {
-    pub(crate) url: &'a str,
-    pub(crate) version: &'a str,
-    pub(crate) registration_credentials: &'a str,
-    /// Of the key, over Keccak-256 of `url` followed by `timestamp`; recoverable.
-    pub(crate) signature: String,
-    /// RFC 3339 with nanoseconds.
-    pub(crate) timestamp: String,
-    /// Uncompressed, in hex.
-    pub(crate) public_key: String,
-    pub(crate) capabilities: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -152,12 +134,6 @@ impl Dds<'_> {
         Ok(())
     }
 
-    /// Registers the URL of a node. Any 2xx is a success, whatever its body.
-    pub(crate) async fn register_url(&self, registration: &UrlRegistration<'_>) -> Result<(), Failure> {
-        self.post(Request::Once, "the registration", REGISTER_URL_PATH, registration).await?;
-        Ok(())
-    }
-
     /// Changes the signed challenge for an access token.
     pub(crate) async fn verify(&self, signed: &Signed) -> Result<TokenResponse, Failure> {
         let body =
@@ -212,21 +188,9 @@ impl Dds<'_> {
     ) -> Result<Response, Failure> {
         let endpoint = self.endpoint(path);
         let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
-        // A body that is wrapped cannot be sent twice, so even a host's own client, which may follow
-        // redirects, cannot carry the credentials elsewhere.
-        let build = |client: &Client| {
-            let built = client
-                .post(endpoint.clone())
-                .header(CONTENT_TYPE, "application/json")
-                .body(Body::wrap(Full::<Bytes>::from(body)));
-            match self.timeout {
-                Some(timeout) => built.timeout(timeout),
-                None => built,
-            }
-        };
         let sent = SystemTime::now();
-        let response = self.client.send(request, build).await.map_err(|error| {
-            let error = self.present_error(error);
+        let response = self.client.post(request, &endpoint, body, self.timeout).await.map_err(|error| {
+            let error = self.present_error(&error);
             Failure::retryable(format!("DDS did not answer {what} at {endpoint}: {error}"))
         })?;
         // A refusal may come from something else on the way, and with `Age` it is an old one.
@@ -236,11 +200,11 @@ impl Dds<'_> {
         {
             self.clock.observe(date, sent, SystemTime::now());
         }
-        if endpoint != *response.url() {
+        if let Some(url) = &response.redirected_to {
             return Err(Failure::refused(format!(
                 "DDS answered {what} at {endpoint} with a redirect, which the client followed to {}; give the \
                  client redirect::Policy::none()",
-                self.presentable(response.url().as_str())
+                self.presentable(url)
             )));
         }
         if response.status().is_success() {
@@ -302,9 +266,9 @@ impl Dds<'_> {
         if repeats(shown, &secrets) { REDACTED.into() } else { foreign(text) }
     }
 
-    /// An error of the HTTP client; without its URL, which the caller has named already.
-    fn present_error(&self, error: reqwest::Error) -> String {
-        self.presentable(&foreign_error(&error.without_url()))
+    /// An error of the HTTP client.
+    fn present_error(&self, error: &RequestError) -> String {
+        self.presentable(&foreign_error(error))
     }
 
     /// The body of a success.
@@ -314,7 +278,7 @@ impl Dds<'_> {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| failed(format!("but the answer broke off: {}", self.present_error(error))))?
+            .map_err(|error| failed(format!("but the answer broke off: {}", self.present_error(&error))))?
         {
             if body.len() + chunk.len() > MAX_BODY {
                 return Err(failed(format!("with more than {MAX_BODY} bytes")));

@@ -1,11 +1,16 @@
 //! Resolves host names with the system's resolver, on the library's own threads.
 
+use std::future::Future;
 use std::io;
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::Semaphore;
+use tower_service::Service;
 
 use crate::blocking::{MAX_THREADS, blocking};
 use crate::fork::PerProcess;
@@ -23,21 +28,31 @@ impl Default for Lookups {
 }
 
 /// `getaddrinfo`, for the HTTP client.
+#[derive(Clone)]
 pub(crate) struct SystemResolver;
 
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+type Addresses = vec::IntoIter<SocketAddr>;
+
+impl Service<Name> for SystemResolver {
+    type Response = Addresses;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Addresses>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let Lookups(permits) = LOOKUPS.get();
         let permits = Arc::clone(permits);
         Box::pin(async move {
-            let permit = permits.acquire_owned().await?;
+            let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
             let look_up = move || {
                 // Released when the look-up ends, which may be long after its request was cancelled.
                 let _permit = permit;
                 Ok((name.as_str(), 0).to_socket_addrs())
             };
-            let addresses: io::Result<_> = blocking(look_up).await?;
-            Ok(Box::new(addresses?) as Addrs)
+            blocking(look_up).await.map_err(io::Error::other)?
         })
     }
 }

@@ -1,107 +1,197 @@
-//! The HTTP clients that lead to DDS, and whose turn it is.
+//! The HTTP clients for DDS, and the permits to register.
 
+mod connector;
+mod error;
 mod keep_alive;
 mod proxy;
+mod response;
 mod roots;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use http_body_util::Full;
+use hyper::Uri;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::http::uri::Scheme;
+use hyper_util::client::legacy;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use once_cell::sync::OnceCell;
-use reqwest::header::CONNECTION;
-use reqwest::{Client, RequestBuilder, Response, redirect};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::config::{Settings, is_loopback};
-use crate::dns::SystemResolver;
 use crate::error::{Error, ErrorCode, Result};
 use crate::foreign::foreign_error;
 use crate::secret::Secret;
 
+use connector::{Connector, PRODUCT};
+pub(crate) use error::RequestError;
 use keep_alive::KeepAlive;
 pub(crate) use keep_alive::Request;
+pub(crate) use response::Response;
+use response::within;
 use roots::{add_ca_file, system_roots};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A registration uses its connection twice within milliseconds, and then for hours not at all.
+/// A registration uses its connection twice within milliseconds, and then not for hours.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Nodes that register with one DDS at a time; the others wait for their turn. More connections would make
-/// none of them faster, but thousands of nodes run out of file descriptors, and DDS out of patience.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+
+/// How many nodes of a process register with one DDS at the same time. More connections would make none of them faster,
+/// but thousands of nodes would run out of file descriptors and overload DDS.
 const MAX_REGISTERING: usize = 64;
 
-/// The way to one DDS. Cloning it is cheap.
+/// A client for one DDS. Cloning it is cheap.
 #[derive(Clone)]
-pub(crate) struct HttpClient {
-    pair: ClientPair,
-    keep_alive: Arc<KeepAlive>,
+pub(crate) struct HttpClient(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Own {
+        clients: Arc<ClientPair>,
+        keep_alive: Arc<KeepAlive>,
+    },
+    #[cfg(feature = "predecessor")]
+    Host(reqwest::Client),
 }
 
+type Client = legacy::Client<Connector, Full<Bytes>>;
+
 /// Two clients with the same settings.
-#[derive(Clone)]
 struct ClientPair {
     /// Keeps a connection for the next request.
     kept: Client,
-    /// Opens a connection for each request, and closes it after the answer. A client of the host's keeps them
-    /// all, so it has to announce the close instead.
-    fresh: Option<Client>,
-    /// As in the environment that they were made in.
-    proxy_passwords: Arc<[Secret]>,
+    /// Opens a connection for each request, and closes it after the answer.
+    fresh: Client,
+    /// From the environment at the time of creation. `None`: no proxy is used.
+    proxies: Option<Arc<Matcher>>,
+    proxy_passwords: Vec<Secret>,
 }
 
 impl HttpClient {
-    /// For a client that a host made. What its connections do is not known, so none is reused.
-    pub(crate) fn of_host(client: &Client) -> Self {
-        let pair = ClientPair { kept: client.clone(), fresh: None, proxy_passwords: Arc::default() };
-        Self { pair, keep_alive: Arc::default() }
-    }
-
-    /// What a proxy must not be quoted with, percent-encoded. Those of a host's own client are not known.
+    /// The passwords of proxies, percent-encoded, which no error may repeat. Those of a host's client are not known.
     pub(crate) fn proxy_passwords(&self) -> &[Secret] {
-        &self.pair.proxy_passwords
+        match &self.0 {
+            Kind::Own { clients, .. } => &clients.proxy_passwords,
+            #[cfg(feature = "predecessor")]
+            Kind::Host(_) => &[],
+        }
     }
 
-    /// Sends the request that `build` makes with a client.
-    pub(crate) async fn send(
+    /// Posts JSON. The timeout is for the whole answer; `None`: the client's own, if it has one.
+    pub(crate) async fn post(
         &self,
         request: Request,
-        build: impl FnOnce(&Client) -> RequestBuilder,
-    ) -> reqwest::Result<Response> {
-        let Some(fresh) = &self.pair.fresh else {
-            return build(&self.pair.kept).header(CONNECTION, "close").send().await;
-        };
-        let attempt = self.keep_alive.begin(request, Instant::now());
-        let client = if attempt.is_fresh() { fresh } else { &self.pair.kept };
-        let result = build(client).send().await;
-        match &result {
-            Ok(response) => attempt.answered(response),
-            Err(error) => attempt.failed(error),
+        endpoint: &Url,
+        json: Vec<u8>,
+        timeout: Option<Duration>,
+    ) -> std::result::Result<Response, RequestError> {
+        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+        match &self.0 {
+            Kind::Own { clients, keep_alive } => {
+                let attempt = keep_alive.begin(request, Instant::now());
+                let client = if attempt.is_fresh() { &clients.fresh } else { &clients.kept };
+                let sent = async {
+                    let request = clients.request(endpoint, json)?;
+                    Ok(within(deadline, client.request(request)).await??)
+                };
+                let result = sent.await.map(|response| Response::new(response, deadline));
+                match &result {
+                    Ok(response) => attempt.answered(response),
+                    Err(error) => attempt.failed(error),
+                }
+                result
+            }
+            #[cfg(feature = "predecessor")]
+            Kind::Host(client) => within(deadline, post_with_host(client, endpoint, json)).await?,
         }
-        result
     }
 }
 
-/// The HTTP clients that the nodes of one runtime share, and whose turn it is.
+impl ClientPair {
+    fn request(
+        &self,
+        endpoint: &Url,
+        json: Vec<u8>,
+    ) -> std::result::Result<hyper::Request<Full<Bytes>>, RequestError> {
+        let uri: Uri = endpoint.as_str().parse().map_err(|error| RequestError::Other(Box::new(error)))?;
+        // A tunnel sends the credentials of its proxy in the CONNECT request instead.
+        let proxy = self.proxies.as_ref().filter(|_| uri.scheme() == Some(&Scheme::HTTP));
+        let proxy = proxy.and_then(|proxies| proxies.intercept(&uri));
+        let mut request = hyper::Request::post(uri)
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT, ANYTHING)
+            .header(USER_AGENT, PRODUCT)
+            .body(Full::from(json))
+            .expect("the URI has been parsed, and the headers are constants");
+        if let Some(credentials) = proxy.as_ref().and_then(|proxy| proxy.basic_auth()) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(feature = "predecessor")]
+impl HttpClient {
+    /// For a client of the host.
+    pub(crate) fn of_host(client: &reqwest::Client) -> Self {
+        Self(Kind::Host(client.clone()))
+    }
+}
+
+/// Posts JSON with a client of the host. Whether its connections stay open is not known, so none is kept.
+#[cfg(feature = "predecessor")]
+async fn post_with_host(
+    client: &reqwest::Client,
+    endpoint: &Url,
+    json: Vec<u8>,
+) -> std::result::Result<Response, RequestError> {
+    use http_body_util::BodyExt as _;
+
+    // The message around the error has the URL.
+    let failed = |error: reqwest::Error| RequestError::Other(Box::new(error.without_url()));
+    // A wrapped body cannot be sent twice, so a client that follows redirects cannot send the credentials elsewhere.
+    let body = reqwest::Body::wrap(Full::<Bytes>::from(json));
+    let response = client
+        .post(endpoint.clone())
+        .header(CONTENT_TYPE, JSON)
+        .header(hyper::header::CONNECTION, "close")
+        .body(body)
+        .send()
+        .await
+        .map_err(failed)?;
+    let redirected_to = (response.url() != endpoint).then(|| response.url().to_string());
+    let response = hyper::Response::<reqwest::Body>::from(response);
+    let response = response.map(|body| body.map_err(reqwest::Error::without_url));
+    let mut response = Response::new(response, None);
+    response.redirected_to = redirected_to;
+    Ok(response)
+}
+
+/// The HTTP clients that the nodes of one runtime share, and the permits to register.
 #[derive(Default)]
 pub(crate) struct HttpClients {
-    loopback: OnceCell<ClientPair>,
-    network: OnceCell<ClientPair>,
-    turns: PerDds<Semaphore>,
+    loopback: OnceCell<Arc<ClientPair>>,
+    network: OnceCell<Arc<ClientPair>>,
+    permits: PerDds<Semaphore>,
     keep_alive: PerDds<KeepAlive>,
 }
 
 impl HttpClients {
-    /// The client for a node with these settings. Reads the environment (proxies, `SSL_CERT_FILE`,
-    /// `SSL_CERT_DIR`) and the system's certificates on first use, so it runs on the host's thread, in `start`.
+    /// The client for a node with these settings. The first call reads the environment (proxies, `SSL_CERT_FILE`,
+    /// `SSL_CERT_DIR`) and the system's certificates, so it is made on the host's thread, in `start`.
     pub(crate) fn get(&self, settings: &Settings) -> Result<HttpClient> {
         let keep_alive = self.keep_alive.get(&settings.dds_base_url, KeepAlive::default);
-        Ok(HttpClient { pair: self.pair(settings)?, keep_alive })
+        Ok(HttpClient(Kind::Own { clients: self.clients(settings)?, keep_alive }))
     }
 
-    fn pair(&self, settings: &Settings) -> Result<ClientPair> {
+    fn clients(&self, settings: &Settings) -> Result<Arc<ClientPair>> {
         let loopback = is_loopback(&settings.dds_base_url);
         if !loopback {
             proxy::check_environment()?;
@@ -112,7 +202,7 @@ impl HttpClients {
             return build_clients(roots, loopback);
         }
         if loopback && settings.dds_base_url.scheme() == "http" {
-            // Never speaks TLS, so it needs no certificates; reading those takes longer than registering.
+            // Without TLS, it needs no certificates. Reading them takes longer than registering.
             let build = || build_clients(RootCertStore::empty(), true);
             return self.loopback.get_or_try_init(build).cloned();
         }
@@ -122,9 +212,9 @@ impl HttpClients {
         self.network.get_or_try_init(|| build_clients(system_roots(), false)).cloned()
     }
 
-    /// Gives out the turns to register with the DDS of these settings.
-    pub(crate) fn turns(&self, settings: &Settings) -> Arc<Semaphore> {
-        self.turns.get(&settings.dds_base_url, || Semaphore::new(MAX_REGISTERING))
+    /// The permits to register with the DDS of these settings.
+    pub(crate) fn permits(&self, settings: &Settings) -> Arc<Semaphore> {
+        self.permits.get(&settings.dds_base_url, || Semaphore::new(MAX_REGISTERING))
     }
 }
 
@@ -132,12 +222,12 @@ impl HttpClients {
 impl HttpClients {
     /// A client for a DDS on this machine.
     pub(crate) fn for_test() -> HttpClient {
-        let pair = build_clients(RootCertStore::empty(), true).expect("a client");
-        HttpClient { pair, keep_alive: Arc::default() }
+        let clients = build_clients(RootCertStore::empty(), true).expect("a client");
+        HttpClient(Kind::Own { clients, keep_alive: Arc::default() })
     }
 }
 
-/// What the nodes of one DDS share, by its URL, as long as one of them holds it.
+/// What the nodes of one DDS share, by its URL, while one of them holds it.
 struct PerDds<T>(Mutex<BTreeMap<String, Weak<T>>>);
 
 impl<T> Default for PerDds<T> {
@@ -159,34 +249,31 @@ impl<T> PerDds<T> {
     }
 }
 
-fn build_clients(roots: RootCertStore, loopback: bool) -> Result<ClientPair> {
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        let error = foreign_error(error);
-        Error::new(ErrorCode::Internal, format!("cannot set up the HTTP client: {error}"))
-    };
+fn build_clients(roots: RootCertStore, loopback: bool) -> Result<Arc<ClientPair>> {
     let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?
+        .map_err(|error| {
+            let error = foreign_error(&error);
+            Error::new(ErrorCode::Internal, format!("cannot set up the HTTP client: {error}"))
+        })?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let build = |tls: ClientConfig, kept: usize| {
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .dns_resolver(SystemResolver)
-            .connect_timeout(CONNECT_TIMEOUT)
+    let (proxies, proxy_passwords) = if loopback {
+        (None, Vec::new())
+    } else {
+        (Some(Arc::new(Matcher::from_system())), proxy::passwords())
+    };
+    // Both resume TLS sessions of either.
+    let connector = Connector::new(Arc::new(tls), proxies.clone());
+    let build = |kept: usize| {
+        legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(kept)
-            .user_agent(concat!("posemesh-node/", env!("CARGO_PKG_VERSION")));
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        builder.build().map_err(|error| failed(&error))
+            .build(connector.clone())
     };
-    // They share the sessions of TLS, so a fresh connection resumes one.
-    let (kept, fresh) = (build(tls.clone(), usize::MAX)?, Some(build(tls, 0)?));
-    let proxy_passwords = if loopback { Vec::new() } else { proxy::passwords() };
-    Ok(ClientPair { kept, fresh, proxy_passwords: proxy_passwords.into() })
+    let (kept, fresh) = (build(usize::MAX), build(0));
+    Ok(Arc::new(ClientPair { kept, fresh, proxies, proxy_passwords }))
 }
 
 #[cfg(test)]
@@ -195,7 +282,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn the_nodes_of_one_dds_take_turns_and_no_others() {
+    fn the_nodes_of_one_dds_share_permits() {
         let settings = |dds_base_url: &str| {
             let mut config = Config::new();
             for (name, value) in [
@@ -210,16 +297,16 @@ mod tests {
             config.settings().expect("all that is required")
         };
         let clients = HttpClients::default();
-        let first = clients.turns(&settings("https://one.example"));
+        let first = clients.permits(&settings("https://one.example"));
         assert_eq!(first.available_permits(), MAX_REGISTERING);
-        assert!(Arc::ptr_eq(&first, &clients.turns(&settings("https://one.example/"))));
-        assert!(!Arc::ptr_eq(&first, &clients.turns(&settings("https://two.example"))));
+        assert!(Arc::ptr_eq(&first, &clients.permits(&settings("https://one.example/"))));
+        assert!(!Arc::ptr_eq(&first, &clients.permits(&settings("https://two.example"))));
         drop(first);
-        drop(clients.turns(&settings("https://three.example")));
+        drop(clients.permits(&settings("https://three.example")));
         assert_eq!(
-            clients.turns.0.lock().expect("no panic").len(),
+            clients.permits.0.lock().expect("no panic").len(),
             1,
-            "permits without a waiter are forgotten"
+            "permits that no node holds are forgotten"
         );
     }
 }

@@ -131,8 +131,8 @@ fn the_examples_run() {
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         return;
     }
-    // As in a host that uses reqwest without default features.
-    rustls::crypto::ring::default_provider().install_default().unwrap();
+    // The example's reqwest has no default features. It needs no TLS provider, because this crate turns none on.
+    assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     let dds = DevDds::start().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (dds, registered) = runtime.block_on(async {
@@ -223,7 +223,7 @@ fn the_quickstart_command_runs() {
         rest = &rest[at..];
     }
     for step in [
-        "Registering node with DDS",
+        "registering wallet",
         "challenge checked and signed",
         "registered with DDS in",
         "access token received",

@@ -4,16 +4,17 @@
 #[path = "support/closing.rs"]
 mod closing;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use closing::{Close, ClosingDds};
-use posemesh_dev_dds::DevDds;
+use posemesh_dev_dds::{DevDds, Endpoint};
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::EventKind;
@@ -22,6 +23,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType}
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::json;
 use tokio_rustls::TlsAcceptor;
 
 const GUARD: Duration = Duration::from_secs(60);
@@ -338,11 +340,8 @@ fn a_proxy_is_used_for_other_machines() {
         let mut config = config(&variable("DDS"), "any");
         config.set("allow_insecure_http", "true").unwrap();
         let node = Node::start(&config).unwrap();
-        let deadline = Instant::now() + GUARD;
-        while node.last_error().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "the attempt fails");
-            thread::sleep(Duration::from_millis(1));
-        }
+        let error = node.wait(Wait::Registered, Some(Duration::from_secs(2))).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Timeout);
         return;
     }
     // Names that end in .invalid never resolve (RFC 6761), so only the proxy can be used.
@@ -361,6 +360,122 @@ fn a_proxy_is_used_for_other_machines() {
         );
         assert_eq!(seen.join().unwrap(), first_line);
     }
+}
+
+/// A proxy that connects to `target` whatever it is asked for, and returns the head of each CONNECT request.
+fn tunnelling_proxy(target: SocketAddr) -> (SocketAddr, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, heads) = channel();
+    thread::spawn(move || {
+        // It ends with the test's process.
+        while let Ok((mut client, _)) = listener.accept() {
+            let mut head = String::new();
+            let mut byte = [0];
+            while !head.ends_with("\r\n\r\n") && client.read(&mut byte).unwrap() > 0 {
+                head.push(byte[0].into());
+            }
+            sender.send(head).unwrap();
+            client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+            let server = TcpStream::connect(target).unwrap();
+            let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            for (mut from, mut to) in [(client, server), (server_too, client_too)] {
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn a_node_registers_through_the_tunnel_of_a_proxy() {
+    if is_child() {
+        let mut config = config("https://dds.invalid", "dds.invalid");
+        config.set("ca_file", &variable("CA")).unwrap();
+        let node = Node::start(&config).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        return;
+    }
+    let dds = DevDds::start().unwrap();
+    dds.set_challenge(Some(json!({ "domain": "dds.invalid", "uri": "https://dds.invalid" })));
+    let front = TlsFront::start("tunnel", "dds.invalid", &dds);
+    let (proxy, heads) = tunnelling_proxy(front.address);
+    let tls_proxy = TlsFront::before("tls-proxy", &["127.0.0.1"], proxy);
+    let both = std::env::temp_dir().join(format!("posemesh-both-{}.pem", std::process::id()));
+    let pem = [&front.ca_file, &tls_proxy.ca_file].map(|file| std::fs::read_to_string(file).unwrap());
+    std::fs::write(&both, pem.concat()).unwrap();
+    for url in [format!("http://user:p%40ss@{proxy}"), format!("https://user:p%40ss@{}", tls_proxy.address)] {
+        in_a_process_of_its_own(
+            "a_node_registers_through_the_tunnel_of_a_proxy",
+            &[("https_proxy", &url), ("CA", both.to_str().unwrap())],
+        );
+        let head = heads.recv_timeout(GUARD).unwrap();
+        assert!(head.starts_with("CONNECT dds.invalid:443 HTTP/1.1\r\nHost: dds.invalid:443\r\n"), "{head}");
+        // base64 of `user:p@ss`
+        assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjpwqhnz\r\n"), "{head}");
+        assert!(head.to_lowercase().contains("user-agent: posemesh-node/"), "{head}");
+    }
+    std::fs::remove_file(both).unwrap();
+    let requests = dds.requests_to(Endpoint::Register);
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(
+            (request.header("host"), request.header("proxy-authorization")),
+            (Some("dds.invalid"), None)
+        );
+    }
+}
+
+#[test]
+fn a_node_registers_through_a_proxy_for_plain_http() {
+    if is_child() {
+        let mut config = config("http://dds.invalid", "dds.invalid");
+        config.set("allow_insecure_http", "true").unwrap();
+        let node = Node::start(&config).unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        return;
+    }
+    // DDS plays the proxy: it accepts whole URLs, too.
+    let dds = DevDds::start().unwrap();
+    dds.set_challenge(Some(json!({ "domain": "dds.invalid", "uri": "http://dds.invalid" })));
+    in_a_process_of_its_own(
+        "a_node_registers_through_a_proxy_for_plain_http",
+        &[("http_proxy", &format!("http://user:p%40ss@{}", dds.authority()))],
+    );
+    let requests = dds.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.path, format!("http://dds.invalid{}", request.endpoint.unwrap().path()));
+        // base64 of `user:p@ss`
+        assert_eq!(request.header("proxy-authorization"), Some("Basic dXNlcjpwQHNz"));
+        assert_eq!(request.header("host"), Some("dds.invalid"));
+        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert_eq!(request.header("accept"), Some("*/*"));
+        assert!(request.header("user-agent").unwrap().starts_with("posemesh-node/"));
+    }
+}
+
+#[test]
+fn no_proxy_is_honoured() {
+    if is_child() {
+        let mut config = config("https://dds.invalid", "any");
+        config.set("request_timeout_secs", "1").unwrap();
+        first_failure(&config);
+        return;
+    }
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    for no_proxy in ["dds.invalid", ".invalid", "*"] {
+        in_a_process_of_its_own(
+            "no_proxy_is_honoured",
+            &[("https_proxy", &url), ("all_proxy", &url), ("no_proxy", no_proxy)],
+        );
+    }
+    proxy.set_nonblocking(true).unwrap();
+    assert_eq!(proxy.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "the proxy was used");
 }
 
 #[test]

@@ -19,9 +19,18 @@ const NEEDED_OF_TOKIO: &[&str] = &[
     "time",
     "tokio-macros",
 ];
-/// Crates that bring a second TLS library, a second runtime, or system features that a node does not need.
-const UNWANTED: &[&str] =
-    &["async-std", "aws-lc-sys", "clap", "ctrlc", "native-tls", "openssl-sys", "signal-hook-registry"];
+/// Crates that bring a second TLS library, a second HTTP client, a second runtime, or system features that a node does
+/// not need.
+const UNWANTED: &[&str] = &[
+    "async-std",
+    "aws-lc-sys",
+    "clap",
+    "ctrlc",
+    "native-tls",
+    "openssl-sys",
+    "reqwest",
+    "signal-hook-registry",
+];
 
 /// The crates that `package` ships with on this platform, with their features.
 fn crates(package: &str) -> Vec<(String, Vec<String>)> {
@@ -56,4 +65,13 @@ fn every_package_enables_only_the_features_it_needs() {
     let (_, of_program) =
         crates("posemesh-dev-dds").into_iter().find(|(name, _)| name == "tokio").expect("tokio");
     assert!(of_program.iter().any(|feature| feature == "signal"), "{of_program:?}");
+}
+
+/// A feature of reqwest would be on in a host's own reqwest as well. With TLS but without a provider, the host's client
+/// could not be built.
+#[test]
+fn the_rust_crate_enables_no_feature_of_reqwest() {
+    let crates = crates("posemesh-node-registration");
+    let (_, features) = crates.iter().find(|(name, _)| name == "reqwest").expect("reqwest");
+    assert!(features.is_empty(), "{features:?}");
 }

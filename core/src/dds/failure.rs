@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use hyper::header::RETRY_AFTER;
+use hyper::{HeaderMap, StatusCode};
 
 use crate::error::{Error, ErrorCode};
 use crate::foreign::one_line;

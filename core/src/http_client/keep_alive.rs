@@ -1,40 +1,39 @@
-//! Whether DDS, or what stands before it, keeps connections open.
+//! Whether DDS, or a server in front of it, keeps connections open.
 //!
-//! Some close each connection right after the answer without announcing it. A request that reuses such a connection
-//! fails, and whether DDS has read it before is not known, so it must not be sent again. A connection is therefore
-//! reused only when that is safe: after a challenge was answered on a connection that had been open and idle for
-//! a while, which also proves that the next ones will be.
+//! Some servers close each connection right after the answer without announcing it. A request that reuses such a
+//! connection fails, and DDS may have read it, so it must not be sent again. Connections are therefore reused only after
+//! a challenge has been answered on a connection that had been open and idle for a while.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper_util::client::legacy::connect::HttpInfo;
-use reqwest::Response;
+use super::connector::LocalAddress;
+use super::error::RequestError;
+use super::response::Response;
 
-/// What closes a connection after an answer has done so by then, and the HTTP client has noticed.
+/// A server that closes a connection after an answer has done so by then, and the HTTP client has noticed.
 const SETTLED: Duration = Duration::from_millis(100);
-/// For so long no connection is reused after one broke.
+/// How long no connection is reused after a reused one failed.
 const DISTRUST: Duration = Duration::from_secs(600);
 
-/// What is known of one DDS.
+/// What is known about one DDS.
 #[derive(Debug, Default)]
 pub(crate) struct KeepAlive(Mutex<Knowledge>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Knowledge {
-    /// Nothing yet, but for the last answer on a connection that was left open, if there was one.
+    /// Nothing yet, except the last answer on a connection that was left open, if there was one.
     Unproven { last: Option<Answered>, probing: bool },
     /// Connections stay open.
     Proven,
-    /// A connection broke that was reused.
+    /// A reused connection failed.
     Broken { until: Instant },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Answered {
-    /// Tells connections apart.
-    local: Option<SocketAddr>,
+    /// Identifies the connection.
+    local: Option<LocalAddress>,
     at: Instant,
 }
 
@@ -44,16 +43,16 @@ impl Default for Knowledge {
     }
 }
 
-/// What a request may lose.
+/// Whether a request can be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// DDS changes nothing for it.
+    /// It changes nothing at DDS.
     Harmless,
     /// It must not be sent twice.
     Once,
 }
 
-/// A request that is about to go out.
+/// A request that is about to be sent.
 pub(super) struct Attempt<'a> {
     keep_alive: &'a KeepAlive,
     kind: Kind,
@@ -61,11 +60,11 @@ pub(super) struct Attempt<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
-    /// On a connection of its own.
+    /// On a new connection.
     Fresh,
-    /// On a connection that is kept, if there is one, to find out whether it still works.
+    /// On a kept connection, if there is one, to find out whether it still works.
     Probe { former: Option<Answered> },
-    /// On a connection that is kept, if there is one.
+    /// On a kept connection, if there is one.
     Kept,
 }
 
@@ -79,7 +78,7 @@ impl KeepAlive {
         }
         let kind = match &mut *knowledge {
             Knowledge::Proven => Kind::Kept,
-            // One at a time, so that no connection is reused that has only just been used.
+            // One at a time, so that no connection is reused right after it was used.
             Knowledge::Unproven { last, probing }
                 if request == Request::Harmless
                     && !*probing
@@ -99,17 +98,16 @@ impl KeepAlive {
 }
 
 impl Attempt<'_> {
-    /// Whether the request is to open a connection, and close it after the answer.
+    /// Whether the request must open a connection, and close it after the answer.
     pub(super) fn is_fresh(&self) -> bool {
         self.kind == Kind::Fresh
     }
 
     pub(super) fn answered(self, response: &Response) {
-        let local = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
-        self.answered_on(local, Instant::now());
+        self.answered_on(response.local_address(), Instant::now());
     }
 
-    fn answered_on(mut self, local: Option<SocketAddr>, now: Instant) {
+    fn answered_on(mut self, local: Option<LocalAddress>, now: Instant) {
         if let Kind::Probe { former } = self.kind {
             let stayed_open = local.is_some() && former.is_some_and(|former| former.local == local);
             *self.keep_alive.lock() = if stayed_open {
@@ -121,14 +119,17 @@ impl Attempt<'_> {
         }
     }
 
-    pub(super) fn failed(self, error: &reqwest::Error) {
-        // A connection that could not be opened was no reused one. A timeout does not tell.
-        if !error.is_connect() && !error.is_timeout() {
-            self.broke(Instant::now());
+    pub(super) fn failed(self, error: &RequestError) {
+        match error {
+            // This connection was not a reused one.
+            RequestError::Connect(_) => {}
+            // A slow answer says nothing about the connection.
+            RequestError::TimedOut => {}
+            RequestError::Other(_) => self.failed_on_connection(Instant::now()),
         }
     }
 
-    fn broke(mut self, now: Instant) {
+    fn failed_on_connection(mut self, now: Instant) {
         if matches!(self.kind, Kind::Kept | Kind::Probe { former: Some(_) }) {
             *self.keep_alive.lock() = Knowledge::Broken { until: now + DISTRUST };
             self.kind = Kind::Fresh;
@@ -149,12 +150,12 @@ impl Drop for Attempt<'_> {
 mod tests {
     use super::*;
 
-    const ONE: Option<SocketAddr> =
-        Some(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
-    const TWO: Option<SocketAddr> =
-        Some(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2));
+    const ONE: Option<LocalAddress> =
+        Some(LocalAddress(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1)));
+    const TWO: Option<LocalAddress> =
+        Some(LocalAddress(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2)));
 
-    /// Whether a hand-in would open a connection of its own.
+    /// Whether a registration would open a new connection.
     fn is_fresh(keep_alive: &KeepAlive, now: Instant) -> bool {
         keep_alive.begin(Request::Once, now).is_fresh()
     }
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_answers_again_later_proves_that_they_stay_open() {
+    fn an_answer_on_an_idle_connection_proves_that_connections_stay_open() {
         proven(Instant::now());
     }
 
@@ -186,11 +187,11 @@ mod tests {
         for _ in 0..2 {
             keep_alive.begin(Request::Harmless, now + SETTLED).answered_on(None, now);
         }
-        assert!(is_fresh(&keep_alive, now), "connections without an address are not told apart");
+        assert!(is_fresh(&keep_alive, now), "connections without an address cannot be identified");
     }
 
     #[test]
-    fn a_connection_that_has_only_just_answered_is_not_reused() {
+    fn a_connection_is_not_reused_right_after_an_answer() {
         let now = Instant::now();
         let keep_alive = KeepAlive::default();
         let first = keep_alive.begin(Request::Harmless, now);
@@ -202,19 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_connection_that_breaks_ends_the_trust_for_a_while() {
+    fn no_connection_is_reused_for_a_while_after_a_reused_one_failed() {
         let now = Instant::now();
         let keep_alive = proven(now);
-        keep_alive.begin(Request::Once, now).broke(now);
+        keep_alive.begin(Request::Once, now).failed_on_connection(now);
         for request in [Request::Harmless, Request::Once] {
             assert!(keep_alive.begin(request, now + DISTRUST / 2).is_fresh());
         }
-        assert!(!keep_alive.begin(Request::Harmless, now + DISTRUST).is_fresh(), "asked again");
-        assert!(is_fresh(&keep_alive, now + DISTRUST), "but not trusted yet");
+        assert!(!keep_alive.begin(Request::Harmless, now + DISTRUST).is_fresh(), "probed again");
+        assert!(is_fresh(&keep_alive, now + DISTRUST), "but not proven yet");
     }
 
     #[test]
-    fn a_probe_that_was_cancelled_proves_nothing_and_blocks_nothing() {
+    fn a_cancelled_probe_proves_nothing_and_blocks_nothing() {
         let now = Instant::now();
         let keep_alive = KeepAlive::default();
         drop(keep_alive.begin(Request::Harmless, now));

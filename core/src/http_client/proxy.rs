@@ -1,12 +1,12 @@
-//! The proxy variables of the environment. The HTTP client ignores a value that it cannot use and then connects
+//! The proxy variables of the environment. The matcher ignores a value that it cannot use, and the client would connect
 //! directly, so such a value is refused before the first request.
 
-use axum::http::Uri;
+use hyper::Uri;
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// What the HTTP client reads. It uses the first of each pair that is set.
+/// The variables that the matcher reads. It uses the first of each pair that is set.
 const VARIABLES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
@@ -27,7 +27,7 @@ pub(super) fn check_environment() -> Result<()> {
     })
 }
 
-/// The passwords in the proxy variables, as they stand there: percent-encoded.
+/// The passwords in the proxy variables, percent-encoded as they are there.
 pub(super) fn passwords() -> Vec<Secret> {
     VARIABLES.iter().filter_map(|name| password(&std::env::var(name).ok()?)).collect()
 }
@@ -39,7 +39,7 @@ fn password(value: &str) -> Option<Secret> {
     Some(Secret::new(password))
 }
 
-/// Accepts what the HTTP client can use, with `http` as the scheme where there is none.
+/// Accepts the values that the matcher can use. It adds `http` if there is no scheme.
 fn check(value: &str) -> std::result::Result<(), &'static str> {
     if value.is_empty() {
         return Ok(());
@@ -49,7 +49,7 @@ fn check(value: &str) -> std::result::Result<(), &'static str> {
         return Err("has a scheme other than http and https");
     }
     let authority = uri.authority().ok_or("has no host")?;
-    // The client splits at the first `@`, so a password with an unescaped one would end up in the host.
+    // The matcher splits at the first `@`, so the rest of a password with an unescaped one would be part of the host.
     let host_and_port = authority.as_str().split_once('@').map_or(authority.as_str(), |(_, rest)| rest);
     if host_and_port.contains('@') {
         return Err("has an unescaped @ in its user name or password");
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_client_can_use_is_accepted() {
+    fn only_usable_proxy_urls_are_accepted() {
         for good in [
             "",
             "http://proxy.example:3128",

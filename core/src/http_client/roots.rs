@@ -1,7 +1,7 @@
-//! The certificate authorities that are trusted: those of the system or of its environment, and `ca_file`.
+//! The trusted certificate authorities: those of the system or of the environment, and `ca_file`.
 //!
-//! A file is read only if it is a regular one and not too large: a path may name a pipe or a device, and `start`
-//! must not wait for one.
+//! Only regular files that are not too large are read, because a path may name a pipe or a device, and `start` must not
+//! wait for one.
 
 use std::env;
 use std::path::Path;
@@ -15,11 +15,11 @@ use crate::file::read_regular;
 use crate::foreign::foreign;
 use crate::log::log;
 
-/// Some systems' bundles of all authorities have a quarter of a megabyte.
+/// Bundles of all authorities have about a quarter of a megabyte.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
 
-/// The authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` if one of them is set; without any,
-/// those that come with the library.
+/// The authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` if one of them is set. If there are none,
+/// the authorities that are part of the library.
 pub(super) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = Found::in_environment().unwrap_or_else(Found::in_system);
@@ -44,7 +44,7 @@ impl Found {
         Self { certificates: found.certs, first_fault: found.errors.first().map(foreign) }
     }
 
-    /// `None` when the environment names nothing.
+    /// `None` if neither variable is set.
     fn in_environment() -> Option<Self> {
         let file = env::var_os("SSL_CERT_FILE");
         let mut directories: Vec<_> =
@@ -56,7 +56,7 @@ impl Found {
         let mut found = Self::default();
         file.into_iter().for_each(|path| found.read_file(path.as_ref()));
         directories.iter().for_each(|path| found.read_directory(path));
-        // Directories of certificates hold symbolic links to them, and often a bundle of all.
+        // A directory of certificates also has symbolic links to them, and often a bundle of all of them.
         found.certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
         found.certificates.dedup();
         Some(found)
@@ -75,7 +75,7 @@ impl Found {
         }
     }
 
-    /// Its files, but not those of its subdirectories.
+    /// Reads its files, but not those of its subdirectories.
     fn read_directory(&mut self, path: &Path) {
         match path.read_dir() {
             Ok(entries) => {
@@ -107,7 +107,7 @@ pub(super) fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> 
         added += 1;
     }
     if added == 0 {
-        return Err(failed(&"it holds no certificate"));
+        return Err(failed(&"it contains no certificate"));
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ impl Inner {
         log_warnings(config, &settings);
         let _context = runtime.handle().enter();
         let client = runtime.http_clients().get(&settings)?;
-        let turns = runtime.http_clients().turns(&settings);
+        let turns = runtime.http_clients().permits(&settings);
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
         store.identify(settings.reg_secret.node_id(), wallet.is_none());
         let shared = settings.state_dir.as_deref();
@@ -83,7 +83,7 @@ impl Inner {
             shared.announce();
         }
         drop(store.events().replace(subscription));
-        claim.publish(&store, &settings);
+        claim.publish(&store);
         store.set_running(settings.callback_bind.is_some() || settings.state_dir.is_some());
 
         let (stop, stopped) = oneshot::channel::<()>();

@@ -3,25 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::Client;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::url::register_url;
 use crate::clock::DdsClock;
-use crate::config::{NodeUrl, SiweDomain, SiweFormat};
-use crate::credentials::Credentials;
-use crate::crypto::SecretKey;
 use crate::dds::{Dds, Failure, FailureClass};
-use crate::event::EventChannel;
-use crate::foreign::foreign;
 use crate::http_client::HttpClient;
 use crate::log::log;
-use crate::secret::Secret;
 use crate::sign_in::SignIn;
-use crate::sign_in::signer::Signer;
-use crate::sign_in::wallet::Wallet;
-use crate::siwe::Expectation;
 use crate::token::cached::CachedToken;
 
 /// How a registration attempt ended, as the retry policy sees it.
@@ -56,6 +45,7 @@ impl RegistrationAttempt {
         }
     }
 
+    #[cfg(feature = "predecessor")]
     pub(super) fn into_outcome(self) -> Outcome {
         self.failure.map_or(Ok(None), Err)
     }
@@ -72,46 +62,6 @@ impl From<Result<(), Failure>> for RegistrationAttempt {
     }
 }
 
-/// Registers once: requests a challenge, checks and signs it, and sends it back.
-///
-/// The challenge must be for the host of `dds_base_url`. Any other is not signed.
-pub async fn register_once(
-    dds_base_url: &str,
-    node_version: &str,
-    reg_secret: &str,
-    sk: &SecretKey,
-    client: &Client,
-    capabilities: &[String],
-) -> RegistrationAttempt {
-    let dds = match Url::parse(dds_base_url) {
-        Ok(url) => url,
-        Err(error) => {
-            return Err(Failure::retryable(format!("the DDS base URL does not parse: {}", foreign(error))))
-                .into();
-        }
-    };
-    let credentials = Credentials::new(Secret::new(reg_secret));
-    let expected = Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh };
-    let registration = Registration {
-        dds_base_url: &dds,
-        node_version,
-        sign_in: SignIn::Wallet(Wallet {
-            signer: &Signer::Key(sk.clone()),
-            events: &EventChannel::default(),
-            expected: &expected,
-            credentials: &credentials,
-        }),
-        client: &HttpClient::of_host(client),
-        capabilities,
-        node_url: None,
-        max_concurrency: None,
-        timeout: None,
-        clock: &DdsClock::default(),
-        other_secrets: &Vec::new,
-    };
-    registration.attempt(|_| {}).await.map(|_| ()).into()
-}
-
 /// Everything one attempt needs.
 pub(super) struct Registration<'a> {
     pub(super) dds_base_url: &'a Url,
@@ -119,8 +69,6 @@ pub(super) struct Registration<'a> {
     pub(super) sign_in: SignIn<'a>,
     pub(super) client: &'a HttpClient,
     pub(super) capabilities: &'a [String],
-    /// For the legacy registration, which a wallet makes if the node has its key.
-    pub(super) node_url: Option<&'a NodeUrl>,
     pub(super) max_concurrency: Option<u32>,
     pub(super) timeout: Option<Duration>,
     pub(super) clock: &'a DdsClock,
@@ -163,17 +111,11 @@ impl Registration<'_> {
                     ));
                 }
                 self.log(format_args!("wallet {}", wallet.signer.address_text()));
-                let registered = if let (Some(url), Signer::Key(key)) = (self.node_url, wallet.signer) {
-                    on_hand_in(HandIn::Begins);
-                    let credentials = wallet.credentials;
-                    register_url(&dds, url, key, credentials, self.node_version, self.capabilities).await
-                } else {
-                    let signed = wallet.sign_challenge(&dds).await?;
-                    on_hand_in(HandIn::Begins);
-                    let (version, capabilities) = (self.node_version, self.capabilities);
-                    wallet.register(&dds, signed, version, capabilities, self.max_concurrency).await
-                };
-                registered.map(|()| None)
+                let signed = wallet.sign_challenge(&dds).await?;
+                on_hand_in(HandIn::Begins);
+                let registered =
+                    wallet.register(&dds, signed, self.node_version, self.capabilities, self.max_concurrency);
+                registered.await.map(|()| None)
             }
             SignIn::Robot(robot) => {
                 self.log(format_args!("a robot"));
@@ -189,9 +131,9 @@ impl Registration<'_> {
 
     fn log(&self, identity: fmt::Arguments<'_>) {
         log!(
-            Info,
+            Debug,
             "register",
-            "Registering node with DDS at {} ({identity}, version {}, capabilities {})",
+            "registering {identity} with {} (version {}, capabilities {})",
             self.dds_base_url.as_str().trim_end_matches('/'),
             self.node_version,
             self.capabilities.join(", ")

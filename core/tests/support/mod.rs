@@ -14,7 +14,6 @@ use posemesh_node_registration::event::{Event, EventKind};
 use posemesh_node_registration::log::{self, Level, Record};
 use posemesh_node_registration::node::Node;
 use posemesh_node_registration::status::State;
-use rustls::{ClientConfig, RootCertStore};
 
 /// Ends a test that hangs. Nothing is expected to take nearly as long.
 pub(crate) const GUARD: Duration = Duration::from_secs(60);
@@ -47,21 +46,9 @@ pub(crate) fn start(dds: &DevDds, options: &[(&str, &str)]) -> Node {
     Node::start(&config(&dds.url(), options)).expect("the node starts")
 }
 
-/// A client of the host, which follows redirects by default. `Client::new` would need a process-wide TLS provider, and
-/// there is none.
+/// A client of the host, which follows redirects by default.
 pub(crate) fn client(timeout: Duration) -> reqwest::Client {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring knows TLS 1.2 and 1.3")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .timeout(timeout)
-        .build()
-        .expect("a client")
+    reqwest::Client::builder().no_proxy().timeout(timeout).build().expect("a client")
 }
 
 /// The result of a future that has one without waiting.

@@ -1,18 +1,72 @@
-//! The registration loop of programs that have a tokio runtime and an HTTP client of their own.
+//! The functions of the predecessor, for programs that have their own tokio runtime and their own `reqwest::Client`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use url::Url;
 
-use super::attempt::register_once;
+use super::attempt::{Registration, RegistrationAttempt};
 use super::registrar::keep_registered;
 use super::retry_policy::RetryPolicy;
-use crate::crypto::load_secp256k1_privhex;
+use crate::clock::DdsClock;
+use crate::config::{SiweDomain, SiweFormat};
+use crate::credentials::Credentials;
+use crate::crypto::{SecretKey, load_secp256k1_privhex};
+use crate::dds::Failure;
+use crate::event::EventChannel;
+use crate::foreign::foreign;
+use crate::http_client::HttpClient;
 use crate::log::log;
+use crate::secret::Secret;
+use crate::sign_in::SignIn;
+use crate::sign_in::signer::Signer;
+use crate::sign_in::wallet::Wallet;
+use crate::siwe::Expectation;
 use crate::state::default_store::default_store;
 use crate::state::lock_guard::LockGuard;
+
+/// Registers once: requests a challenge, checks and signs it, and sends it back.
+///
+/// The challenge must be for the host of `dds_base_url`. Any other is not signed.
+///
+/// For an `https` URL, the client needs TLS: turn on a feature such as `rustls` of your own `reqwest`.
+pub async fn register_once(
+    dds_base_url: &str,
+    node_version: &str,
+    reg_secret: &str,
+    sk: &SecretKey,
+    client: &Client,
+    capabilities: &[String],
+) -> RegistrationAttempt {
+    let dds = match Url::parse(dds_base_url) {
+        Ok(url) => url,
+        Err(error) => {
+            return Err(Failure::retryable(format!("the DDS base URL does not parse: {}", foreign(error))))
+                .into();
+        }
+    };
+    let credentials = Credentials::new(Secret::new(reg_secret));
+    let expected = Expectation { domain: SiweDomain::OfDds, dds: dds.clone(), format: SiweFormat::Posemesh };
+    let registration = Registration {
+        dds_base_url: &dds,
+        node_version,
+        sign_in: SignIn::Wallet(Wallet {
+            signer: &Signer::Key(sk.clone()),
+            events: &EventChannel::default(),
+            expected: &expected,
+            credentials: &credentials,
+        }),
+        client: &HttpClient::of_host(client),
+        capabilities,
+        max_concurrency: None,
+        timeout: None,
+        clock: &DdsClock::default(),
+        other_secrets: &Vec::new,
+    };
+    registration.attempt(|_| {}).await.map(|_| ()).into()
+}
 
 /// What [`run_registration_loop`] needs.
 pub struct RegistrationConfig {
