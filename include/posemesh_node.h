@@ -48,9 +48,12 @@
  *     register_interval_secs       REGISTER_INTERVAL_SECS       120
  *     max_retry                    REGISTER_MAX_RETRY           -1
  *     request_timeout_secs         REQUEST_TIMEOUT_SECS         10
+ *     reregister_secs              REREGISTER_SECS              0
  *     callback_bind                CALLBACK_BIND                -
  *     callback_policy              CALLBACK_POLICY              per_registration
  *     healthcheck_ttl_secs         HEALTHCHECK_TTL_SECS         0
+ *     callback_path                CALLBACK_PATH                /
+ *     node_url                     NODE_URL                     -
  *     siwe_domain                  SIWE_DOMAIN                  -
  *     siwe_format                  SIWE_FORMAT                  posemesh
  *     state_dir                    STATE_DIR                    -

@@ -50,6 +50,8 @@ export interface CoreOptions {
   maxRetry?: number | undefined
   /** Seconds that one request to DDS may take. `REQUEST_TIMEOUT_SECS`, default 10. */
   requestTimeoutSecs?: number | undefined
+  /** Seconds after which a registered node registers again in the background, ±20 %; 0 = never. `REREGISTER_SECS`, default 0. */
+  reregisterSecs?: number | undefined
   /** Where the callback server listens, `host:port`; port 0 = any. `CALLBACK_BIND`, by default there is no server. */
   callbackBind?: string | undefined
   /**
@@ -59,6 +61,16 @@ export interface CoreOptions {
   callbackPolicy?: 'per_registration' | 'open' | undefined
   /** Seconds without a health probe, after a first one, until the node registers again; 0 = never. `HEALTHCHECK_TTL_SECS`, default 0. */
   healthcheckTtlSecs?: number | undefined
+  /**
+   * The path under which the callback server has its routes. It is not shown in logs, so it may be a secret one.
+   * `CALLBACK_PATH`, default `/`.
+   */
+  callbackPath?: string | undefined
+  /**
+   * The URL at which DDS reaches the callback server. The node then registers it (legacy registration). Needs
+   * `callbackBind`. `NODE_URL`, by default the node registers without a URL.
+   */
+  nodeUrl?: string | URL | undefined
   /** The domain that the node agrees to sign in to; `any` = no check. `SIWE_DOMAIN`, default: the host of `ddsBaseUrl`. */
   siweDomain?: string | undefined
   /** The form of the signed message: that of DDS, or strict EIP-4361. `SIWE_FORMAT`, default `posemesh`. */
@@ -138,7 +150,7 @@ function toText(name: string, kind: OptionInfo['kind'], value: unknown): string 
       if (typeof value !== 'string') throw typeError(name, 'a string or a file URL', value)
       return wellFormed(name, value)
     default:
-      if (name === 'ddsBaseUrl' && value instanceof URL) return value.href
+      if ((name === 'ddsBaseUrl' || name === 'nodeUrl') && value instanceof URL) return value.href
       if (typeof value !== 'string') throw typeError(name, 'a string', value)
       return wellFormed(name, value)
   }

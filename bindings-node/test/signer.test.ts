@@ -28,6 +28,7 @@ function signerWith(replace: (signature: string, message: string) => unknown): S
 }
 
 describe('a signer', () => {
+  // scenario: signer
   it('can be an account of viem', async (t) => {
     const dds = await localDds(t)
     const { privateKeyToAccount } = await import('viem/accounts')

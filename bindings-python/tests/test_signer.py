@@ -64,6 +64,7 @@ def register(dds: LocalDds, signer: Any) -> None:
         assert node.wallet_address == ACCOUNT.address.lower()
 
 
+# scenario: signer
 def test_an_eth_account_signs_for_the_node(dds: LocalDds) -> None:
     signer: Signer = ACCOUNT
     register(dds, signer)

@@ -18,6 +18,11 @@ const WARN_INTERVAL: Duration = Duration::from_secs(180);
 /// nodes that failed together from retrying together.
 pub(crate) fn backoff(failures: u32) -> Duration {
     let pause = Duration::from_secs(2_u64.saturating_pow(failures)).min(MAX_BACKOFF);
+    jitter(pause)
+}
+
+/// A pause that differs by up to 20 %, so that many nodes do not act at the same moment.
+pub(crate) fn jitter(pause: Duration) -> Duration {
     pause.mul_f64(rand::thread_rng().gen_range(0.8..=1.2))
 }
 

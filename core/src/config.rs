@@ -24,6 +24,7 @@
 mod builder;
 mod environment;
 mod key;
+mod node_url;
 mod option;
 mod options;
 mod set;
@@ -31,6 +32,7 @@ mod settings;
 mod signer;
 mod values;
 
+pub(crate) use node_url::{CallbackPath, NodeUrl};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;

@@ -26,6 +26,7 @@ pub(crate) use redaction::repeats;
 
 const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
 const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
+const REGISTER_URL_PATH: &str = "/internal/v1/nodes/register";
 const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
 const ROBOT_REGISTER_PATH: &str = "/internal/v1/robots/register";
 const ROBOT_VERIFY_PATH: &str = "/internal/v1/auth/robot/verify";
@@ -68,6 +69,21 @@ struct RegisterBody<'a> {
     request: &'a NodeRegisterWalletRequest,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_concurrency: Option<u32>,
+}
+
+/// The body of the legacy registration with a URL.
+#[derive(Serialize)]
+pub(crate) struct UrlRegistration<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) registration_credentials: &'a str,
+    /// Of the key, over Keccak-256 of `url` followed by `timestamp`; recoverable.
+    pub(crate) signature: String,
+    /// RFC 3339 with nanoseconds.
+    pub(crate) timestamp: String,
+    /// Uncompressed, in hex.
+    pub(crate) public_key: String,
+    pub(crate) capabilities: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -131,6 +147,12 @@ impl Dds<'_> {
     ) -> Result<(), Failure> {
         let body = RegisterBody { request, max_concurrency };
         self.post(Request::Once, "the registration", REGISTER_PATH, &body).await?;
+        Ok(())
+    }
+
+    /// Registers the URL of a node. Any 2xx is a success, whatever its body.
+    pub(crate) async fn register_url(&self, registration: &UrlRegistration<'_>) -> Result<(), Failure> {
+        self.post(Request::Once, "the registration", REGISTER_URL_PATH, registration).await?;
         Ok(())
     }
 

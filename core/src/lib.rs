@@ -83,6 +83,12 @@ mod thread;
 pub mod token;
 mod token_refresh;
 
+// The versions that the public functions use.
+#[doc(no_inline)]
+pub use axum;
+#[doc(no_inline)]
+pub use reqwest;
+
 pub use config::{Config, ConfigBuilder, SigningRequest};
 pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventKind};

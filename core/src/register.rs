@@ -5,13 +5,17 @@
 //! | `attempt` | one registration |
 //! | `retry_policy` | when to make the next attempt |
 //! | `registrar` | attempts until registered, parks, begins again after a re-arm |
+//! | `reregistration` | registers again in the background |
+//! | `url` | the legacy registration with a URL |
 //! | `predecessor` | the functions for programs that have their own runtime and HTTP client |
 
 mod attempt;
 #[cfg(feature = "predecessor")]
 mod predecessor;
 pub(crate) mod registrar;
+mod reregistration;
 mod retry_policy;
+mod url;
 
 pub use attempt::{RegistrationAttempt, RegistrationAttemptKind};
 #[cfg(feature = "predecessor")]

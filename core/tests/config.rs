@@ -79,7 +79,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "71582789m",
             "1193047h",
         ],
-        "healthcheck_ttl_secs" => &["-1", "1.5", "4294967296", "off", "1 0", "5 m", "m"],
+        "healthcheck_ttl_secs" | "reregister_secs" => &["-1", "1.5", "4294967296", "off", "1 0", "5 m", "m"],
         "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", "- 1"],
         "callback_bind" => &[
             "8080",
@@ -101,6 +101,18 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "localhost:80/",
         ],
         "callback_policy" => &["first", "OPEN", "o pen", "per-registration"],
+        "node_url" => &[
+            "node.example",
+            "/path",
+            "https://",
+            "ftp://node.example",
+            "https://user:p4ssw0rd@node.example",
+            "https://node.example?x",
+            "https://node.example#top",
+        ],
+        "callback_path" => {
+            &["callbacks", "https://node.example/", "/a b", "/a?x", "/a#b", "/a//b", "/a/../b", "/./a", "/é"]
+        }
         "siwe_domain" => &[
             "not a host",
             "https://dds.auki.network",
@@ -202,6 +214,9 @@ fn every_option_accepts_its_good_values() {
         ),
         ("callback_policy", &["per_registration", "open", "open "]),
         ("healthcheck_ttl_secs", &["0", "1", "4294967295", "0s", "90m"]),
+        ("reregister_secs", &["0", "1", "1h"]),
+        ("node_url", &["https://node.example", "http://10.0.0.1:8080/node-1/", "https://[2001:db8::1]/a/b"]),
+        ("callback_path", &["/", "/node-1", "/a/b/", "/%20~$&'()*+,;=:@!"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
         ("identity", &["wallet", "robot", " robot\n"]),
         ("siwe_format", &["posemesh", "eip4361"]),
@@ -489,6 +504,9 @@ fn every_option_is_loaded_from_its_variable() {
         ("CALLBACK_BIND", "127.0.0.1:7654"),
         ("CALLBACK_POLICY", "open"),
         ("HEALTHCHECK_TTL_SECS", "77"),
+        ("REREGISTER_SECS", "777"),
+        ("NODE_URL", "https://node.example/from-env"),
+        ("CALLBACK_PATH", "/from-env"),
         ("SIWE_DOMAIN", "sign.example"),
         ("SIWE_FORMAT", "eip4361"),
         ("STATE_DIR", "/from/env/state"),
@@ -846,6 +864,9 @@ fn the_builder_sets_the_same_values_as_text() {
         .callback_bind(":8080")
         .callback_policy(CallbackPolicy::Open)
         .healthcheck_ttl(Duration::from_secs(90))
+        .reregister_interval(Duration::from_secs(3600))
+        .node_url("https://node.example/")
+        .callback_path("/node-1/")
         .siwe_domain("any")
         .identity(Identity::Robot)
         .siwe_format(SiweFormat::Eip4361)
@@ -870,6 +891,9 @@ fn the_builder_sets_the_same_values_as_text() {
         ("callback_bind", ":8080"),
         ("callback_policy", "open"),
         ("healthcheck_ttl_secs", "90"),
+        ("reregister_secs", "1h"),
+        ("node_url", "https://node.example"),
+        ("callback_path", "/node-1"),
         ("siwe_domain", "any"),
         ("identity", "robot"),
         ("siwe_format", "eip4361"),
@@ -899,5 +923,48 @@ fn the_builder_reports_the_first_bad_value() {
     ] {
         let error = refused(builder.allow_insecure_http(true).build(), &option);
         assert!(error.message().starts_with(option) && error.message().contains("expected "), "{error}");
+    }
+}
+
+#[test]
+fn a_node_url_needs_a_callback_server() {
+    let error =
+        start_error(&support::config("http://127.0.0.1:1", &[("node_url", "https://node.example/s3cr3t")]));
+    assert_eq!(error.code(), ErrorCode::InvalidConfig);
+    assert!(error.message().contains("node_url") && error.message().contains("callback_bind"), "{error}");
+}
+
+#[test]
+fn a_robot_has_no_node_url() {
+    let mut config = Config::new();
+    for (name, value) in [
+        ("identity", "robot"),
+        ("reg_secret", CREDENTIALS),
+        ("node_version", "1.2.3"),
+        ("callback_bind", "127.0.0.1:0"),
+        ("node_url", "https://node.example"),
+    ] {
+        config.set(name, value).expect("a good option");
+    }
+    let error = start_error(&config);
+    assert_eq!(error.code(), ErrorCode::InvalidConfig);
+    assert!(error.message().contains("node_url") && error.message().contains("robot"), "{error}");
+}
+
+#[test]
+fn the_paths_of_the_callbacks_are_not_shown() {
+    let mut config = Config::new();
+    config.set("node_url", "https://node.example/s3cr3t").expect("a URL");
+    config.set("callback_path", "/s3cr3t").expect("a path");
+    let shown = debug(&config);
+    assert!(shown.contains("https://node.example/[redacted]") && !shown.contains("s3cr3t"), "{shown}");
+    for (option, value) in [
+        ("node_url", "node.example/s3cr3t"),
+        ("node_url", "https://node.example/s3cr3t?x"),
+        ("callback_path", "s3cr3t"),
+        ("callback_path", "/s3cr3t path"),
+    ] {
+        let error = refused(config.set(option, value).map(drop), &option);
+        assert!(!error.message().contains("s3cr3t"), "{error}");
     }
 }

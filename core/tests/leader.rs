@@ -20,7 +20,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use place::{Mount, Place, dds_that_calls_when_told, free_port};
+use place::{Mount, Place, dds_that_calls_when_told, free_port, until_probed};
 use posemesh_dev_dds::DevDds;
 use posemesh_node_registration::state::StateDir;
 use support::{CHILD_CASE, GUARD, child_case};
@@ -57,23 +57,22 @@ fn three_without_a_disk(state: &str, why: &str) {
         send_secret(&dds, secret, &mut workers);
         let leader = leader_of(&mut workers);
         for (nth, worker) in workers.iter_mut().enumerate() {
-            let status = worker.ask("status");
             let expected = if nth == leader { why } else { "persistence=fine" };
-            assert!(status.contains(expected), "{nth}: {status}");
+            worker.until_answer("status", |status| status.contains(expected));
         }
         // The next leader has everything, and continues.
         let mut leader = workers.remove(leader);
         leader.kill();
         let heir = leader_of(&mut workers);
         for worker in &mut workers {
-            assert_eq!(worker.ask("secret"), secret);
+            worker.until_answer("secret", |held| held == secret);
         }
         workers.push(Worker::start(&dds.url(), &[("STATE_DIR", state), ("CALLBACK_BIND", &bind)]));
-        assert!(workers[2].ask("status").starts_with("follower registered"));
+        workers[2].until_answer("status", |status| status.starts_with("follower registered"));
         assert!(workers[heir].ask("rearm").starts_with("Ok(())"));
         assert!(dds.wait_for(GUARD, |dds| dds.nodes()[0].registrations == registrations + 1));
         assert_eq!(workers[heir].ask("registered"), "Ok(())");
-        while dds.probe_health().ok() != Some(200) {}
+        until_probed(&dds);
     }
 }
 
@@ -140,7 +139,7 @@ fn a_moved_directory_is_still_shared() {
     let leader = leader_of(&mut workers);
     workers.remove(leader).kill();
     leader_of(&mut workers);
-    while dds.probe_health().ok() != Some(200) {}
+    until_probed(&dds);
     assert_eq!(dds.nodes()[0].registrations, 1);
     // A new process finds what is at its path: nothing at the old one, the node at the new one.
     let mut stranger = Worker::start(&dds.url(), &[("STATE_DIR", &state)]);
@@ -148,7 +147,7 @@ fn a_moved_directory_is_still_shared() {
     assert!(stranger.is_leader());
     stranger.kill();
     workers.push(Worker::start(&dds.url(), &[("STATE_DIR", moved.to_str().expect("UTF-8"))]));
-    assert!(workers[2].ask("status").starts_with("follower registered version=1"));
+    workers[2].until_answer("status", |status| status.starts_with("follower registered version=1"));
     fs::remove_dir_all(&moved).expect("ours");
     // Nothing can be written, but the state is still shared.
     send_secret(&dds, "after the move", &mut workers);
@@ -178,8 +177,9 @@ fn a_removed_socket_is_recreated() {
     // and by a follower that could not use it.
     fs::remove_file(&socket).expect("ours");
     workers.push(Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]));
-    let status = workers[3].ask("status");
-    assert!(status.starts_with("follower registered") && status.ends_with("persistence=fine"), "{status}");
+    workers[3].until_answer("status", |status| {
+        status.starts_with("follower registered") && status.ends_with("persistence=fine")
+    });
     until_there();
     UnixStream::connect(&socket).expect("it listens");
 }
@@ -206,8 +206,8 @@ fn a_process_in_a_chroot_leads_and_follows() {
     workers.remove(0).kill();
     assert_eq!(leader_of(&mut workers), 0);
     workers.push(Worker::start(&dds.url(), &[("STATE_DIR", &place.state()), ("CALLBACK_BIND", &bind)]));
-    assert!(workers[1].ask("status").starts_with("follower registered"));
-    while dds.probe_health().ok() != Some(200) {}
+    workers[1].until_answer("status", |status| status.starts_with("follower registered"));
+    until_probed(&dds);
     send_secret(&dds, "in a chroot", &mut workers);
     workers[0].until_answer("status", |status| status.ends_with("persistence=fine"));
 }
@@ -259,7 +259,7 @@ fn a_frozen_disk_delays_only_writes() {
     workers[0].until_answer("threads", |threads| !threads.contains("posemesh-io"));
     let Some(frozen) = mount.freeze() else { return };
     workers.remove(0).signal("KILL");
-    while dds.probe_health().ok() != Some(200) {}
+    until_probed(&dds);
     let heir = leader_of(&mut workers);
     workers.push(Worker::start(&dds.url(), &options));
     for (nth, worker) in workers.iter_mut().enumerate() {
@@ -319,12 +319,13 @@ fn a_stopped_process_delays_only_itself() {
 
     // The leader.
     workers[0].signal("STOP");
-    assert!(workers[1].ask("status").contains("registered version=1000"));
+    workers[1].until_answer("status", |status| status.contains("registered version=1000"));
     let late = Worker::start(&dds.url(), &options);
     workers.push(late);
     assert_eq!(workers[3].ask("secret"), last, "from the disk");
-    let status = workers[3].ask("status");
-    assert!(status.starts_with("follower registered") && status.contains("does not respond"), "{status}");
+    workers[3].until_answer("status", |status| {
+        status.starts_with("follower registered") && status.contains("does not respond")
+    });
     workers[0].signal("CONT");
     workers[3].until_answer("status", |status| status.ends_with("persistence=fine"));
     workers[0].signal("STOP");
@@ -432,8 +433,9 @@ fn a_leader_accepts_followers_once_it_has_free_descriptors() {
     let mut workers = Vec::from(three(&dds, &place.state(), "127.0.0.1:0"));
     assert_eq!(workers[0].ask("few-files"), "Ok(())");
     let mut late = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
-    let status = late.ask("status");
-    assert!(status.starts_with("follower") && status.contains("does not respond"), "{status}");
+    late.until_answer("status", |status| {
+        status.starts_with("follower") && status.contains("does not respond")
+    });
     assert_eq!(workers[0].ask("many-files"), "Ok(())");
     late.until_answer("status", |status| {
         status.starts_with("follower registered") && status.ends_with("persistence=fine")
@@ -516,8 +518,9 @@ fn a_leader_of_another_version_is_reported_and_replaced() {
         }
     });
     let mut worker = Worker::start(&dds.url(), &[("STATE_DIR", &state)]);
-    let status = worker.ask("status");
-    assert!(status.starts_with("follower") && status.contains("version 9 of the protocol"), "{status}");
+    worker.until_answer("status", |status| {
+        status.starts_with("follower") && status.contains("version 9 of the protocol")
+    });
     drop(UnixStream::connect(Path::new(&state).join("leader")).expect("it listens"));
     assert!(leader.join().expect("no panic") >= 1);
     drop(directory);

@@ -223,7 +223,7 @@ fn the_quickstart_command_runs() {
         rest = &rest[at..];
     }
     for step in [
-        "registering wallet",
+        "Registering node with DDS",
         "challenge checked and signed",
         "registered with DDS in",
         "access token received",

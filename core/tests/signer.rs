@@ -53,6 +53,7 @@ fn failure(events: &Events) -> String {
     })
 }
 
+// scenario: signer
 #[test]
 fn a_signer_may_respond_later_on_another_thread() {
     let dds = DevDds::start().expect("a port on loopback");

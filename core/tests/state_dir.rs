@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeZone as _, Utc};
-use place::{Mount, Place, dds_that_calls_when_told, free_port};
+use place::{Mount, Place, dds_that_calls_when_told, free_port, until_probed};
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::log::Level;
@@ -329,7 +329,7 @@ fn followers_show_the_state_of_the_leader() {
     assert!(workers[2].ask("rearm").starts_with("Ok(())"));
     for worker in &mut workers {
         worker.until("event failed ERR_REJECTED");
-        assert!(worker.ask("error").contains("403"));
+        worker.until_answer("error", |error| error.contains("403"));
     }
     // Each re-arm of a follower leads to one registration.
     for round in 2..=6 {
@@ -402,9 +402,7 @@ fn a_follower_takes_over_when_the_leader_is_killed_or_stops() {
             leader.end();
         }
         // The next leader has the port, and does not register again.
-        while dds.probe_health().ok() != Some(200) {
-            assert!(began.elapsed() < GUARD, "no process takes over");
-        }
+        until_probed(&dds);
         took.push(began.elapsed().as_millis());
         let heir = leader_of(&mut workers);
         let status = workers[heir].ask("status");
@@ -481,10 +479,7 @@ fn a_forked_child_of_a_dead_leader_does_not_block_the_next_one() {
             leader.kill();
         }
         follower.until_answer("status", |status| status.starts_with("leader registered"));
-        let deadline = Instant::now() + GUARD;
-        while dds.probe_health().ok() != Some(200) {
-            assert!(Instant::now() < deadline, "the port is still taken");
-        }
+        until_probed(&dds);
         assert!(Path::new(&format!("/proc/{child}")).exists(), "it has not used the library, and lives");
         Command::new("kill").arg("-9").arg(child.to_string()).status().expect("kill");
     }
@@ -518,10 +513,7 @@ fn a_forked_child_takes_over_the_lead_and_the_port() {
     assert_eq!(parent.until("child"), "follower");
     assert_eq!(dds.probe_health().expect("the parent's port is still open"), 200);
     parent.kill();
-    let deadline = Instant::now() + GUARD;
-    while dds.probe_health().ok() != Some(200) {
-        assert!(Instant::now() < deadline, "the child has not taken over");
-    }
+    until_probed(&dds);
     assert_eq!(dds.nodes()[0].registrations, 1, "{:?}", parent.told());
     Command::new("kill").arg("-9").arg(&child).status().expect("kill");
 }

@@ -23,9 +23,12 @@ class _Optional(TypedDict, total=False):
     register_interval_secs: int | None
     max_retry: int | None
     request_timeout_secs: int | None
+    reregister_secs: int | None
     callback_bind: str | None
     callback_policy: Literal["per_registration", "open"] | None
     healthcheck_ttl_secs: int | None
+    callback_path: str | None
+    node_url: str | None
     siwe_domain: str | None
     siwe_format: Literal["posemesh", "eip4361"] | None
     state_dir: str | os.PathLike[str] | None

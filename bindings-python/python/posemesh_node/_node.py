@@ -119,12 +119,18 @@ class Node(NodeBase):
             Failures in a row after which the registrar pauses for one interval; -1 = never.
         request_timeout_secs: int = 10
             Seconds that one request to DDS may take, from connecting to the last byte.
+        reregister_secs: int = 0
+            Seconds after which a registered node registers again in the background, ±20 %; 0 = never.
         callback_bind: str
             The address that the callback server listens on; there is no server unless it is set.
         callback_policy: str = "per_registration"
             Which secret wins among the callbacks that confirm a registration: the first one, or with open the last one.
         healthcheck_ttl_secs: int = 0
             Seconds without a health probe, after a first one, until the node registers again; 0 = never.
+        callback_path: str = "/"
+            The path under which the callback server has its routes; never logged, so it may be a secret one.
+        node_url: str
+            The URL at which DDS reaches the callback server, for the legacy registration; needs callback_bind.
         siwe_domain: str
             The domain the node agrees to sign in to; by default that of dds_base_url, any = no check.
         siwe_format: str = "posemesh"

@@ -70,7 +70,7 @@ impl ConfigOption {
             return Error::invalid_config(format!("{shown_as}: {}", invalid.what));
         }
         // A URL may hold a password.
-        let hidden = self.secret || value.is_empty() || value.contains('@');
+        let hidden = self.secret || invalid.hidden || value.is_empty() || value.contains('@');
         let shown: String = if hidden { String::new() } else { format!(" {:?}", cut(value)) };
         Error::invalid_config(format!("{shown_as}{shown} {}; expected {}", invalid.what, self.expects))
     }
@@ -86,17 +86,24 @@ pub(super) struct Invalid {
     what: String,
     /// Whether `what` is a whole sentence that already says what is expected.
     complete: bool,
+    /// Whether the value is not to be shown.
+    hidden: bool,
 }
 
 impl Invalid {
     /// `what` continues a sentence that begins with the option and its value.
     pub(super) fn value(what: impl Into<String>) -> Self {
-        Self { what: what.into(), complete: false }
+        Self { what: what.into(), complete: false, hidden: false }
+    }
+
+    /// As [`Invalid::value`], for a value that is not to be shown.
+    pub(super) fn hidden(what: impl Into<String>) -> Self {
+        Self { hidden: true, ..Self::value(what) }
     }
 
     /// `sentence` already says what is expected.
     pub(super) fn because(sentence: &str) -> Self {
-        Self { what: sentence.to_owned(), complete: true }
+        Self { what: sentence.to_owned(), complete: true, hidden: true }
     }
 
     /// The value of a choice that does not exist.

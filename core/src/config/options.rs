@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::node_url::{CallbackPath, NodeUrl};
 use super::option::{ConfigOption, Invalid, OptionKind};
 use super::values::{
     CallbackPolicy, Identity, SiweDomain, SiweFormat, check_capabilities, check_concurrency, check_interval,
@@ -281,6 +282,15 @@ options! {
         expects: "a whole number of seconds from 1 to 4294967295; as text it may have a unit, such as 30s, 5m or 1h",
         help: "Seconds that one request to DDS may take, from connecting to the last byte.",
     }
+    reregister_interval: Option<Duration>, default = "0" {
+        name: "reregister_secs",
+        env: "REREGISTER_SECS",
+        kind: OptionKind::Integer,
+        parse: parse_period,
+        typed: (Duration) check_period,
+        expects: "a whole number of seconds from 0 to 4294967295, 0 = off; as text it may have a unit, such as 30s, 5m or 1h",
+        help: "Seconds after which a registered node registers again in the background, ±20 %; 0 = never.",
+    }
     callback_bind: String, optional {
         env: "CALLBACK_BIND",
         kind: OptionKind::Text,
@@ -304,6 +314,20 @@ options! {
         typed: (Duration) check_period,
         expects: "a whole number of seconds from 0 to 4294967295, 0 = off; as text it may have a unit, such as 30s, 5m or 1h",
         help: "Seconds without a health probe, after a first one, until the node registers again; 0 = never.",
+    }
+    callback_path: CallbackPath, default = "/" {
+        env: "CALLBACK_PATH",
+        kind: OptionKind::Text,
+        parse: CallbackPath::parse,
+        expects: "a path that starts with a slash, such as /node-1, without empty segments",
+        help: "The path under which the callback server has its routes; never logged, so it may be a secret one.",
+    }
+    node_url: NodeUrl, optional {
+        env: "NODE_URL",
+        kind: OptionKind::Text,
+        parse: NodeUrl::parse,
+        expects: "an http or https URL without user info, query or fragment",
+        help: "The URL at which DDS reaches the callback server, for the legacy registration; needs callback_bind.",
     }
     siwe_domain: SiweDomain, optional {
         env: "SIWE_DOMAIN",

@@ -81,6 +81,9 @@ impl Config {
                  allow_insecure_http to true"
             )));
         }
+        if values.node_url.is_some() {
+            self.check_node_url()?;
+        }
         let signer = match (values.identity, &self.signer) {
             (Identity::Robot, _) => None,
             (Identity::Wallet, Some(signer)) => Some(Signer::Host(Arc::clone(signer))),
@@ -90,6 +93,21 @@ impl Config {
         values.secp256k1_privhex = None;
         values.secp256k1_keystore_password = None;
         Ok(Settings { values, signer })
+    }
+
+    /// The legacy registration is signed with a key, and DDS calls the node back.
+    fn check_node_url(&self) -> Result<()> {
+        let problem = if self.identity == Some(Identity::Robot) {
+            "although identity is robot, and a robot does not register a URL; unset it, or set identity to wallet"
+        } else if self.signer.is_some() {
+            "although the node has a signer, and a registration with a URL needs the private key itself; unset it, or \
+             set secp256k1_privhex in place of the signer"
+        } else if self.callback_bind.is_none() {
+            "without callback_bind, so DDS could not call the node back; set both"
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid_config(format!("node_url is set {problem}")))
     }
 
     /// What is set of a wallet's options.

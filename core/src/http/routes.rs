@@ -13,7 +13,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::body::{Refusal, Text, parse, read};
 use super::warnings::Warnings;
-use crate::config::CallbackPolicy;
+use crate::config::{CallbackPath, CallbackPolicy};
 use crate::log::log;
 use crate::secret::Secret;
 use crate::state::registration::Acceptance;
@@ -32,12 +32,19 @@ pub(crate) struct Callback {
     policy: Option<CallbackPolicy>,
     /// The only node id to accept callbacks for, in lowercase; without one, any id.
     node_id: Option<String>,
+    /// Before the path of each route: empty, or with a slash at its start and none at its end.
+    path: Box<str>,
     pub(super) warnings: Warnings,
 }
 
 impl Callback {
     pub(crate) fn new(store: Arc<Store>, policy: Option<CallbackPolicy>, node_id: Option<String>) -> Self {
-        Self { store, policy, node_id, warnings: Warnings::default() }
+        Self { store, policy, node_id, path: Box::default(), warnings: Warnings::default() }
+    }
+
+    /// With the routes under a path.
+    pub(crate) fn under(self, path: &CallbackPath) -> Self {
+        Self { path: path.as_str().into(), ..self }
     }
 }
 
@@ -64,7 +71,8 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    match (request.uri().path(), request.method()) {
+    let path = request.uri().path().strip_prefix(&*callback.path).unwrap_or_default();
+    match (path, request.method()) {
         (REGISTRATIONS_PATH, &Method::POST) => registration(callback, request).await,
         (HEALTH_PATH, &Method::GET | &Method::HEAD) => health(callback, request.headers()),
         (REGISTRATIONS_PATH, _) => respond(StatusCode::METHOD_NOT_ALLOWED, "", ALLOW, "POST"),
@@ -136,10 +144,14 @@ where
     let length = secret.len();
     match callback.store.accept_secret(callback.policy, Secret::new(secret)) {
         Acceptance::New(version) => {
-            log!(Info, "http", "node secret received from DDS ({length} bytes, version {version})");
+            log!(
+                Info,
+                "http",
+                "Received registration callback: a new node secret ({length} bytes, version {version})"
+            );
         }
         Acceptance::Same => {
-            log!(Debug, "http", "the node secret was received from DDS once more");
+            log!(Info, "http", "Received registration callback: the node secret is unchanged");
         }
         Acceptance::Another => {
             return Err((StatusCode::FORBIDDEN, "this registration already has another secret"));

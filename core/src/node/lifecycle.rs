@@ -83,7 +83,7 @@ impl Inner {
             shared.announce();
         }
         drop(store.events().replace(subscription));
-        claim.publish(&store);
+        claim.publish(&store, &settings);
         store.set_running(settings.callback_bind.is_some() || settings.state_dir.is_some());
 
         let (stop, stopped) = oneshot::channel::<()>();

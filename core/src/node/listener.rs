@@ -33,7 +33,7 @@ fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
     // DDS gives a robot its id, which need not be the one in the credentials.
     let node_id = settings.signer.as_ref().and_then(|_| settings.reg_secret.node_id());
     let node_id = node_id.map(|id| id.to_string());
-    Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
+    Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id).under(&settings.callback_path)
 }
 
 /// Binds the callback address. A name is resolved, and the first address that can be bound is used.

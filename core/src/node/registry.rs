@@ -4,7 +4,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::config::Settings;
+use crate::config::{CallbackPath, Settings};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork::PerProcess;
 use crate::node_id::NodeId;
@@ -13,9 +13,16 @@ use crate::state::store::Store;
 /// The address of a wallet, or the name of a robot; and the DDS that it registers with.
 type Identity = (String, String);
 
+/// The state of a node that has started, and the path under which its callback server has the routes.
+#[derive(Default)]
+struct Running {
+    store: Weak<Store>,
+    callback_path: CallbackPath,
+}
+
 /// The running nodes. A `BTreeMap`, because memory checkers report the pointer that a `HashMap` keeps into its table as a
 /// leak.
-static RUNNING: PerProcess<Mutex<BTreeMap<Identity, Weak<Store>>>> = PerProcess::new();
+static RUNNING: PerProcess<Mutex<BTreeMap<Identity, Running>>> = PerProcess::new();
 
 /// The claim of a node on its identity. No other node of this process can have the same until it is dropped.
 pub(super) struct Claim(Identity);
@@ -28,7 +35,7 @@ impl Claim {
         let identity = (name.to_owned(), dds.to_owned());
         let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         match running.entry(identity.clone()) {
-            Entry::Vacant(vacant) => vacant.insert(Weak::new()),
+            Entry::Vacant(vacant) => vacant.insert(Running::default()),
             Entry::Occupied(_) => {
                 let node = match &settings.signer {
                     Some(_) => format!("node with wallet {name}"),
@@ -47,10 +54,11 @@ impl Claim {
     }
 
     /// Makes the node visible to [`callback_url`].
-    pub(super) fn publish(&self, store: &Arc<Store>) {
+    pub(super) fn publish(&self, store: &Arc<Store>, settings: &Settings) {
         let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = running.get_mut(&self.0) {
-            *node = Arc::downgrade(store);
+            node.store = Arc::downgrade(store);
+            node.callback_path = settings.callback_path.clone();
         }
     }
 }
@@ -66,20 +74,22 @@ impl Drop for Claim {
 pub fn callback_url(node: &str, dds_base_url: &str) -> Option<String> {
     let identity = (node.to_ascii_lowercase(), dds_base_url.trim_end_matches('/').to_owned());
     let running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
-    let store = match node.parse::<NodeId>() {
-        Err(_) => running.get(&identity).and_then(Weak::upgrade),
+    let found = match node.parse::<NodeId>() {
+        Err(_) => running.get(&identity),
         Ok(robot) => running
             .iter()
             .filter(|((_, dds), _)| *dds == identity.1)
-            .filter_map(|(_, store)| store.upgrade())
-            .find(|store| store.status().node_id == Some(robot)),
+            .map(|(_, node)| node)
+            .find(|node| node.store.upgrade().is_some_and(|store| store.status().node_id == Some(robot))),
     };
+    let found = found.map(|node| (node.store.upgrade(), node.callback_path.clone()));
     drop(running);
+    let (store, path) = found?;
     let mut address = store?.callback_address()?;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    Some(format!("http://{address}"))
+    Some(format!("http://{address}{}", path.as_str()))
 }

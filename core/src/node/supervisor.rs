@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::healthcheck::watch_healthchecks;
 use crate::http::Server;
 use crate::http_client::HttpClient;
-use crate::register::registrar::run_registrar;
+use crate::register::registrar::Registrar;
 use crate::state::store::Store;
 use crate::state_dir::Leadership;
 use crate::status::Role;
@@ -84,8 +84,16 @@ impl Supervisor {
                     None => std::future::pending().await,
                 }
             };
+            let registrar = Registrar::new(&self.store, &self.settings, &self.client, &self.turns);
+            let again = async {
+                match self.settings.reregister_interval {
+                    Some(interval) => registrar.run_again(interval).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = run_registrar(&self.store, &self.settings, &self.client, &self.turns) => {}
+                () = registrar.run() => {}
+                () = again => {}
                 () = watch => {}
                 () = callback => {}
                 () = serve => {}

@@ -6,11 +6,14 @@ use std::time::Duration;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::url::register_url;
 use crate::clock::DdsClock;
+use crate::config::NodeUrl;
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::http_client::HttpClient;
 use crate::log::log;
 use crate::sign_in::SignIn;
+use crate::sign_in::signer::Signer;
 use crate::token::cached::CachedToken;
 
 /// How a registration attempt ended, as the retry policy sees it.
@@ -69,6 +72,8 @@ pub(super) struct Registration<'a> {
     pub(super) sign_in: SignIn<'a>,
     pub(super) client: &'a HttpClient,
     pub(super) capabilities: &'a [String],
+    /// For the legacy registration, which a wallet makes if the node has its key.
+    pub(super) node_url: Option<&'a NodeUrl>,
     pub(super) max_concurrency: Option<u32>,
     pub(super) timeout: Option<Duration>,
     pub(super) clock: &'a DdsClock,
@@ -111,11 +116,17 @@ impl Registration<'_> {
                     ));
                 }
                 self.log(format_args!("wallet {}", wallet.signer.address_text()));
-                let signed = wallet.sign_challenge(&dds).await?;
-                on_hand_in(HandIn::Begins);
-                let registered =
-                    wallet.register(&dds, signed, self.node_version, self.capabilities, self.max_concurrency);
-                registered.await.map(|()| None)
+                let registered = if let (Some(url), Signer::Key(key)) = (self.node_url, wallet.signer) {
+                    on_hand_in(HandIn::Begins);
+                    let credentials = wallet.credentials;
+                    register_url(&dds, url, key, credentials, self.node_version, self.capabilities).await
+                } else {
+                    let signed = wallet.sign_challenge(&dds).await?;
+                    on_hand_in(HandIn::Begins);
+                    let (version, capabilities) = (self.node_version, self.capabilities);
+                    wallet.register(&dds, signed, version, capabilities, self.max_concurrency).await
+                };
+                registered.map(|()| None)
             }
             SignIn::Robot(robot) => {
                 self.log(format_args!("a robot"));
@@ -131,9 +142,9 @@ impl Registration<'_> {
 
     fn log(&self, identity: fmt::Arguments<'_>) {
         log!(
-            Debug,
+            Info,
             "register",
-            "registering {identity} with {} (version {}, capabilities {})",
+            "Registering node with DDS at {} ({identity}, version {}, capabilities {})",
             self.dds_base_url.as_str().trim_end_matches('/'),
             self.node_version,
             self.capabilities.join(", ")

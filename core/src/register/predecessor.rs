@@ -60,6 +60,7 @@ pub async fn register_once(
         }),
         client: &HttpClient::of_host(client),
         capabilities,
+        node_url: None,
         max_concurrency: None,
         timeout: None,
         clock: &DdsClock::default(),

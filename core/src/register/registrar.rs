@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::attempt::{HandIn, Outcome, Registration};
+use super::reregistration::keep_reregistering;
 use super::retry_policy::RetryPolicy;
 use crate::backoff::BurstLimit;
-use crate::config::Settings;
+use crate::config::{NodeUrl, Settings};
 use crate::http_client::HttpClient;
 use crate::log::{self, log};
 use crate::sign_in::SignIn;
@@ -18,35 +20,72 @@ use crate::state::observed::{Observed, until};
 use crate::state::store::Store;
 use crate::status::State;
 
-/// The registrar of a node. Runs until it is dropped.
-pub(crate) async fn run_registrar(
-    store: &Store,
-    settings: &Settings,
-    client: &HttpClient,
-    permits: &Semaphore,
-) {
-    let policy = RetryPolicy::new(settings.register_interval, settings.max_retry);
-    let expected = &Expectation::of(settings);
-    keep_registered(store, policy, |number| async move {
-        let _permit = permits.acquire().await;
+/// What registers one node with DDS.
+pub(crate) struct Registrar<'a> {
+    store: &'a Store,
+    settings: &'a Settings,
+    client: &'a HttpClient,
+    permits: &'a Semaphore,
+    expected: Expectation,
+}
+
+impl<'a> Registrar<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        settings: &'a Settings,
+        client: &'a HttpClient,
+        permits: &'a Semaphore,
+    ) -> Self {
+        Self { store, settings, client, permits, expected: Expectation::of(settings) }
+    }
+
+    /// Keeps the node registered. Runs until it is dropped.
+    pub(crate) async fn run(&self) {
+        keep_registered(self.store, self.policy(), |number| async move {
+            let attempt = self.attempt(|event| match event {
+                HandIn::Begins => self.store.hand_in(number),
+                HandIn::Refused => self.store.hand_in_refused(number),
+            });
+            Some(attempt.await)
+        })
+        .await;
+    }
+
+    /// Registers the node again in the background. Runs until it is dropped.
+    pub(crate) async fn run_again(&self, interval: Duration) {
+        // While the node is registered, a callback is accepted anyway.
+        keep_reregistering(self.store, interval, self.policy(), || self.attempt(|_| {})).await;
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        RetryPolicy::new(self.settings.register_interval, self.settings.max_retry)
+    }
+
+    async fn attempt(&self, on_hand_in: impl Fn(HandIn)) -> Outcome {
+        let settings = self.settings;
+        let _permit = self.permits.acquire().await;
         let registration = Registration {
             dds_base_url: &settings.dds_base_url,
             node_version: &settings.node_version,
-            sign_in: SignIn::new(settings, store.events(), expected),
-            client,
+            sign_in: SignIn::new(settings, self.store.events(), &self.expected),
+            client: self.client,
             capabilities: &settings.capabilities,
+            node_url: settings.node_url.as_ref(),
             max_concurrency: settings.max_concurrency,
             timeout: Some(settings.request_timeout),
-            clock: store.clock(),
-            other_secrets: &|| store.current_secrets(),
+            clock: self.store.clock(),
+            other_secrets: &|| self.secrets(),
         };
-        let attempt = registration.attempt(|event| match event {
-            HandIn::Begins => store.hand_in(number),
-            HandIn::Refused => store.hand_in_refused(number),
-        });
-        Some(attempt.await)
-    })
-    .await;
+        registration.attempt(on_hand_in).await
+    }
+
+    /// What DDS could repeat, other than credentials and keys.
+    fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        let mut secrets = self.store.current_secrets();
+        secrets.extend(self.settings.node_url.iter().flat_map(NodeUrl::secrets));
+        secrets.extend(self.settings.callback_path.secrets());
+        secrets
+    }
 }
 
 /// Keeps the node of this store registered. Never returns.

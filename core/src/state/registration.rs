@@ -79,12 +79,30 @@ impl Store {
             {
                 return (false, None);
             }
-            inner.status.consecutive_failures = inner.status.consecutive_failures.saturating_add(1);
-            inner.status.last_error = Some(error.code());
-            inner.status.set_next_attempt(Instant::now().checked_add(retry_in));
-            inner.last_error = Some(error.clone());
-            let (code, message) = (error.code(), error.message().to_owned());
-            (true, Some(EventKind::AttemptFailed { code, message, retry_in }))
+            (true, Some(inner.fail(error, retry_in)))
+        })
+    }
+
+    /// Begins an attempt in the background to confirm this registration again. Returns false when it is over.
+    pub(crate) fn begin_reregistration(&self, registration: u64) -> bool {
+        self.update(|inner| {
+            let current = inner.is_registered(registration);
+            if current {
+                inner.status.attempts += 1;
+                inner.status.set_next_attempt(None);
+            }
+            current
+        })
+    }
+
+    /// Such an attempt failed, and the next one is due after `retry_in`. The node stays registered. Returns false when
+    /// the failure does not count, because the registration is over.
+    pub(crate) fn fail_reregistration(&self, registration: u64, error: &Error, retry_in: Duration) -> bool {
+        self.update_with_event(|inner| {
+            if !inner.is_registered(registration) {
+                return (false, None);
+            }
+            (true, Some(inner.fail(error, retry_in)))
         })
     }
 
@@ -100,8 +118,7 @@ impl Store {
     /// DDS has lost this registration, so a new one begins. Returns false if one has begun already.
     pub(crate) fn lose_registration(&self, registration: u64, reason: &str) -> bool {
         let lost = self.update_with_event(|inner| {
-            let current = inner.registration == registration && inner.status.state == State::Registered;
-            if !current || inner.stopped {
+            if !inner.is_registered(registration) {
                 return (false, None);
             }
             inner.rearm();
@@ -180,6 +197,19 @@ impl Store {
 }
 
 impl Inner {
+    fn is_registered(&self, registration: u64) -> bool {
+        self.registration == registration && self.status.state == State::Registered && !self.stopped
+    }
+
+    /// Records a failed attempt. Returns its event.
+    fn fail(&mut self, error: &Error, retry_in: Duration) -> EventKind {
+        self.status.consecutive_failures = self.status.consecutive_failures.saturating_add(1);
+        self.status.last_error = Some(error.code());
+        self.status.set_next_attempt(Instant::now().checked_add(retry_in));
+        self.last_error = Some(error.clone());
+        EventKind::AttemptFailed { code: error.code(), message: error.message().to_owned(), retry_in }
+    }
+
     pub(super) fn mark_registered(&mut self) {
         self.status.state = State::Registered;
         self.status.registered_at = u64::try_from(Utc::now().timestamp()).ok();

@@ -174,9 +174,8 @@ mod few_files {
         let began = Instant::now();
         let answer = exchange(address, &get("/health", "user-agent: DDS v1\r\n")).expect("an answer");
         assert_eq!(answer.status, 200);
-        // Usually a few milliseconds; more on a busy machine, and when a SYN is sent again because the listener's
-        // queue was full.
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        // Before the server closes idle connections by itself.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
 
     #[test]

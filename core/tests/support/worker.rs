@@ -306,11 +306,25 @@ impl Worker {
         self.told.borrow().clone()
     }
 
-    /// Sends it a signal, such as `STOP`.
+    /// Sends it a signal, such as `STOP`, and waits until it has stopped.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill");
         assert!(sent.success(), "{signal}");
+        // The other threads of a process run until the one that receives the signal is scheduled.
+        let deadline = Instant::now() + GUARD;
+        while signal == "STOP" && !self.is_stopped() {
+            assert!(Instant::now() < deadline, "it does not stop");
+            thread::yield_now();
+        }
+    }
+
+    /// Whether the kernel has stopped every thread.
+    fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it is not reaped");
+        let mut states = tasks
+            .filter_map(|task| std::fs::read_to_string(task.expect("a thread").path().join("stat")).ok());
+        states.all(|stat| stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T')))
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -107,6 +107,7 @@ static void wait_for_failure(const pmn_node *node, const char *words)
     }
 }
 
+// scenario: signer
 static void a_node_signs_in_with_it(void)
 {
     struct signer signer;

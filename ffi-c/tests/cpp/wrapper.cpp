@@ -353,7 +353,7 @@ static void a_node_without_a_server()
     CHECK(node.status().node_id == node.node_id());
 }
 
-// scenario: stop-during-start, dropped-without-stop
+// scenario: signer
 static void a_signer()
 {
     const auto captured = std::make_shared<int>(0);
@@ -388,6 +388,7 @@ static void a_signer()
     config.set_signer("", nullptr);
 }
 
+// scenario: stop-during-start, dropped-without-stop
 static void moving()
 {
     posemesh::Node first(environment());
