@@ -233,7 +233,7 @@ fn followers_learn_what_a_full_disk_cannot_keep() {
     leader_of(&mut workers);
     for worker in &mut workers {
         assert_eq!(worker.ask("secret"), "not kept");
-        assert!(worker.ask("status").contains(" registered version=2"));
+        worker.until_answer("status", |status| status.contains(" registered version=2"));
     }
     fs::remove_file(&filler).expect("ours");
     // Only the file tells: until its first write has failed, a new leader has no error to show.

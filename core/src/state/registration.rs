@@ -36,9 +36,7 @@ impl Store {
                 return None;
             }
             inner.status.state = State::Registering;
-            inner.status.attempts += 1;
-            inner.status.set_next_attempt(None);
-            inner.token.invalidations_at_attempt = inner.token.invalidations;
+            inner.begin_attempt();
             Some(inner.registration)
         })
     }
@@ -88,8 +86,7 @@ impl Store {
         self.update(|inner| {
             let current = inner.is_registered(registration);
             if current {
-                inner.status.attempts += 1;
-                inner.status.set_next_attempt(None);
+                inner.begin_attempt();
             }
             current
         })
@@ -197,6 +194,12 @@ impl Store {
 }
 
 impl Inner {
+    fn begin_attempt(&mut self) {
+        self.status.attempts += 1;
+        self.status.set_next_attempt(None);
+        self.token.invalidations_at_attempt = self.token.invalidations;
+    }
+
     fn is_registered(&self, registration: u64) -> bool {
         self.registration == registration && self.status.state == State::Registered && !self.stopped
     }
