@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // A program whose reqwest has its default features needs no provider of its own.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
     tokio::spawn(run_registration_loop(RegistrationConfig {
         dds_base_url: std::env::var("DDS_BASE_URL")?,
@@ -27,7 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let jobs = get(async || format!("{:?}", state::read_state()));
     let app: Router = Router::new().route("/jobs", jobs).merge(router_dds(DdsState));
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let address = std::env::var("CALLBACK_BIND").unwrap_or_else(|_| "127.0.0.1:8080".into());
+    let listener = TcpListener::bind(address).await?;
     println!("listening at {}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
