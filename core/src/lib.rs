@@ -87,6 +87,7 @@ mod token_refresh;
 #[doc(no_inline)]
 pub use axum;
 #[doc(no_inline)]
+#[cfg(feature = "predecessor")]
 pub use reqwest;
 
 pub use config::{Config, ConfigBuilder, SigningRequest};
