@@ -13,8 +13,6 @@ use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A program whose reqwest has its default features needs no provider of its own.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
     tokio::spawn(run_registration_loop(RegistrationConfig {
         dds_base_url: std::env::var("DDS_BASE_URL")?,

@@ -539,7 +539,7 @@ fn quoting_proxy() -> SocketAddr {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut quoted = String::new();
             for line in BufReader::new(&stream).lines() {
-                let line = line.unwrap();
+                let Ok(line) = line else { break };
                 if line.is_empty() {
                     break;
                 }
@@ -554,9 +554,10 @@ fn quoting_proxy() -> SocketAddr {
             }
             let length = quoted.len();
             let head = format!("HTTP/1.1 403 No\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-            stream.write_all((head + &quoted).as_bytes()).unwrap();
+            // A client that has cancelled its request may have closed the connection.
+            let _ = stream.write_all((head + &quoted).as_bytes());
             // Closing with unread data would reset the connection, and the answer could be lost.
-            stream.shutdown(Shutdown::Write).unwrap();
+            let _ = stream.shutdown(Shutdown::Write);
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
