@@ -27,10 +27,15 @@ fn poll<T>(wait: Pin<&mut impl Future<Output = Result<T>>>, waker: &Waker) -> Re
     }
 }
 
+/// A signal that arrives between a check for signals and the moment in which the thread parks does not wake the thread.
+/// It therefore checks again after this time, then after twice as long each time, and finally not any more.
+const FIRST_CHECK: Duration = Duration::from_millis(50);
+const LAST_CHECK: Duration = Duration::from_millis(3200);
+
 /// Waits for the result of `wait`. If a signal handler raises an exception, such as `KeyboardInterrupt`, the wait ends
 /// with it. When the timeout has passed, `on_timeout` supplies the result.
 ///
-/// Nothing is polled, and waking the thread needs neither the GIL nor the dispatcher, whatever a callback is doing.
+/// A long wait polls nothing, and waking the thread needs neither the GIL nor the dispatcher, whatever a callback is doing.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     wait: impl Future<Output = Result<T>> + Send,
@@ -53,6 +58,7 @@ pub(crate) fn interruptible<T: Send>(
     }
     let parker = run_detached(py, Parker::new)?;
     let waker = Waker::from(Arc::clone(&parker));
+    let mut next_check = Some(FIRST_CHECK);
     let mut until_a_signal = || -> Result<ControlFlow<T>> {
         loop {
             if let Some(value) = poll(&waker)? {
@@ -62,7 +68,12 @@ pub(crate) fn interruptible<T: Send>(
             if left == Some(Duration::ZERO) {
                 return on_timeout().map(ControlFlow::Break);
             }
-            if parker.park(left)? == Woken::Interrupted {
+            let limit = left.into_iter().chain(next_check).min();
+            if parker.park(limit)? == Woken::Interrupted {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if let Some(after) = next_check {
+                next_check = (after < LAST_CHECK).then(|| after * 2);
                 return Ok(ControlFlow::Continue(()));
             }
         }
