@@ -199,3 +199,6 @@ impl Refresher<'_> {
         self.store.forget_refusal();
     }
 }
+
+#[cfg(test)]
+mod tests;

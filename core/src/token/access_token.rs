@@ -21,7 +21,7 @@ struct Issued {
 }
 
 impl AccessToken {
-    pub(super) fn new(value: Secret, expires_at: SystemTime) -> Self {
+    pub(crate) fn new(value: Secret, expires_at: SystemTime) -> Self {
         Self(Arc::new(Issued { value, expires_at }))
     }
 

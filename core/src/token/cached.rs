@@ -26,7 +26,7 @@ pub(crate) struct CachedToken {
 
 impl CachedToken {
     /// `node_id` is what DDS says about the owner of the token. Without it, the claim of this name in the token counts.
-    pub(super) fn new(token: AccessToken, lifetime: Duration, node_id: Option<NodeId>) -> Self {
+    pub(crate) fn new(token: AccessToken, lifetime: Duration, node_id: Option<NodeId>) -> Self {
         let claim = || token.claims()?.get("node_id")?.as_str()?.parse().ok();
         let node_id = node_id.or_else(claim);
         Self { token, received: Instant::now(), received_at: SystemTime::now(), lifetime, node_id }

@@ -1,4 +1,4 @@
-//! When the keeper signs in, on a paused clock: time passes only where the code sleeps.
+//! When the refresher signs in, on a paused clock: time passes only where the code sleeps.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
-use crate::token::{AccessToken, Issued};
+use crate::token::AccessToken;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -15,9 +15,8 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn token(value: &str, lifetime: Duration) -> Held {
-    let issued = Issued { value: Secret::new(value), expires_at: SystemTime::now() + lifetime };
-    Held::new(AccessToken(Arc::new(issued)), lifetime)
+fn token(value: &str, lifetime: Duration) -> CachedToken {
+    CachedToken::new(AccessToken::new(Secret::new(value), SystemTime::now() + lifetime), lifetime, None)
 }
 
 fn failure(class: FailureClass, text: &str) -> Failure {
@@ -36,31 +35,31 @@ fn unknown() -> Failure {
     failure(FailureClass::UnknownNode, "node not found")
 }
 
-/// A keeper, a registrar whose every attempt succeeds at once, and a DDS that plays the answers of a script;
-/// after those every sign-in brings a token for an hour.
+/// A refresher, a registrar whose every attempt succeeds at once, and a DDS that returns the answers of a script. After
+/// those, every sign-in brings a token for an hour.
 struct Setup {
     store: Arc<Store>,
-    answers: Mutex<VecDeque<Result<Held, Failure>>>,
+    answers: Mutex<VecDeque<Result<CachedToken, Failure>>>,
     sign_ins: Mutex<Vec<Instant>>,
     registrations: Mutex<Vec<Instant>>,
 }
 
 impl Setup {
-    fn new(answers: impl IntoIterator<Item = Result<Held, Failure>>) -> Arc<Self> {
+    fn new(answers: impl IntoIterator<Item = Result<CachedToken, Failure>>) -> Arc<Self> {
         let setup = Arc::new(Self {
             store: Arc::default(),
             answers: Mutex::new(answers.into_iter().collect()),
             sign_ins: Mutex::default(),
             registrations: Mutex::default(),
         });
-        let keeper = Arc::clone(&setup);
-        tokio::spawn(async move { keep_token(&keeper.store, || keeper.sign_in()).await });
+        let refresher = Arc::clone(&setup);
+        tokio::spawn(async move { refresh_token(&refresher.store, || refresher.sign_in()).await });
         let registrar = Arc::clone(&setup);
         tokio::spawn(async move { registrar.register().await });
         setup
     }
 
-    async fn sign_in(&self) -> Result<Held, Failure> {
+    async fn sign_in(&self) -> Result<CachedToken, Failure> {
         let count = {
             let mut sign_ins = self.sign_ins.lock().unwrap();
             sign_ins.push(Instant::now());
@@ -72,12 +71,12 @@ impl Setup {
     }
 
     async fn register(&self) {
-        let mut signal = self.store.signal();
+        let mut observed = self.store.observe();
         loop {
-            until(&mut signal, |now| now.state != State::Registered).await;
+            until(&mut observed, |now| now.state != State::Registered).await;
             self.registrations.lock().unwrap().push(Instant::now());
             let registration = self.store.begin_attempt().expect("not stopped");
-            assert!(self.store.finish_attempt(registration));
+            assert!(self.store.finish_attempt(registration, None));
         }
     }
 
@@ -115,7 +114,7 @@ fn assert_jittered(pause: Duration, base: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_happens_before_somebody_asks() {
+async fn the_first_sign_in_waits_for_the_first_caller() {
     let setup = Setup::new([]);
     tokio::time::sleep(secs(30 * 86_400)).await;
     assert_eq!((setup.registrations(), setup.sign_ins()), (1, 0));
@@ -126,13 +125,14 @@ async fn nothing_happens_before_somebody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_refreshed_before_it_gets_old_for_ever() {
+async fn a_token_is_refreshed_before_it_expires_again_and_again() {
     let setup = Setup::new([]);
     assert_eq!(setup.token().await.unwrap(), "token 1");
     for hour in 0..20 {
         tokio::time::sleep(HOUR).await;
-        let held = setup.store.token.load_full().expect("a token");
-        assert!(held.if_good().is_some(), "hour {hour}");
+        let cached = setup.store.cached_token();
+        let cached = cached.as_ref().expect("a token");
+        assert!(cached.if_usable().is_some(), "hour {hour}");
     }
     let pauses = setup.pauses();
     assert!(pauses.len() >= 24, "{pauses:?}");
@@ -142,7 +142,7 @@ async fn a_token_is_refreshed_before_it_gets_old_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_sign_in_for_however_many_callers() {
+async fn concurrent_callers_share_one_sign_in() {
     let setup = Setup::new([]);
     let callers: Vec<_> = (0..1000)
         .map(|_| {
@@ -157,7 +157,7 @@ async fn one_sign_in_for_however_many_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dds_out_of_reach_is_asked_again_with_the_backoff_of_registering() {
+async fn an_unreachable_dds_is_retried_with_the_backoff_of_registration() {
     let setup = Setup::new((0..7).map(|_| Err(unavailable())));
     assert_eq!(setup.token().await.unwrap(), "token 8");
     for (pause, base) in setup.pauses().into_iter().zip([2, 4, 8, 16, 32, 60, 60]) {
@@ -165,7 +165,7 @@ async fn a_dds_out_of_reach_is_asked_again_with_the_backoff_of_registering() {
     }
     assert_eq!(setup.store.status().sign_in_failures, 0);
 
-    // A success ends the backoff, and so does not wait for what DDS asked before.
+    // A success ends the backoff and the pause that DDS asked for.
     let long = Failure { retry_after: Some(secs(300)), ..unavailable() };
     let setup = Setup::new([Err(unavailable()), Ok(token("first", HOUR)), Err(long), Err(unavailable())]);
     assert_eq!(setup.token().await.unwrap(), "first");
@@ -178,7 +178,7 @@ async fn a_dds_out_of_reach_is_asked_again_with_the_backoff_of_registering() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_fails_is_repeated_while_the_old_token_is_handed_out() {
+async fn a_failed_refresh_is_retried_while_the_old_token_is_handed_out() {
     let setup = Setup::new([Ok(token("old", HOUR)), Err(unavailable()), Err(refused())]);
     assert_eq!(setup.token().await.unwrap(), "old");
     while setup.sign_ins() < 4 {
@@ -192,7 +192,7 @@ async fn a_refresh_that_fails_is_repeated_while_the_old_token_is_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_at_once_until_the_next_sign_in_is_due() {
+async fn callers_receive_a_refusal_at_once_until_the_next_sign_in_is_due() {
     let setup = Setup::new([Err(refused()), Err(failure(FailureClass::Conflict, "409"))]);
     let waiting: Vec<_> = (0..10)
         .map(|_| {
@@ -210,7 +210,7 @@ async fn a_refusal_is_told_at_once_until_the_next_sign_in_is_due() {
     let status = setup.store.status();
     assert_eq!((status.sign_in_failures, status.last_error), (1, None), "the registration has not failed");
 
-    // Who asks when the next one is under way waits for it.
+    // A caller that asks while the next sign-in is under way waits for it.
     tokio::time::sleep(secs(3)).await;
     assert_eq!(setup.token().await.unwrap_err().message(), "409");
     tokio::time::sleep(secs(5)).await;
@@ -231,34 +231,34 @@ async fn a_new_registration_ends_the_pause_after_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_registration_is_made_anew_at_once_and_once() {
+async fn a_lost_node_registers_again_at_once_and_only_once() {
     let setup = Setup::new([Ok(token("old", HOUR)), Err(unknown())]);
     assert_eq!(setup.token().await.unwrap(), "old");
     tokio::time::sleep(HOUR.mul_f64(0.81)).await;
-    // Old as it was, it had a life to go; but DDS does not know whom it gave it to.
+    // The token had not expired, but DDS no longer knows the node.
     assert_eq!(setup.token().await.unwrap(), "token 3");
     assert_eq!(setup.registrations(), 2);
     assert_eq!(setup.pauses()[1], Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_dds_gave_a_node_that_it_does_not_know_is_not_handed_out() {
+async fn the_token_of_a_lost_node_is_not_handed_out() {
     let store = Store::default();
     let registration = store.begin_attempt().expect("not registered");
-    assert!(store.finish_attempt(registration));
-    let flight = store.begin_sign_in().expect("registered");
-    assert!(store.finish_sign_in(&flight, token("old", HOUR)));
-    store.fail_sign_in(&unavailable().to_error(), Meaning::Passing);
-    store.fail_sign_in(&refused().to_error(), Meaning::Refused);
-    assert!(store.good_token().is_some());
-    store.fail_sign_in(&unknown().to_error(), Meaning::UnknownNode);
-    assert!(store.good_token().is_none());
+    assert!(store.finish_attempt(registration, None));
+    let attempt = store.begin_sign_in().expect("registered");
+    assert!(store.finish_sign_in(&attempt, token("old", HOUR)));
+    store.fail_sign_in(&unavailable().to_error(), AfterFailure::Wait);
+    store.fail_sign_in(&refused().to_error(), AfterFailure::Fail);
+    assert!(store.usable_token().is_some());
+    store.fail_sign_in(&unknown().to_error(), AfterFailure::Register);
+    assert!(store.usable_token().is_none());
     let status = store.status();
     assert_eq!((status.token_expires_at, status.sign_in_failures), (None, 3));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_unknown_right_after_registering_does_not_go_in_circles() {
+async fn a_node_that_is_unknown_right_after_it_registered_backs_off() {
     let setup = Setup::new((0..5).map(|_| Err(unknown())));
     assert_eq!(setup.token().await.unwrap(), "token 6");
     let pauses = setup.pauses();
@@ -275,22 +275,22 @@ async fn a_node_that_is_unknown_right_after_registering_does_not_go_in_circles()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_that_a_re_arm_has_overtaken_is_none() {
+async fn a_loss_that_a_rearm_has_overtaken_does_not_count() {
     let setup = Setup::new([]);
     settle().await;
-    let flight = setup.store.begin_sign_in().expect("registered");
+    let attempt = setup.store.begin_sign_in().expect("registered");
     setup.store.rearm().unwrap();
     settle().await;
-    assert!(!setup.store.lose_registration(flight.registration, "node not found"));
+    assert!(!setup.store.lose_registration(attempt.registration, "node not found"));
     assert_eq!(setup.registrations(), 2);
-    let flight = setup.store.begin_sign_in().expect("registered again");
-    assert!(setup.store.lose_registration(flight.registration, "node not found"));
-    assert!(!setup.store.lose_registration(flight.registration, "node not found"), "once per loss");
+    let attempt = setup.store.begin_sign_in().expect("registered again");
+    assert!(setup.store.lose_registration(attempt.registration, "node not found"));
+    assert!(!setup.store.lose_registration(attempt.registration, "node not found"), "once per loss");
     assert!(setup.store.begin_sign_in().is_none(), "not registered");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_an_invalidation_is_newer_than_it() {
+async fn a_token_after_an_invalidation_is_newer_than_the_invalidation() {
     let setup = Setup::new([]);
     assert_eq!(setup.token().await.unwrap(), "token 1");
     setup.store.invalidate_token_if("token 0").unwrap();
@@ -337,7 +337,7 @@ async fn only_the_second_refusal_within_a_second_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_that_nobody_takes_make_no_storm() {
+async fn refused_and_expired_tokens_cause_at_most_one_sign_in_per_second() {
     let setup = Setup::new([]);
     let until = Instant::now() + secs(60);
     while Instant::now() < until {
@@ -346,7 +346,7 @@ async fn tokens_that_nobody_takes_make_no_storm() {
         assert!(setup.sign_ins() <= 62, "{}", setup.sign_ins());
     }
 
-    // Nor do those that are old when they come.
+    // Tokens that have expired when they arrive.
     let setup = Setup::new((0..60).map(|_| Ok(token("short", Duration::from_millis(1)))));
     setup.token().await.unwrap();
     tokio::time::sleep(secs(50)).await;
@@ -354,10 +354,10 @@ async fn tokens_that_nobody_takes_make_no_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_ends_every_wait_and_lets_go_of_the_token() {
+async fn a_stop_ends_every_wait_and_drops_the_token() {
     let setup = Setup::new([]);
     setup.token().await.unwrap();
-    let weak = Arc::downgrade(&setup.store.token.load_full().expect("a token").token.0);
+    let weak = Arc::downgrade(setup.store.cached_token().as_ref().expect("a token"));
     setup.answers.lock().unwrap().push_back(Err(Failure { retry_after: Some(secs(600)), ..unavailable() }));
     setup.store.invalidate_token().unwrap();
     assert!(weak.upgrade().is_none(), "zeroized");
