@@ -3,6 +3,7 @@
 //! The graph is read from the sources. A file imports a module when it declares that module, or names it in a path
 //! that begins with `crate`, `super` or `self`. What is compiled only for unit tests does not count.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,28 @@ fn no_module_imports_a_module_that_imports_it() {
     if let Some(circle) = circle(&graph) {
         panic!("these modules import one another: {}", circle.join(" → "));
     }
+}
+
+/// Rust says nothing about a file that no `mod` names, so the tests in it would be lost.
+#[test]
+fn every_file_is_a_module() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let modules = RefCell::new(BTreeSet::new());
+    graph(&|file| {
+        modules.borrow_mut().insert(source.join(file));
+        fs::read_to_string(source.join(file)).ok()
+    });
+    for file in source_files(&source) {
+        let parent = file.parent().expect("below src").with_extension("rs");
+        let is_test = file.ends_with("tests.rs")
+            && fs::read_to_string(parent).is_ok_and(|parent| parent.contains("#[cfg(test)]\nmod tests;"));
+        assert!(is_test || modules.borrow().contains(&file), "no module declares {}", file.display());
+    }
+}
+
+fn source_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("readable").path());
+    entries.flat_map(|path| if path.is_dir() { source_files(&path) } else { vec![path] }).collect()
 }
 
 #[test]
