@@ -6,7 +6,7 @@ use crate::measure::register::{
 use crate::measure::serve::{CALLBACKS, HEALTH};
 use crate::measure::start::{HANDSHAKE, REARM, START};
 use crate::measure::{
-    FLOOR_HYPER, OURS, OURS_C, OURS_NODE, OURS_PYTHON, REFERENCE, artefacts, cold, many, parked, read,
+    FLOOR_HYPER, OURS, OURS_C, OURS_NODE, OURS_PYTHON, REFERENCE, artefacts, cold, many, parked, read, token,
 };
 use crate::results::{Results, Thing};
 
@@ -56,8 +56,8 @@ pub static GOALS: &[Goal] = &[
     ),
     ratio(
         (&REGISTER, OURS),
-        "1.15 × (reqwest floor + one signature)",
-        &[(1.15, (&REGISTER, FLOOR_REQWEST)), (1.15, (&REGISTER, FLOOR_SIGNATURE))],
+        "1.15 × (hyper floor + one signature)",
+        &[(1.15, (&REGISTER, FLOOR_HYPER)), (1.15, (&REGISTER, FLOOR_SIGNATURE))],
     ),
     ratio((&REGISTER, OURS_C), "1.1 × ours in Rust", &[(1.1, (&REGISTER, OURS))]),
     ratio((&REGISTER, OURS_PYTHON), "1.1 × ours in Rust", &[(1.1, (&REGISTER, OURS))]),
@@ -70,8 +70,8 @@ pub static GOALS: &[Goal] = &[
     ),
     ratio(
         (&REGISTER_AWAKE, OURS),
-        "1.15 × (reqwest floor + one signature)",
-        &[(1.15, (&REGISTER_AWAKE, FLOOR_REQWEST)), (1.15, (&REGISTER_AWAKE, FLOOR_SIGNATURE))],
+        "1.15 × (hyper floor + one signature)",
+        &[(1.15, (&REGISTER_AWAKE, FLOOR_HYPER)), (1.15, (&REGISTER_AWAKE, FLOOR_SIGNATURE))],
     ),
     ratio((&REGISTER_AWAKE, OURS_C), "1.1 × ours in Rust", &[(1.1, (&REGISTER_AWAKE, OURS))]),
     ratio((&REGISTER_AWAKE, OURS_PYTHON), "1.1 × ours in Rust", &[(1.1, (&REGISTER_AWAKE, OURS))]),
@@ -83,12 +83,12 @@ pub static GOALS: &[Goal] = &[
     ),
     ratio(
         (&REGISTER_AWAKE, OURS),
-        "1.15 × (reqwest and one signature, on a thread that is woken)",
+        "1.15 × (hyper and one signature, on a thread that is woken)",
         &[(1.15, (&REGISTER_AWAKE, FLOOR_THREAD))],
     ),
     ratio(
         (&REGISTER_AWAKE, OURS_NODE),
-        "1.15 × (reqwest and one signature, on a thread that Node.js wakes)",
+        "1.15 × (hyper and one signature, on a thread that Node.js wakes)",
         &[(1.15, (&REGISTER_AWAKE, FLOOR_NODE))],
     ),
     ratio((&START, OURS), "0.6 × 0.2.1", &[(0.6, (&START, REFERENCE))]),
@@ -117,6 +117,19 @@ pub static GOALS: &[Goal] = &[
     ratio((&read::STATUS, OURS_NODE), "1.5 × an empty function", &[(1.5, (&read::STATUS, read::EMPTY_NODE))]),
     at_most((&read::SECRET, OURS_C), "25 ns", 25.0),
     at_most((&read::SECRET_CONTENDED, OURS_C), "30 ns", 30.0),
+    at_most((&token::TOKEN, OURS_C), "100 ns", 100.0),
+    ratio((&token::CONTENDED, OURS_C), "1.2 × one thread", &[(1.2, (&token::TOKEN, OURS_C))]),
+    ratio((&token::TOKEN, OURS_PYTHON), "2 × status()", &[(2.0, (&token::TOKEN, token::STATUS_PYTHON))]),
+    ratio(
+        (&token::AWAITED, OURS_PYTHON),
+        "3 × an empty coroutine",
+        &[(3.0, (&token::AWAITED, token::EMPTY_PYTHON))],
+    ),
+    ratio(
+        (&token::AWAITED, OURS_NODE),
+        "3 × an empty async function",
+        &[(3.0, (&token::AWAITED, token::EMPTY_NODE))],
+    ),
     Goal {
         ours: (&cold::PYTHON, OURS_PYTHON),
         says: "interpreter + 15 ms",
@@ -133,7 +146,7 @@ pub static GOALS: &[Goal] = &[
     at_most((&many::THREADS, OURS), "as with one", 2.0),
     ratio((&many::CPU, OURS), "1.2 × one registration", &[(1.2, (&REGISTER, OURS))]),
     at_most((&many::STOP, OURS), "2 s", 2000.0),
-    at_most((&artefacts::SIZE, artefacts::LIBRARY), "3.5 MB", 3.5),
+    at_most((&artefacts::SIZE, artefacts::LIBRARY), "3.8 MB", 3.8),
     at_most((&artefacts::SIZE, artefacts::WHEEL), "2.5 MB", 2.5),
     at_most((&artefacts::SIZE, artefacts::PACKAGE), "2.5 MB", 2.5),
 ];
@@ -154,6 +167,9 @@ pub static THINGS: &[(&Thing, Option<&str>)] = &[
     (&read::STATUS_CONTENDED, Some(REFERENCE)),
     (&read::SECRET, Some(REFERENCE)),
     (&read::SECRET_CONTENDED, Some(REFERENCE)),
+    (&token::TOKEN, None),
+    (&token::CONTENDED, None),
+    (&token::AWAITED, None),
     (&cold::PYTHON, Some(cold::PYTHON_ALONE)),
     (&cold::NODE, Some(cold::NODE_ALONE)),
     (&many::MEMORY, None),

@@ -56,6 +56,7 @@ enum Part {
     Serve,
     Parked,
     Read,
+    Token,
     Cold,
     Many,
     Artefacts,
@@ -112,6 +113,7 @@ impl Part {
             Part::Serve => measure::serve::measure(round),
             Part::Parked => measure::parked::measure(round),
             Part::Read => measure::read::measure(round),
+            Part::Token => measure::token::measure(round),
             Part::Cold => measure::cold::measure(round),
             Part::Many => measure::many::measure(round),
             Part::Artefacts => measure::artefacts::measure(round),
@@ -141,7 +143,8 @@ fn smoke() -> Effort {
 
 /// Whether each thing that Rust programs alone can show was measured, and is drawn if it is one of the main ones.
 fn check(results: &Results, drawing: &str) -> io::Result<()> {
-    let others = [&measure::cold::PYTHON, &measure::cold::NODE, &measure::artefacts::SIZE];
+    let others =
+        [&measure::token::AWAITED, &measure::cold::PYTHON, &measure::cold::NODE, &measure::artefacts::SIZE];
     for (thing, _) in THINGS.iter().filter(|(thing, _)| !others.contains(thing)) {
         if !results.of(thing).any(|row| row.peer == measure::OURS && row.median().is_finite()) {
             return Err(io::Error::other(format!("not measured: {}", thing.title)));

@@ -11,6 +11,7 @@ pub enum Program {
     OursRust,
     OursC,
     OursPython,
+    OursAsyncio,
     OursNode,
     Reference,
     ReferenceCurrentThread,
@@ -64,6 +65,7 @@ impl Programs {
             Program::Floors => Command::new(self.built.join("peer-floors")),
             Program::FloorNode => self.node("floor.mjs"),
             Program::OursPython => self.python("ours.py"),
+            Program::OursAsyncio => self.python("ours_asyncio.py"),
             Program::Httpx => self.python("httpx_client.py"),
             Program::FastApi => self.python("fastapi_server.py"),
             Program::PythonAlone => {

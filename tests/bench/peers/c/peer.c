@@ -29,6 +29,11 @@ static void read_secret(void) {
     must(pmn_node_read_secret(node, secret, sizeof secret, NULL));
 }
 
+static void read_token(void) {
+    char token[PMN_TOKEN_CAPACITY];
+    must(pmn_node_access_token(node, 60000, token, sizeof token, NULL, NULL));
+}
+
 struct work {
     void (*read)(void);
     long times;
@@ -76,6 +81,8 @@ int main(void) {
             on_threads(threads, (struct work){read_status, times});
         } else if (sscanf(line, "secret %d %ld", &threads, &times) == 2) {
             on_threads(threads, (struct work){read_secret, times});
+        } else if (sscanf(line, "token %d %ld", &threads, &times) == 2) {
+            on_threads(threads, (struct work){read_token, times});
         } else if (strcmp(line, "serve\n") == 0) {
             must(pmn_node_callback_address(node, answer, sizeof answer, NULL));
         } else {

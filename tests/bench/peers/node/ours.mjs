@@ -17,6 +17,17 @@ if (process.argv[2] !== 'cold') {
     status(times) {
       for (let n = 0; n < Number(times); n++) node.status()
     },
+    async token(times) {
+      for (let n = 0; n < Number(times); n++) await node.accessToken()
+    },
+    async emptyAwaited(times) {
+      const empty = async () => {}
+      for (let n = 0; n < Number(times); n++) await empty()
+    },
+    async tryToken(times) {
+      await node.accessToken()
+      for (let n = 0; n < Number(times); n++) node.tryAccessToken()
+    },
     /** The same loop around a function of an addon that does nothing. */
     async empty(times) {
       const { createRequire } = await import('node:module')

@@ -36,5 +36,11 @@ def empty(times: str) -> None:
         read()
 
 
-answer({"register": register, "status": status, "empty": empty})
+def token(times: str) -> None:
+    read = node.access_token
+    for _ in range(int(times)):
+        read()
+
+
+answer({"register": register, "status": status, "empty": empty, "token": token})
 node.stop()

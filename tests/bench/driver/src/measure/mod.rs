@@ -9,6 +9,7 @@ pub mod read;
 pub mod register;
 pub mod serve;
 pub mod start;
+pub mod token;
 
 use std::io;
 use std::time::Duration;

@@ -25,9 +25,9 @@ pub const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
 pub const FLOOR_SIGNATURE: &str = "floor: one k256 signature";
 /// The same two together.
 pub const FLOOR_BOTH: &str = "floor: reqwest, and one k256 signature in its place";
-/// The lower bound for a whole node, which works on a thread of its own.
-pub const FLOOR_THREAD: &str = "floor: reqwest and one k256 signature, on a thread that is woken for it";
-/// The same with Node.js to wake it, and to be woken.
+/// The lower bound for a whole node, which sends its requests with hyper, on a thread of its own.
+pub const FLOOR_THREAD: &str = "floor: hyper and one k256 signature, on a thread that is woken for it";
+/// The same, with Node.js as the host.
 pub const FLOOR_NODE: &str = "floor: the same, woken from Node.js";
 
 const CONTENDERS: &[Contender] = &[

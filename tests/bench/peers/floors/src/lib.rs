@@ -1,11 +1,19 @@
-//! The least work of a registration: two plain POSTs and one signature.
+//! The least work of a registration: two plain POSTs and one signature. With hyper alone, on which a node's own
+//! requests run, and with reqwest, whose client a host passes to `register_once`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HOST;
+use hyper_util::rt::TokioIo;
 use k256::ecdsa::SigningKey;
 use peer_commands::setting;
 use reqwest::header::CONTENT_TYPE;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
@@ -52,6 +60,48 @@ async fn post(client: &reqwest::Client, path: &str, body: &'static str) {
     response.bytes().await.expect("a body");
 }
 
+/// One connection, without a pool, a timeout or a redirect: no HTTP client in Rust does less.
+pub struct Hyper {
+    authority: String,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Hyper {
+    /// The connection runs on the runtime of the caller.
+    pub async fn connect() -> Self {
+        let base = setting("DDS_BASE_URL");
+        let authority = base.trim_start_matches("http://").to_owned();
+        let stream = TcpStream::connect(&authority).await.expect("it connects");
+        stream.set_nodelay(true).expect("a live socket");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1");
+        tokio::spawn(connection);
+        Self { authority, sender }
+    }
+
+    pub async fn register(&mut self) {
+        self.post(CHALLENGE_PATH, CHALLENGE_BODY).await;
+        self.post(REGISTER_PATH, REGISTER_BODY).await;
+    }
+
+    /// The signature is made where a real one would be.
+    pub async fn register_and_sign(&mut self, key: &SigningKey, n: u64) {
+        self.post(CHALLENGE_PATH, CHALLENGE_BODY).await;
+        sign(key, n);
+        self.post(REGISTER_PATH, REGISTER_BODY).await;
+    }
+
+    async fn post(&mut self, path: &str, body: &'static str) {
+        let request = Request::post(path)
+            .header(HOST, &self.authority)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body))
+            .expect("a request");
+        let response = self.sender.send_request(request).await.expect("an answer");
+        assert!(response.status().is_success());
+        response.into_body().collect().await.expect("a body");
+    }
+}
+
 /// Any key will do.
 pub fn key() -> SigningKey {
     SigningKey::from_slice(&[0x42; 32]).expect("a good key")
@@ -63,8 +113,8 @@ pub fn sign(key: &SigningKey, n: u64) {
     std::hint::black_box(key.sign_prehash_recoverable(&digest).expect("it signs"));
 }
 
-/// A thread with a runtime that does both POSTs and the signature whenever it is asked, as a library has to that
-/// is a guest of any host: the host's thread wakes that one each time, and is woken when it is done.
+/// A thread with a runtime that does both POSTs and the signature each time it is asked. A library that runs in any
+/// host needs one: the host's thread wakes it, and is woken when it is done.
 pub struct Worker {
     ask: UnboundedSender<Done>,
 }
@@ -76,10 +126,11 @@ impl Worker {
     pub fn start() -> Self {
         let (ask, mut asked) = unbounded_channel::<Done>();
         std::thread::spawn(move || {
-            let (client, key) = (client(), key());
+            let key = key();
             runtime().block_on(async {
+                let mut hyper = Hyper::connect().await;
                 while let Some(done) = asked.recv().await {
-                    register_and_sign(&client, &key, 1).await;
+                    hyper.register_and_sign(&key, 0).await;
                     done();
                 }
             });

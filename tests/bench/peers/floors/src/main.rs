@@ -4,17 +4,14 @@
 use std::convert::Infallible;
 use std::sync::mpsc;
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use peer_commands::{answer, number, setting};
-use peer_floors::{
-    CHALLENGE_BODY, CHALLENGE_PATH, REGISTER_BODY, REGISTER_PATH, Worker, client, key, register_and_sign,
-    register_with_reqwest, runtime, sign,
-};
-use tokio::net::{TcpListener, TcpStream};
+use peer_commands::{answer, number};
+use peer_floors::{Hyper, Worker, client, key, register_and_sign, register_with_reqwest, runtime, sign};
+use tokio::net::TcpListener;
 
 fn main() {
     let (runtime, client) = (runtime(), client());
@@ -39,33 +36,16 @@ fn register_on_a_thread(times: u64) {
     let (tell, told) = mpsc::channel();
     for _ in 0..times {
         let tell = tell.clone();
-        worker.register(move || tell.send(()).expect("somebody waits"));
+        worker.register(move || tell.send(()).expect("the caller waits"));
         told.recv().expect("the thread runs");
     }
 }
 
-async fn register_with_hyper(times: usize) {
-    let base = setting("DDS_BASE_URL");
-    let authority = base.trim_start_matches("http://");
-    let stream = TcpStream::connect(authority).await.expect("it connects");
-    stream.set_nodelay(true).expect("a live socket");
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.expect("HTTP/1");
-    let connection = tokio::spawn(connection);
+async fn register_with_hyper(times: u64) {
+    let mut hyper = Hyper::connect().await;
     for _ in 0..times {
-        for (path, body) in [(CHALLENGE_PATH, CHALLENGE_BODY), (REGISTER_PATH, REGISTER_BODY)] {
-            let request = Request::post(path)
-                .header(HOST, authority)
-                .header(CONTENT_TYPE, "application/json")
-                .body(Full::from(body))
-                .expect("a request");
-            let response = sender.send_request(request).await.expect("an answer");
-            assert!(response.status().is_success());
-            response.into_body().collect().await.expect("a body");
-        }
+        hyper.register().await;
     }
-    drop(sender);
-    connection.await.expect("no panic").expect("a clean end");
 }
 
 /// The answers of the real server, whatever the request is.

@@ -66,6 +66,14 @@ fn main() {
             on_threads(number(threads), number(times), || drop(black_box(length())));
             String::new()
         }
+        ["token", threads, times] => {
+            let node = only(&mut nodes, &[]);
+            on_threads(number(threads), number(times), || {
+                let length = node.with_access_token(GUARD, |token| token.value().len());
+                assert!(black_box(length).is_ok(), "it signs in");
+            });
+            String::new()
+        }
         ["many", count] => {
             nodes = (0..number(count)).map(|n| begin(&[("secp256k1_privhex", &key(n))])).collect();
             for node in &nodes {
