@@ -1,9 +1,9 @@
 /*
  * posemesh_node.h - register a node with the posemesh discovery service (DDS)
  *
- * A node signs in to DDS with its Ethereum wallet, stays registered for the life of the process, and obtains
- * the access tokens with which it calls the services behind DDS. The library does this on a thread of its own:
- * it signs in, retries, refreshes tokens, and registers again if DDS has forgotten the node.
+ * A node signs in to DDS with its Ethereum wallet or as a robot, stays registered for the life of the process,
+ * and obtains the access tokens with which it calls the services behind DDS. The library does this on a thread
+ * of its own: it signs in, retries, refreshes tokens, and registers again if DDS has forgotten the node.
  *
  *     pmn_config    the options of a node      pmn_config_new, _set, _load_env, _free
  *     pmn_node      a running node             pmn_node_start, _stop, _free, _wait, _status, _last_error
@@ -33,8 +33,10 @@
  *
  * Options
  *
- *     Name, environment variable, default. A secret may also be in a file, which REG_SECRET_FILE and
- *     SECP256K1_PRIVHEX_FILE name.
+ *     Name, environment variable, default; the project's README describes each option. A variable with the prefix
+ *     POSEMESH_, such as POSEMESH_NODE_VERSION, takes precedence over the plain name. A secret may also be in a
+ *     file: REG_SECRET_FILE, SECP256K1_PRIVHEX_FILE and SECP256K1_KEYSTORE_PASSWORD_FILE are paths. With a private
+ *     key, capabilities are required; a robot has no key, and need not have capabilities.
  *
  *     dds_base_url                 DDS_BASE_URL                 https://dds.auki.network
  *     identity                     IDENTITY                     wallet
@@ -62,9 +64,10 @@
  *
  * If DDS knows your node's URL
  *
- *     DDS can call a node whose URL it knows, to send it a secret and to check its health. Set `callback_bind` to
- *     run the callback server, wait with PMN_WAIT_SECRET, and read the secret with pmn_node_read_secret(). Other
- *     nodes never receive a secret, and do not need one.
+ *     DDS can call a node whose URL it knows, to send it a secret and to check its health. It knows the URL from
+ *     the console, or from the node if `node_url` is set. Set `callback_bind` to run the callback server, wait with
+ *     PMN_WAIT_SECRET, and read the secret with pmn_node_read_secret(). Other nodes never receive a secret, and do
+ *     not need one.
  *
  * State on disk (`state_dir`, on Linux)
  *
@@ -381,7 +384,7 @@ pmn_result pmn_node_callback_address(const pmn_node *node,
 /// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
 ///
 /// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_ADDRESS_CAPACITY is always enough. `node` must not be
-/// NULL. Does not block. Works after a stop.
+/// NULL. Does not block. Works after a stop. PMN_ERR_NOT_FOUND for a robot.
 pmn_result pmn_node_wallet_address(const pmn_node *node,
                                    char *buffer,
                                    size_t capacity,

@@ -388,4 +388,4 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
 const POOL_GRACE_MS = 100
 
 const STOP_TIMED_OUT =
-  "not stopped in time: all threads of Node.js's pool (UV_THREADPOOL_SIZE) are busy; call stop again to go on waiting"
+  "not stopped in time: all threads of Node.js's pool (UV_THREADPOOL_SIZE) are busy; call stop again to continue waiting"

@@ -324,7 +324,7 @@ export class LocalDds {
     await this.#post('faults', Object.fromEntries(words.map(([name, value]) => [snakeCase(name), value])))
   }
 
-  /** Removes all faults. One that is being applied goes on. */
+  /** Removes all faults. One that is being applied continues. */
   async clearFaults(): Promise<void> {
     await this.#command('DELETE', 'faults')
   }

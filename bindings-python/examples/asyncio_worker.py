@@ -1,4 +1,4 @@
-"""An asyncio worker: it calls a service with the node's access token until it is told to stop.
+"""An asyncio worker: it calls a service with the node's access token until it receives a signal to stop.
 
 Configured by the environment: REG_SECRET, SECP256K1_PRIVHEX, CAPABILITIES and NODE_VERSION are required, and SERVICE_URL
 is the service to call. Needs httpx.

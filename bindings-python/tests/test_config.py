@@ -30,6 +30,8 @@ from posemesh_node.testing import PRIVATE_KEY, LocalDds
 HERE = Path(__file__).parent
 SECRET = "do-not-show-me"
 TABLE = {name: row for name, *row in _native.options()}
+# A robot need not name any capabilities, so the types do not require them.
+REQUIRED = {name for name, row in TABLE.items() if row[3]} - {"capabilities"}
 
 
 def start(**options: Any) -> Node:
@@ -38,7 +40,7 @@ def start(**options: Any) -> Node:
 
 def test_the_keyword_arguments_are_the_options_of_core_and_a_signer() -> None:
     assert set(get_type_hints(Options)) == set(get_type_hints(Overrides)) == {*TABLE, "signer"}
-    assert Options.__required_keys__ == {name for name, row in TABLE.items() if row[3]}
+    assert Options.__required_keys__ == REQUIRED
     assert Overrides.__required_keys__ == set()
 
 
@@ -48,7 +50,7 @@ def test_editors_complete_the_options(method: Callable[..., object]) -> None:
     assert set(shown) == {*TABLE, "signer"}
     required = [name for name, keyword in shown.items() if keyword.default is inspect.Parameter.empty]
     starts = method in (Node.start, AsyncNode.start)
-    assert set(required) == ({name for name, row in TABLE.items() if row[3]} if starts else set())
+    assert set(required) == (REQUIRED if starts else set())
     # As IPython and Jupyter complete them.
     jedi: Any = import_module("jedi")
     offered: set[str] = {name.name for name in jedi.Interpreter("method(", [{"method": method}]).complete()}

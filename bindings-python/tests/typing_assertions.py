@@ -132,7 +132,7 @@ def exhaustive(event: Event) -> str:
 
 
 def robot() -> Node:
-    return Node.start(identity="robot", reg_secret="secret", capabilities=[], node_version="1.0.0")
+    return Node.start(identity="robot", reg_secret="secret", node_version="1.0.0")
 
 
 def with_signer(account: LocalAccount) -> Node:

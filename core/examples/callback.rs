@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use posemesh_node_registration::config::Config;
-use posemesh_node_registration::node::{Node, Wait};
+use posemesh_node_registration::{Config, Node, Wait};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config::new();
-    config.load_env()?; // REG_SECRET, SECP256K1_PRIVHEX, and CALLBACK_BIND, such as :8080
-    config.set("node_version", "1.0.0")?.set("capabilities", "/example/v1")?;
+    let config = Config::builder()
+        .load_env() // REG_SECRET, SECP256K1_PRIVHEX, and CALLBACK_BIND, such as :8080
+        .node_version("1.0.0")
+        .capabilities(["/example/v1"])
+        .build()?;
 
     let node = Node::start(&config)?;
     node.wait(Wait::Secret, Some(Duration::from_secs(60)))?;

@@ -1,4 +1,4 @@
-//! The requests to DDS: wire types, limits, and the meaning of answers.
+//! The requests to DDS: wire types, limits, and what a response means.
 
 mod failure;
 mod redaction;
@@ -31,9 +31,9 @@ const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
 const ROBOT_REGISTER_PATH: &str = "/internal/v1/robots/register";
 const ROBOT_VERIFY_PATH: &str = "/internal/v1/auth/robot/verify";
 
-/// A larger body of a success is an error.
+/// The largest body of a successful response. A larger one is an error.
 const MAX_BODY: usize = 64 * 1024;
-/// How much of a refusal is read.
+/// How many bytes of a refusal's body are read.
 const MAX_REFUSAL_READ: usize = 16 * 1024;
 
 /// The body of the registration request.
@@ -62,7 +62,7 @@ impl std::fmt::Debug for NodeRegisterWalletRequest {
     }
 }
 
-/// What is sent: the request of the predecessor's wire, and after it what later nodes may add.
+/// The body that is sent: the predecessor's request, followed by the fields that were added later.
 #[derive(Serialize)]
 struct RegisterBody<'a> {
     #[serde(flatten)]
@@ -77,11 +77,11 @@ pub(crate) struct UrlRegistration<'a> {
     pub(crate) url: &'a str,
     pub(crate) version: &'a str,
     pub(crate) registration_credentials: &'a str,
-    /// Of the key, over Keccak-256 of `url` followed by `timestamp`; recoverable.
+    /// The recoverable signature of the Keccak-256 hash of `url` followed by `timestamp`.
     pub(crate) signature: String,
     /// RFC 3339 with nanoseconds.
     pub(crate) timestamp: String,
-    /// Uncompressed, in hex.
+    /// The uncompressed public key, in hex.
     pub(crate) public_key: String,
     pub(crate) capabilities: &'a [String],
 }
@@ -111,35 +111,35 @@ struct RobotVerifyBody<'a> {
     registration_credentials: &'a str,
 }
 
-/// One DDS, spoken to through one HTTP client.
+/// A DDS and the HTTP client for it.
 pub(crate) struct Dds<'a> {
     pub(crate) base_url: &'a Url,
     pub(crate) client: &'a HttpClient,
-    /// For one request, body included; none leaves it to the client.
+    /// The limit for one request, from connecting to the end of the response body. `None`: the client's own limit.
     pub(crate) timeout: Option<Duration>,
-    /// What must not come back out of an error, should DDS repeat it. Asked for only when there is one.
+    /// Returns what an error must not show, even if DDS repeats it. Called only when there is an error.
     pub(crate) secrets: &'a (dyn Fn() -> Vec<Zeroizing<Vec<u8>>> + Sync),
-    /// Set by every success.
+    /// Updated by every success.
     pub(crate) clock: &'a DdsClock,
 }
 
 impl Dds<'_> {
-    /// Asks for a challenge to sign.
+    /// Requests a challenge to sign.
     pub(crate) async fn challenge(&self, wallet: &str) -> Result<Challenge, Failure> {
         const WHAT: &str = "the challenge request";
         let response = self.post(Request::Harmless, WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
         let body = self.read_success(WHAT, response).await?;
         let unlike = |why: &str| {
-            Failure::retryable(format!("DDS answered {WHAT} with something else than a challenge: {why}"))
+            Failure::retryable(format!("DDS answered {WHAT} with something other than a challenge: {why}"))
         };
         let body = str::from_utf8(&body).map_err(|error| unlike(&foreign(error)))?;
-        // The parser repeats what it found.
+        // The parser's message quotes the body.
         serde_json::from_str(body)
             .map(|Object(challenge)| challenge)
             .map_err(|error| unlike(&self.presentable(&error.to_string())))
     }
 
-    /// Hands in the signed challenge. Any 2xx is a success, whatever its body.
+    /// Registers the node with a signed challenge. Any 2xx is a success, whatever its body.
     pub(crate) async fn register(
         &self,
         request: &NodeRegisterWalletRequest,
@@ -156,14 +156,14 @@ impl Dds<'_> {
         Ok(())
     }
 
-    /// Changes the signed challenge for an access token.
+    /// Exchanges a signed challenge for an access token.
     pub(crate) async fn verify(&self, signed: &Signed) -> Result<TokenResponse, Failure> {
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
         self.request_token("the sign-in", VERIFY_PATH, &body).await
     }
 
-    /// Registers a robot, which brings an access token.
+    /// Registers a robot. The response contains an access token.
     pub(crate) async fn register_robot(
         &self,
         registration: &RobotRegistration<'_>,
@@ -190,17 +190,17 @@ impl Dds<'_> {
         let body = Zeroizing::new(self.read_success(what, response).await?);
         let unlike = |why: String| {
             Failure::retryable(format!(
-                "DDS answered {what} with something else than an access token ({why})"
+                "DDS answered {what} with something other than an access token ({why})"
             ))
         };
         let body = str::from_utf8(&body).map_err(|error| unlike(foreign(error)))?;
-        // The parser's words would repeat what it found: the token, perhaps.
+        // The parser's message may quote the token, so only the position is shown.
         serde_json::from_str(body)
             .map(|Object(grant)| grant)
             .map_err(|error| unlike(format!("JSON, line {} column {}", error.line(), error.column())))
     }
 
-    /// Posts JSON and returns the answer if it is a success.
+    /// Posts JSON and returns the response if it is a success.
     async fn post(
         &self,
         request: Request,
@@ -215,7 +215,7 @@ impl Dds<'_> {
             let error = self.present_error(&error);
             Failure::retryable(format!("DDS did not answer {what} at {endpoint}: {error}"))
         })?;
-        // A refusal may come from something else on the way, and with `Age` it is an old one.
+        // A refusal may come from a proxy, and a response with `Age` from a cache.
         if response.status().is_success()
             && !response.headers().contains_key(AGE)
             && let Some(date) = parse_date(response.headers())
@@ -235,7 +235,7 @@ impl Dds<'_> {
         Err(self.refusal(what, &endpoint, response).await)
     }
 
-    /// Made of the parsed URL: to parse one anew for each request costs as much as to send it.
+    /// Derived from the parsed base URL, because parsing a URL for each request costs as much as sending it.
     fn endpoint(&self, path: &str) -> Url {
         let mut endpoint = self.base_url.clone();
         endpoint.set_path(&format!("{}{path}", self.base_url.path().trim_end_matches('/')));
@@ -256,7 +256,7 @@ impl Dds<'_> {
                 self.presentable(&location)
             );
         }
-        // However the body ends, what came of it is worth showing.
+        // If the body breaks off, its start is still worth showing.
         let body = read_start(response, MAX_REFUSAL_READ).await;
         let body = String::from_utf8_lossy(&body);
         let words = self.presentable(&body);
@@ -273,8 +273,8 @@ impl Dds<'_> {
         Failure { class, text, retry_after }
     }
 
-    /// The words of DDS and of what is on the way to it, fit for a log line: cut, escaped, and not shown at all
-    /// if they repeat a secret.
+    /// Text from DDS or a proxy, fit for a log line: shortened and escaped, or replaced as a whole if it repeats a
+    /// secret.
     pub(crate) fn presentable(&self, text: &str) -> String {
         const REDACTED: &str = "[redacted] (the text repeats credentials and is not shown)";
         let text = text.trim();
@@ -288,12 +288,12 @@ impl Dds<'_> {
         if repeats(shown, &secrets) { REDACTED.into() } else { foreign(text) }
     }
 
-    /// An error of the HTTP client.
+    /// An error of the HTTP client, fit for a log line.
     fn present_error(&self, error: &RequestError) -> String {
         self.presentable(&foreign_error(error))
     }
 
-    /// The body of a success.
+    /// Reads the body of a success.
     async fn read_success(&self, what: &str, mut response: Response) -> Result<Vec<u8>, Failure> {
         let failed = |why: String| Failure::retryable(format!("DDS answered {what} {why}"));
         let mut body = Vec::new();
@@ -311,12 +311,12 @@ impl Dds<'_> {
     }
 }
 
-/// When DDS wrote the answer, in whole seconds (RFC 9110, 6.6.1).
+/// When DDS created the response, in whole seconds (RFC 9110, section 6.6.1).
 pub(crate) fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// At most the first `max` bytes, or what came before the connection broke.
+/// Reads at most the first `max` bytes, or what arrives before the connection breaks.
 async fn read_start(mut response: Response, max: usize) -> Vec<u8> {
     let mut body = Vec::new();
     while body.len() < max
@@ -334,7 +334,7 @@ mod tests {
     use crate::http_client::HttpClients;
 
     #[test]
-    fn a_path_is_put_after_that_of_the_base_url() {
+    fn a_path_is_appended_to_the_path_of_the_base_url() {
         let client = HttpClients::for_test();
         let endpoint = |base_url: &str| {
             let base_url = &base_url.parse().expect("a URL");

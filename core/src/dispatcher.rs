@@ -83,7 +83,7 @@ impl Dispatcher {
     fn run(&self) {
         while let Some(job) = self.next() {
             // A callback of a Rust host may panic. The host's panic hook reports that, and the deliveries to other
-            // callbacks go on.
+            // callbacks continue.
             let _ = catch_unwind(AssertUnwindSafe(job));
             for job in AFTER_CALLBACK.take() {
                 let _ = catch_unwind(AssertUnwindSafe(job));

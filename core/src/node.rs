@@ -182,8 +182,8 @@ impl Node {
     /// Only a node that DDS can call receives a secret. See `callback_bind`.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`] at once when no secret can come: the node has none, no callback server, and no
-    /// `state_dir` that another process could write one to. [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the
+    /// [`ErrorCode::NotFound`] at once if no secret can arrive: the node has none, and neither `callback_bind` nor
+    /// `state_dir` is set. [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the
     /// node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
         self.running_inner()?.store.wait(what, deadline(timeout))
@@ -202,7 +202,7 @@ impl Node {
     /// Only a node that DDS can call receives a secret. See `callback_bind`.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`] at once when no secret can come, as for [`wait`](Node::wait). [`ErrorCode::Stopped`]
+    /// [`ErrorCode::NotFound`] at once if no secret can arrive, as for [`wait`](Node::wait). [`ErrorCode::Stopped`]
     /// when the node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait_secret(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         self.wait_future(Wait::Secret)

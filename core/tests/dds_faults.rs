@@ -69,9 +69,9 @@ fn cases() -> Vec<Case> {
     let at_challenge = [
         (Fault::HalfBody, Retryable, "broke off"),
         (Fault::EndlessBody, Retryable, "more than 65536 bytes"),
-        (Fault::Garbage, Retryable, "something else than a challenge"),
-        (Fault::InvalidUtf8, Retryable, "something else than a challenge"),
-        (Fault::status(204), Retryable, "something else than a challenge"),
+        (Fault::Garbage, Retryable, "something other than a challenge"),
+        (Fault::InvalidUtf8, Retryable, "something other than a challenge"),
+        (Fault::status(204), Retryable, "something other than a challenge"),
         (Fault::StaleNonce, Slow, "401 Unauthorized: the nonce was used before"),
     ];
     let case = |endpoint| move |(fault, kind, says)| Case { endpoint, fault, kind, says };
@@ -620,7 +620,7 @@ fn a_lasting_refusal_shows_in_the_status_and_is_warned_about_once() {
     let fault = Fault::Status { code: 403, retry_after: None, body: words.into() };
     dds.inject(Endpoint::Register, fault, u32::MAX);
     let node = support::start(&dds, &[("register_interval_secs", "1")]);
-    assert!(dds.wait_for_requests(Endpoint::Register, 4, GUARD), "it goes on trying");
+    assert!(dds.wait_for_requests(Endpoint::Register, 4, GUARD), "it keeps trying");
 
     let status = node.status().expect("this process");
     assert_eq!((status.state, status.last_error), (State::Registering, Some(ErrorCode::Rejected)));

@@ -63,15 +63,15 @@ fn three_without_a_disk(state: &str, why: &str) {
         // The next leader has everything, and continues.
         let mut leader = workers.remove(leader);
         leader.kill();
-        let heir = leader_of(&mut workers);
+        let successor = leader_of(&mut workers);
         for worker in &mut workers {
             worker.until_answer("secret", |held| held == secret);
         }
         workers.push(Worker::start(&dds.url(), &[("STATE_DIR", state), ("CALLBACK_BIND", &bind)]));
         workers[2].until_answer("status", |status| status.starts_with("follower registered"));
-        assert!(workers[heir].ask("rearm").starts_with("Ok(())"));
+        assert!(workers[successor].ask("rearm").starts_with("Ok(())"));
         assert!(dds.wait_for(GUARD, |dds| dds.nodes()[0].registrations == registrations + 1));
-        assert_eq!(workers[heir].ask("registered"), "Ok(())");
+        assert_eq!(workers[successor].ask("registered"), "Ok(())");
         until_probed(&dds);
     }
 }
@@ -260,10 +260,10 @@ fn a_frozen_disk_delays_only_writes() {
     let Some(frozen) = mount.freeze() else { return };
     workers.remove(0).signal("KILL");
     until_probed(&dds);
-    let heir = leader_of(&mut workers);
+    let successor = leader_of(&mut workers);
     workers.push(Worker::start(&dds.url(), &options));
     for (nth, worker) in workers.iter_mut().enumerate() {
-        let role = if nth == heir { "leader registered" } else { "follower registered" };
+        let role = if nth == successor { "leader registered" } else { "follower registered" };
         worker.until_answer("status", |status| status.starts_with(role) && status.ends_with("=fine"));
     }
     assert!(workers[2].ask("rearm").starts_with("Ok(())"));

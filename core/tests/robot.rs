@@ -181,7 +181,7 @@ fn later_tokens_come_from_the_credentials_alone() {
 }
 
 #[test]
-fn the_token_of_a_registration_is_refreshed_although_nobody_asks() {
+fn the_token_of_a_registration_is_refreshed_although_no_caller_asks() {
     let dds = DevDds::builder().token_lifetime(Duration::from_secs(1)).start().expect("a DDS");
     let _node = registered(&dds, &[]);
     assert!(dds.wait_for_requests(Endpoint::VerifyRobot, 1, GUARD));

@@ -404,8 +404,8 @@ fn a_follower_takes_over_when_the_leader_is_killed_or_stops() {
         // The next leader has the port, and does not register again.
         until_probed(&dds);
         took.push(began.elapsed().as_millis());
-        let heir = leader_of(&mut workers);
-        let status = workers[heir].ask("status");
+        let successor = leader_of(&mut workers);
+        let status = workers[successor].ask("status");
         assert!(status.starts_with("leader registered version=1"), "{status}");
         assert_eq!(dds.nodes()[0].registrations, 1);
         // Still the registration of the first secret.
@@ -509,7 +509,7 @@ fn a_forked_child_takes_over_the_lead_and_the_port() {
     let mut parent = Worker::start(&dds.url(), &options);
     assert_eq!(parent.ask("registered"), "Ok(())");
     until_record(&place.state(), "\"status\":\"registered\"");
-    let child = parent.ask("fork-heir");
+    let child = parent.ask("fork-follower");
     assert_eq!(parent.until("child"), "follower");
     assert_eq!(dds.probe_health().expect("the parent's port is still open"), 200);
     parent.kill();

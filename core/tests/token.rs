@@ -236,20 +236,20 @@ fn a_malformed_answer_is_never_used_and_never_quoted() {
         (answer(200, &json!({ "wallet": "0x0000000000000000000000000000000000000001" })), "wallet"),
         (answer(200, &json!({ "access_token": "s3cr3t-token\r\nX-Other: 1" })), "visible ASCII"),
         (answer(200, &json!({ "access_token": "s3cr3t-token".repeat(700) })), "not 1 to 8192"),
-        (answer(200, &json!({ "access_token": ["s3cr3t-token"] })), "something else than an access token"),
+        (answer(200, &json!({ "access_token": ["s3cr3t-token"] })), "something other than an access token"),
         (answer(200, &json!({ "access_expires_at": "2020-01-01T00:00:00Z" })), "not in the future"),
         (answer(200, &json!({ "access_expires_at": "s3cr3t-token" })), "not an RFC 3339 time"),
-        (garbage("{\"access_token\":\"s3cr3t-token\",\"access_tok"), "something else than an access token"),
-        (garbage("\"s3cr3t-token\""), "something else than an access token"),
+        (garbage("{\"access_token\":\"s3cr3t-token\",\"access_tok"), "something other than an access token"),
+        (garbage("\"s3cr3t-token\""), "something other than an access token"),
         (
             garbage(r#"[null, null, "s3cr3t-token", "2999-12-31T23:59:59Z", null]"#),
-            "something else than an access token",
+            "something other than an access token",
         ),
         (garbage(&"s3cr3t-token".repeat(6000)), "more than 65536 bytes"),
         (Fault::HalfBody, "broke off"),
         (Fault::EndlessBody, "more than 65536 bytes"),
         (Fault::Reset, "did not answer"),
-        (Fault::status(204), "something else than an access token"),
+        (Fault::status(204), "something other than an access token"),
     ];
     for (fault, says) in cases {
         let dds = dds();

@@ -212,7 +212,7 @@ pub const PMN_ADDRESS_CAPACITY: usize = 43;
 /// Writes the node's Ethereum address: "0x" and 40 lowercase hex digits.
 ///
 /// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_ADDRESS_CAPACITY is always enough. `node` must not be
-/// NULL. Does not block. Works after a stop.
+/// NULL. Does not block. Works after a stop. PMN_ERR_NOT_FOUND for a robot.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wallet_address(
     node: *const pmn_node,

@@ -18,6 +18,7 @@ class _Optional(TypedDict, total=False):
     secp256k1_keystore_file: str | os.PathLike[str] | None
     secp256k1_keystore_password: str | None
     signer: Signer | None
+    capabilities: Sequence[str] | str | None
     dds_base_url: str | None
     max_concurrency: int | None
     register_interval_secs: int | None
@@ -37,10 +38,12 @@ class _Optional(TypedDict, total=False):
 
 
 class Options(_Optional):
-    """The options of ``Node.start``. None is the same as leaving an option out."""
+    """The options of ``Node.start``. None is the same as leaving an option out.
+
+    ``capabilities`` are required too, except for a robot.
+    """
 
     reg_secret: str
-    capabilities: Sequence[str] | str
     node_version: str
 
 
@@ -48,7 +51,6 @@ class Overrides(_Optional, total=False):
     """The options of ``Node.from_env``, which take precedence over environment variables."""
 
     reg_secret: str | None
-    capabilities: Sequence[str] | str | None
     node_version: str | None
 
 

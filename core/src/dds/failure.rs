@@ -1,4 +1,4 @@
-//! What it means when a request to DDS does not get what it asked for.
+//! Failed requests to DDS, and what each failure means.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,13 +8,13 @@ use hyper::{HeaderMap, StatusCode};
 use crate::error::{Error, ErrorCode};
 use crate::foreign::one_line;
 
-/// Why a request did not get what it asked for.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) class: FailureClass,
     /// What happened, with DDS's own words.
     pub(crate) text: String,
-    /// How long DDS asks to be left alone.
+    /// How long DDS asks the node to wait (`Retry-After`).
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -22,9 +22,9 @@ pub(crate) struct Failure {
 pub(crate) enum FailureClass {
     /// Another online node holds the wallet.
     Conflict,
-    /// DDS is out of reach or gave no usable answer.
+    /// DDS cannot be reached, or its response is unusable.
     Retryable,
-    /// DDS said no.
+    /// DDS refused the request.
     Refused,
     /// DDS does not know the node that signs in, so it has to register again.
     UnknownNode,
@@ -48,7 +48,7 @@ impl Failure {
     }
 }
 
-/// What an answer that is no success means.
+/// Classifies the status of a response that is not a success.
 pub(super) fn classify(status: StatusCode) -> FailureClass {
     match status {
         StatusCode::CONFLICT => FailureClass::Conflict,
@@ -58,7 +58,7 @@ pub(super) fn classify(status: StatusCode) -> FailureClass {
     }
 }
 
-/// Whether the refusal of a sign-in means that DDS has no such node, or has it no more.
+/// Returns whether the refusal of a sign-in means that DDS does not know the node, or no longer knows it.
 pub(super) fn is_unknown_node(status: StatusCode, words: &str) -> bool {
     status == StatusCode::NOT_FOUND
         || status == StatusCode::FORBIDDEN && words.to_ascii_lowercase().contains("node not found")

@@ -1,8 +1,8 @@
-//! Whether a text repeats a secret, in whatever form.
+//! Detects whether a text repeats a secret, in any encoding.
 //!
-//! An answer may repeat the credentials in an encoding of its own, cut or wrapped, so there is no form to search
-//! for. Instead the text is decoded in every way that is known, and the secrets are encoded in the ways that lose
-//! something when the case is changed. If eight bytes in a row are in both, the text is not shown at all.
+//! A response may repeat the credentials encoded, cut or wrapped, so a search for one form of them is not enough.
+//! Instead, the text is decoded in every known way, and the secrets are also encoded in the encodings that cannot be
+//! decoded after a change of case. If both have eight consecutive bytes in common, the text is not shown at all.
 
 use std::collections::HashSet;
 
@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::foreign::is_invisible;
 
-/// As many bytes of a secret in a row must not be shown.
+/// This many consecutive bytes of a secret must not be shown.
 const RUN: usize = 8;
-/// A shorter secret is in every text by chance.
+/// A shorter secret is not searched for, because it occurs in texts by chance.
 const MIN_SECRET: usize = 4;
-/// How many encodings of a text are undone, one after the other.
+/// How many nested encodings are decoded.
 const MAX_LAYERS: usize = 3;
 
-/// Reads base64 that was cut anywhere.
+/// Decodes base64 that was cut anywhere.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -28,16 +28,16 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Whether `text` has [`RUN`] bytes in a row of one of the secrets, or the whole of a shorter one.
+/// Returns whether `text` contains [`RUN`] consecutive bytes of a secret, or the whole of a shorter secret.
 ///
-/// `text` is what will be shown: short, and cut already.
+/// `text` is the text that will be shown, already shortened.
 pub(crate) fn repeats(text: &str, secrets: &[Zeroizing<Vec<u8>>]) -> bool {
     let mut readings = Readings::default();
     readings.add(text.as_bytes(), MAX_LAYERS);
     secrets.iter().any(|secret| readings.have(secret))
 }
 
-/// Everything that a text may say, in lowercase and without what wraps lines.
+/// A text and everything it decodes to, in lowercase and without line wrapping.
 #[derive(Default)]
 struct Readings {
     texts: HashSet<Vec<u8>>,
@@ -66,7 +66,7 @@ impl Readings {
             [text, &on_one_line].into_iter().flat_map(move |text| decode_numbers(text, radix))
         });
         for decoded in decode_hex(text).into_iter().chain(decode_base64(text)).chain(numbers) {
-            // What is shorter than a run was no encoding of one.
+            // Anything shorter cannot contain a secret.
             if decoded.len() >= MIN_SECRET {
                 self.add(&decoded, layers - 1);
             }
@@ -86,9 +86,9 @@ impl Readings {
     }
 }
 
-/// A secret, and what two encodings make of it that cannot be undone once their case was changed.
+/// A secret and its encodings in base64 and hex, which cannot be decoded from a text whose case was changed.
 fn forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    /// The second encoding of a long secret would cost more than it is likely to find.
+    /// A longer secret is encoded only once, because the second encoding costs more than it is likely to find.
     const MAX_TWICE: usize = 1024;
     let readings = |text: &[u8]| [lowercase(text), unwrap(text), alphanumeric(text)].map(Zeroizing::new);
     let mut forms = Vec::from(readings(secret));
@@ -108,7 +108,7 @@ fn encodings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     base64.chain([hex::encode(secret), upper]).map(|form| Zeroizing::new(form.into_bytes())).collect()
 }
 
-/// Lowercase, also beyond ASCII.
+/// Converts to lowercase, also beyond ASCII.
 fn lowercase(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -118,7 +118,7 @@ fn lowercase(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Lowercase, without white space, control characters and the padding and the other alphabet of base64.
+/// Converts to lowercase and to the standard alphabet of base64. Removes white space, control characters and padding.
 fn unwrap(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -136,13 +136,13 @@ fn unwrap(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Lowercase, and nothing but letters and digits: whatever lines are wrapped or quoted with.
+/// Keeps only letters and digits, in lowercase, however the lines are wrapped or quoted.
 fn alphanumeric(text: &[u8]) -> Vec<u8> {
     let text = text.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
     text.filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>().into_bytes()
 }
 
-/// The text as numbers, one for each byte: `83, 51`, `0x53 0x33`, `53:33`, `%u0053%u0033`, `\123\063`, `&#83 &#51`.
+/// Decodes numbers, one for each byte: `83, 51`, `0x53 0x33`, `53:33`, `%u0053%u0033`, `\123\063`, `&#83 &#51`.
 fn decode_numbers(text: &[u8], radix: u32) -> Vec<Vec<u8>> {
     let mut found = vec![Vec::new()];
     let words = text.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -159,7 +159,7 @@ fn decode_numbers(text: &[u8], radix: u32) -> Vec<Vec<u8>> {
     found
 }
 
-/// The text as hex, from each of the two digits on that can be the first one of a byte.
+/// Decodes hex, starting at each of the two digits that can be the first of a byte.
 fn decode_hex(text: &[u8]) -> Vec<Vec<u8>> {
     let digits: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let mut found = Vec::new();
@@ -172,7 +172,7 @@ fn decode_hex(text: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// The text as base64 of either alphabet, from each of the four digits on that can be the first one of a group.
+/// Decodes base64 of either alphabet, starting at each of the four digits that can be the first of a group.
 fn decode_base64(text: &[u8]) -> Vec<Vec<u8>> {
     let digits: Vec<u8> = text
         .iter()
@@ -187,7 +187,7 @@ fn decode_base64(text: &[u8]) -> Vec<Vec<u8>> {
     for run in digits.split(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))) {
         for start in 0..4.min(run.len()) {
             let groups = &run[start..];
-            // One digit alone is no byte.
+            // A single remaining digit does not encode a byte.
             let end = if groups.len() % 4 == 1 { groups.len() - 1 } else { groups.len() };
             found.extend(LENIENT.decode(&groups[..end]));
         }
@@ -195,7 +195,7 @@ fn decode_base64(text: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// Undoes percent-encoding alone.
+/// Decodes percent-encoding only.
 pub(super) fn percent_decode(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
@@ -208,8 +208,8 @@ pub(super) fn percent_decode(text: &[u8]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// Undoes percent-encoding, the character references of HTML, and the escapes of JSON and of Rust. HTML's tags
-/// for a line break are left out.
+/// Decodes percent-encoding, HTML's character references, and the escapes of JSON and Rust. Removes HTML's tags for
+/// line breaks.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -235,7 +235,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What stands for a character, and how many bytes of the text that takes.
+/// The decoded bytes, and the length of the escape after its first byte.
 type Unescaped = Option<(Vec<u8>, usize)>;
 
 fn percent(after: &[u8]) -> Unescaped {
@@ -270,14 +270,14 @@ fn backslash(after: &[u8]) -> Unescaped {
         b'u' | b'U' => return unicode(&after[1..]).map(|(c, length)| (c, length + 1)),
         b'x' | b'X' => return percent(&after[1..]).map(|(byte, _)| (byte, 3)),
         b'n' | b'r' | b't' | b'b' | b'f' => b' ',
-        // An escaped backslash may begin another escape: one layer at a time.
+        // An escaped backslash may begin another escape, which the next layer decodes.
         other @ (b'"' | b'\\' | b'/' | b'\'') => *other,
         _ => return None,
     };
     Some((vec![c], 1))
 }
 
-/// `00e9`, `d83d\ude00` or, as Rust writes it, `{1f600}`.
+/// Decodes `00e9`, `d83d\ude00` or, as Rust writes it, `{1f600}`.
 fn unicode(after: &[u8]) -> Unescaped {
     if let Some(braced) = after.strip_prefix(b"{") {
         let length = braced.iter().take(7).position(|byte| *byte == b'}')?;
@@ -303,7 +303,7 @@ fn line_break(after: &[u8]) -> Unescaped {
 
 fn number(digits: &[u8], radix: u32) -> Option<u32> {
     if !digits.first()?.is_ascii_alphanumeric() {
-        // A sign, which the parser of numbers would accept.
+        // `from_str_radix` would accept a sign.
         return None;
     }
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()

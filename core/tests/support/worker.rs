@@ -93,7 +93,7 @@ pub(crate) fn work() {
                 say(format!("child {} {role}", inherited.code()));
             })
             .to_string(),
-            "fork-heir" => fork(|| {
+            "fork-follower" => fork(|| {
                 let own = Node::start(&config).expect("it starts");
                 say(format!("child {}", own.status().expect("ours").role));
                 std::thread::park_timeout(GUARD);

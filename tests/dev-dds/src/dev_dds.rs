@@ -89,7 +89,7 @@ impl DevDds {
         self.shared.inject(endpoint, fault, times).expect("a fault that HTTP allows");
     }
 
-    /// Removes all faults. One that is being applied, such as a request that hangs, goes on.
+    /// Removes all faults. One that is being applied, such as a request that hangs, continues.
     pub fn clear_faults(&self) {
         self.shared.change(|state| state.faults.clear());
     }

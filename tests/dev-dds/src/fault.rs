@@ -56,7 +56,7 @@ pub enum Fault {
     NotHttp,
     /// 200, and JSON with a string that is not valid UTF-8.
     InvalidUtf8,
-    /// 200, and a body that goes on until the client disconnects, at most 64 MiB or 30 seconds.
+    /// 200, and a body that continues until the client disconnects, at most 64 MiB or 30 seconds.
     EndlessBody,
     /// A redirect.
     Redirect {

@@ -418,7 +418,7 @@ class LocalDds:
         self._dds.inject(endpoint, fault._json, times)
 
     def clear_faults(self) -> None:
-        """Remove all faults. One that is being applied goes on."""
+        """Remove all faults. One that is being applied continues."""
         self._dds.clear_faults()
 
     def requests(self, endpoint: Endpoint | None = None) -> list[DdsRequest]:

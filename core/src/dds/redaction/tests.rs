@@ -1,4 +1,4 @@
-//! Random secrets, in every pair of encodings, cut and wrapped, in a random text.
+//! Random secrets in random texts, in every pair of encodings, cut and wrapped.
 
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use rand::rngs::StdRng;
@@ -87,7 +87,7 @@ fn secret(random: &mut StdRng) -> String {
     (0..length).map(|_| *alphabet.choose(random).expect("some")).collect()
 }
 
-/// What is left after a cut at the front, in the middle or at the end that spares at least half of it in a row.
+/// Cuts a text at the front, in the middle or at the end, and leaves at least half of it in one piece.
 fn cut(random: &mut StdRng, text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let most = chars.len() * 2 / 5;
@@ -120,7 +120,7 @@ fn no_pair_of_encodings_hides_a_secret() {
 }
 
 #[test]
-fn no_form_without_a_standard_hides_a_secret() {
+fn no_encoding_without_a_standard_hides_a_secret() {
     let secret = "S3cr3t&<reg>/pass\"word+%20";
     let encodings: [Encoding; 4] = [
         ("JavaScript's escape", |text| utf16(text, |unit| format!("%u{unit:04x}"))),
@@ -157,7 +157,7 @@ fn eight_characters_of_an_encoded_secret_are_enough() {
 }
 
 #[test]
-fn what_is_no_secret_stays_readable() {
+fn a_text_without_a_secret_stays_readable() {
     let mut random = StdRng::seed_from_u64(15);
     for _ in 0..200 {
         let secrets = kept(&secret(&mut random));

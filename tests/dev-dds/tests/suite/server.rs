@@ -83,10 +83,10 @@ fn a_wait_ends_when_its_condition_holds() {
     let waiting = Arc::clone(&dds);
     thread::spawn(move || {
         let registered = waiting.wait_for(Duration::MAX, |dds| {
-            asked.send(()).expect("a test that goes on");
+            asked.send(()).expect("the test is still running");
             !dds.nodes().is_empty()
         });
-        woke.send(registered).expect("a test that goes on");
+        woke.send(registered).expect("the test is still running");
     });
     was_asked.recv_timeout(PATIENCE).unwrap();
     Wallet::new(1).register(&dds);
