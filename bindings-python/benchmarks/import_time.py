@@ -1,4 +1,4 @@
-"""What `import posemesh_node` costs, beside the import of an extension module that does nothing.
+"""What `import posemesh_node` costs, compared with the import of an extension module that does nothing.
 
     python benchmarks/import_time.py [rounds]
 

@@ -45,7 +45,7 @@ def write(directory: Path, **secrets: str) -> Path:
 
 
 def run_service(run: Callable[..., Program], dds: LocalDds, env: Mapping[str, str], **more: str) -> Program:
-    """Run the service with this environment and nothing else, but for where to find the DDS."""
+    """Run the service with this environment only, plus the URL of the DDS."""
     path = {"PATH": os.environ["PATH"]}
     return run(str(DEPLOY / "node_service.py"), env={**path, **env, **more, "DDS_BASE_URL": dds.url})
 

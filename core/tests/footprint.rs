@@ -39,7 +39,7 @@ fn library_threads() -> Vec<String> {
     names
 }
 
-/// Open files of this process, but for the directory that is read to count them.
+/// Open files of this process, except the directory that is read to count them.
 fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }

@@ -32,7 +32,7 @@ pub fn svg(results: &Results) -> String {
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" width=\"{WIDTH}\" height=\"{y}\" \
-         role=\"img\"><title>What this library costs beside others</title><style>{STYLE}</style>\n{body}</svg>\n"
+         role=\"img\"><title>What this library costs, compared with others</title><style>{STYLE}</style>\n{body}</svg>\n"
     )
 }
 
