@@ -39,6 +39,22 @@ def test_it_prints_the_configuration_without_secrets(dds: LocalDds, run: Callabl
     assert dds.requests() == []
 
 
+def test_it_shows_neither_the_node_url_nor_the_callback_path(dds: LocalDds, run: Callable[..., Program]) -> None:
+    url = {"NODE_URL": f"http://127.0.0.1:1/{SECRET}", "CALLBACK_PATH": f"/{SECRET}"}
+    shown = run(*CHECK, env=environment(dds, CALLBACK_BIND="127.0.0.1:0", **url)).succeed()
+    assert "set (NODE_URL)" in shown and "set (CALLBACK_PATH)" in shown
+    assert SECRET not in shown
+
+
+def test_it_shows_which_variable_an_option_comes_from(dds: LocalDds, run: Callable[..., Program]) -> None:
+    robot = {"IDENTITY": "robot", "ROBOT_REGISTRATION_CREDENTIALS": SECRET, "POSEMESH_MAX_RETRY": "3"}
+    env = environment(dds, **robot)
+    del env["SECP256K1_PRIVHEX"]
+    shown = run(*CHECK, env=env).succeed()
+    assert "set (ROBOT_REGISTRATION_CREDENTIALS)" in shown and "'3' (POSEMESH_MAX_RETRY)" in shown
+    assert SECRET not in shown
+
+
 def test_register_registers_once(dds: LocalDds, run: Callable[..., Program]) -> None:
     assert "Registered with DDS" in run(*CHECK, "--register", env=environment(dds)).succeed()
     assert len(dds.requests("register")) == 1

@@ -46,23 +46,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+_SECRET_PATHS = {"node_url", "callback_path"}
+"""Options that contain a path, which only DDS may know."""
+
+
 def _show(wallet: str | None) -> None:
-    print(f"{'wallet':24} {'none (a robot)' if wallet is None else wallet}")
+    print(f"{'wallet':27} {'none (a robot)' if wallet is None else wallet}")
     secrets = _native.secret_options()
     for name, variable, _, default, _, _ in _native.options():
-        source = _source(variable)
+        variables = [f"POSEMESH_{name.upper()}", f"POSEMESH_{variable}", variable]
+        if name == "reg_secret" and wallet is None:
+            variables[:0] = ["POSEMESH_ROBOT_REGISTRATION_CREDENTIALS", "ROBOT_REGISTRATION_CREDENTIALS"]
+        if name in secrets:
+            variables = [either for variable in variables for either in (variable, f"{variable}_FILE")]
+        source = next((variable for variable in variables if os.environ.get(variable, "").strip()), None)
         if source is None:
-            print(f"{name:24} {'not set' if default is None else f'{default} (default)'}")
-        elif name in secrets or source.endswith("_FILE") != variable.endswith("_FILE"):
-            print(f"{name:24} set ({source})")
+            print(f"{name:27} {'not set' if default is None else f'{default} (default)'}")
+        elif name in secrets or name in _SECRET_PATHS:
+            print(f"{name:27} set ({source})")
         else:
-            print(f"{name:24} {os.environ[source].strip()!r} ({source})")
-
-
-def _source(variable: str) -> str | None:
-    """The environment variable that sets an option."""
-    names = (f"POSEMESH_{variable}", f"POSEMESH_{variable}_FILE", variable, f"{variable}_FILE")
-    return next((name for name in names if os.environ.get(name, "").strip()), None)
+            print(f"{name:27} {os.environ[source].strip()!r} ({source})")
 
 
 def _register(limit: float | None) -> None:
