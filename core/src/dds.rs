@@ -281,10 +281,12 @@ impl Dds<'_> {
         let end = (0..=MAX_FOREIGN.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
         let shown = &text[..end.unwrap_or_default()];
         let mut secrets = (self.secrets)();
-        for password in self.client.proxy_passwords() {
-            let password = password.expose().as_bytes();
-            secrets.extend([Zeroizing::new(password.to_vec()), percent_decode(password)]);
-        }
+        let passwords = self.client.proxy_passwords().iter();
+        secrets.extend(passwords.map(|password| Zeroizing::new(password.expose().as_bytes().to_vec())));
+        // Those that are parts of URLs.
+        let encoded = secrets.iter().filter(|secret| secret.contains(&b'%'));
+        let decoded: Vec<_> = encoded.map(|secret| percent_decode(secret)).collect();
+        secrets.extend(decoded);
         if repeats(shown, &secrets) { REDACTED.into() } else { foreign(text) }
     }
 

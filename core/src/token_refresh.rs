@@ -40,6 +40,7 @@ async fn sign_in(
     let secrets = || {
         let mut secrets = sign_in.secrets();
         secrets.extend(store.current_secrets());
+        secrets.extend(settings.path_secrets());
         secrets
     };
     let dds = Dds {

@@ -110,9 +110,19 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "https://node.example?x",
             "https://node.example#top",
         ],
-        "callback_path" => {
-            &["callbacks", "https://node.example/", "/a b", "/a?x", "/a#b", "/a//b", "/a/../b", "/./a", "/é"]
-        }
+        "callback_path" => &[
+            "callbacks",
+            "https://node.example/",
+            "/a b",
+            "/a?x",
+            "/a#b",
+            "/a//b",
+            "/a//",
+            "//",
+            "/a/../b",
+            "/./a",
+            "/é",
+        ],
         "siwe_domain" => &[
             "not a host",
             "https://dds.auki.network",

@@ -85,20 +85,35 @@ fn the_routes_are_only_under_the_callback_path() {
 fn a_secret_path_is_in_no_log_and_no_error() {
     support::alone("a_secret_path_is_in_no_log_and_no_error", || {
         const PATH: &str = "/d5fA93kQ0mZ7vXy2";
+        // Cyrillic, which is percent-encoded in the URL that is registered.
+        const DECODED: &str = "секретный-путь";
         support::logged();
         let dds = DevDds::start().expect("a DDS");
         let address = free_address();
         let url = format!("http://{address}{PATH}");
         let body = format!("cannot reach {url}/health").into_bytes();
-        dds.inject(Endpoint::RegisterUrl, Fault::Status { code: 503, retry_after: None, body }, 1);
+        for endpoint in [Endpoint::RegisterUrl, Endpoint::Challenge] {
+            dds.inject(endpoint, Fault::Status { code: 503, retry_after: None, body: body.clone() }, 1);
+        }
         let node = start(&dds, address, &url, PATH);
         node.wait(Wait::Secret, Some(GUARD)).expect("DDS calls back");
+        // The challenge is refused once, so this waits for the second sign-in.
+        node.access_token(Some(GUARD)).expect("signs in");
         assert!(probe(address, "/health").contains("404"));
         node.stop(GUARD).expect("stops");
+
+        let body = format!("cannot reach /{DECODED}/health").into_bytes();
+        dds.inject(Endpoint::RegisterUrl, Fault::Status { code: 503, retry_after: None, body }, 1);
+        let node = start(&dds, address, &format!("http://{address}/{DECODED}"), "/");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        node.stop(GUARD).expect("stops");
+
         let logged = support::logged();
-        assert!(logged.iter().any(|record| record.message.contains("503")), "the refusal is logged");
+        let refusals = logged.iter().filter(|record| record.message.contains("503")).count();
+        assert_eq!(refusals, 3, "each refusal is logged");
         for record in logged {
             assert!(!record.message.contains(&PATH[1..]), "{}", record.message);
+            assert!(!record.message.contains(DECODED), "{}", record.message);
         }
     });
 }

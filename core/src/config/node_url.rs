@@ -58,7 +58,7 @@ impl CallbackPath {
         if !value.starts_with('/') {
             return Err(Invalid::hidden("does not start with a slash"));
         }
-        let path = value.trim_end_matches('/');
+        let path = value.strip_suffix('/').unwrap_or(value);
         // The unreserved characters and the delimiters of a segment (RFC 3986, 3.3), and escapes.
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
         if !path.bytes().all(allowed) {

@@ -3,8 +3,11 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::environment::ROBOT_CREDENTIALS;
 use super::key::wallet_key;
+use super::node_url::NodeUrl;
 use super::option::ConfigOption;
 use super::options::{Config, OPTIONS, Values};
 use super::values::{Identity, is_loopback};
@@ -27,6 +30,13 @@ impl Deref for Settings {
 
     fn deref(&self) -> &Values {
         &self.values
+    }
+}
+
+impl Settings {
+    /// The parts of the node's URL and of the callback server's path that must not be shown when DDS repeats them.
+    pub(crate) fn path_secrets(&self) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+        self.node_url.iter().flat_map(NodeUrl::secrets).chain(self.callback_path.secrets())
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn check_environment() -> Result<()> {
     })
 }
 
-/// The passwords in the proxy variables, percent-encoded as they are there.
+/// The passwords in the proxy variables, or the user names that have none; percent-encoded as they are there.
 pub(super) fn passwords() -> Vec<Secret> {
     VARIABLES.iter().filter_map(|name| password(&std::env::var(name).ok()?)).collect()
 }
@@ -35,8 +35,10 @@ pub(super) fn passwords() -> Vec<Secret> {
 fn password(value: &str) -> Option<Secret> {
     let uri: Uri = value.parse().ok()?;
     let (user_and_password, _) = uri.authority()?.as_str().split_once('@')?;
-    let (_, password) = user_and_password.split_once(':')?;
-    Some(Secret::new(password))
+    let (user, password) = user_and_password.split_once(':').unwrap_or((user_and_password, ""));
+    // Without a password, the user name may be a token.
+    let secret = if password.is_empty() { user } else { password };
+    (!secret.is_empty()).then(|| Secret::new(secret))
 }
 
 /// Accepts the values that the matcher can use. It adds `http` if there is no scheme.
@@ -69,11 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_found() {
+    fn the_password_or_else_the_user_name_is_found() {
         for (value, found) in [
             ("http://user:p%40ss@proxy.example:3128", Some("p%40ss")),
             ("user:secret@proxy.example:3128", Some("secret")),
-            ("http://user@proxy.example", None),
+            ("http://token@proxy.example", Some("token")),
+            ("http://token:@proxy.example", Some("token")),
+            ("http://:@proxy.example", None),
             ("http://proxy.example:3128", None),
             ("", None),
         ] {

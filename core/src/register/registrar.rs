@@ -11,7 +11,7 @@ use super::attempt::{HandIn, Outcome, Registration};
 use super::reregistration::keep_reregistering;
 use super::retry_policy::RetryPolicy;
 use crate::backoff::BurstLimit;
-use crate::config::{NodeUrl, Settings};
+use crate::config::Settings;
 use crate::http_client::HttpClient;
 use crate::log::{self, log};
 use crate::sign_in::SignIn;
@@ -82,8 +82,7 @@ impl<'a> Registrar<'a> {
     /// What DDS could repeat, other than credentials and keys.
     fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
         let mut secrets = self.store.current_secrets();
-        secrets.extend(self.settings.node_url.iter().flat_map(NodeUrl::secrets));
-        secrets.extend(self.settings.callback_path.secrets());
+        secrets.extend(self.settings.path_secrets());
         secrets
     }
 }
