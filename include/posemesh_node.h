@@ -758,10 +758,10 @@ typedef pmn_result (*pmn_sign_fn)(const pmn_sign_request *request, char *signatu
 /// NULL for the other parameters, too).
 ///
 /// `sign` runs on the library's callback thread, for each registration and each access token, and may block: that
-/// delays other callbacks, but no node. Do not wait for a node inside a callback, because its sign-in would wait for
-/// that callback. The library waits for `request_timeout_secs`, and ignores a later signature. It checks a signature
-/// before it uses it. A failure is shown and retried like any other. pmn_node_sign() returns PMN_ERR_NOT_FOUND for
-/// such a node: call your signer instead.
+/// delays the other callbacks and signers of the process, but nothing else. Do not wait for a node inside a callback,
+/// because its sign-in would wait for that callback. The library waits for `request_timeout_secs`, and ignores a later
+/// signature. It checks a signature before it uses it. A failure is shown and retried like any other. pmn_node_sign()
+/// returns PMN_ERR_NOT_FOUND for such a node: call your signer instead.
 ///
 /// `destroy` may be NULL. It runs exactly once, after the last call of `sign`, when the configuration and every node
 /// started with it have been freed or have another signer: on the thread that frees the last of them, or on the

@@ -9,8 +9,8 @@ impl Config {
     /// Ethereum address. Replaces an earlier signer. Starting a node fails if a private key is set, too.
     ///
     /// `sign` is called for each registration and each access token, on the library's dispatcher thread. It may block
-    /// there, which delays other callbacks but no node, or pass the request on and respond later. Waiting for a node
-    /// inside a callback would make its sign-in wait for that callback.
+    /// there, which delays the other callbacks and signers of the process, or pass the request on and respond later.
+    /// Waiting for a node inside a callback would make its sign-in wait for that callback.
     ///
     /// A signature is checked before it is used: it must be by `address`. A failure, a wrong signature, and no response
     /// within `request_timeout_secs` are reported and retried like any other failure. A later response is ignored.
