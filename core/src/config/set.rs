@@ -1,5 +1,7 @@
 //! Setting options from text, as C, Python and Node.js do.
 
+use std::hint::black_box;
+
 use super::option::{ConfigOption, cut};
 use super::options::{Config, OPTIONS};
 use crate::error::{Error, Result};
@@ -54,8 +56,10 @@ impl Config {
 }
 
 fn find(name: &str) -> Result<&'static ConfigOption> {
-    OPTIONS.iter().find(|option| option.name == name).ok_or_else(|| {
-        let known: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+    // LLVM 22 unrolls both loops over a table that it knows, and then spends more than ten minutes on this function.
+    let options: &'static [ConfigOption] = black_box(OPTIONS);
+    options.iter().find(|option| option.name == name).ok_or_else(|| {
+        let known: Vec<_> = options.iter().map(|option| option.name).collect();
         Error::invalid_config(format!("unknown option {:?}; the options are {}", cut(name), known.join(", ")))
     })
 }
