@@ -24,9 +24,10 @@ fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The targets of `[text](target)` that are paths.
+/// The targets of `[text](target)` that are paths, except in fenced code.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.split("](").skip(1).filter_map(|rest| {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| {
         let target = rest.split([')', ' ', '\n']).next()?.split('#').next()?;
         (!target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")).then_some(target)
     })
@@ -52,6 +53,7 @@ fn relative_links_have_a_target() {
 
 #[test]
 fn links_are_found() {
-    let text = "[a](b.md#c) ![d](e.svg \"f\") [g](https://h.example) [i](#j)";
-    assert_eq!(links(text).collect::<Vec<_>>(), ["b.md", "e.svg"]);
+    let text =
+        "[a](b.md#c) ![d](e.svg \"f\")\n```cpp\n[](const T &)\n```\n[g](https://h.example) [i](#j) [k](l.md)";
+    assert_eq!(links(text).collect::<Vec<_>>(), ["b.md", "e.svg", "l.md"]);
 }
