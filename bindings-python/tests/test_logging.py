@@ -82,26 +82,30 @@ def levels_of_a_node(dds: LocalDds, handler: Handler) -> set[int]:
 
 
 def test_records_below_the_level_are_discarded(dds: LocalDds, handler: Handler) -> None:
-    child = logging.getLogger("posemesh_node.register")
+    # The first has records of level INFO, the other one of level DEBUG.
+    children = [logging.getLogger("posemesh_node.register"), logging.getLogger("posemesh_node.sign_in")]
     root = logging.getLogger()
     root_level, levels = root.level, {logging.DEBUG, logging.INFO}
     try:
         LOGGER.setLevel(logging.WARNING)
         assert levels_of_a_node(dds, handler) == set()
-        child.setLevel(logging.DEBUG)
+        for child in children:
+            child.setLevel(logging.DEBUG)
         assert levels_of_a_node(dds, handler) == levels
         logging.disable(logging.DEBUG)
         assert levels_of_a_node(dds, handler) == {logging.INFO}
         logging.disable(logging.CRITICAL)
         assert levels_of_a_node(dds, handler) == set()
         logging.disable(logging.NOTSET)
-        child.setLevel(logging.NOTSET)
+        for child in children:
+            child.setLevel(logging.NOTSET)
         LOGGER.setLevel(logging.NOTSET)
         root.setLevel(logging.INFO)
         assert levels_of_a_node(dds, handler) == {logging.INFO}
     finally:
         logging.disable(logging.NOTSET)
-        child.setLevel(logging.NOTSET)
+        for child in children:
+            child.setLevel(logging.NOTSET)
         root.setLevel(root_level)
 
 
