@@ -27,9 +27,12 @@ async function silentNode(t: TestContext): Promise<{ node: PosemeshNode; sent: s
   try {
     const node = await startNode(t, await localDds(t))
     await node.waitRegistered(wait)
-    await oneTurn()
-    // All messages that were sent before have arrived when this ends.
+    // With a listener, a wait ends after the events before it. Without one it may end before them.
+    const listener = () => {}
+    node.on('status', listener)
     await registerAgain(node)
+    node.off('status', listener)
+    await oneTurn()
     sent.length = 0
     return { node, sent }
   } finally {
@@ -55,14 +58,16 @@ describe('events', () => {
     const listener = ({ state }: StatusEvent) => seen.push(state)
     node.on('status', listener)
     await registerAgain(node)
-    assert.deepEqual(seen, AGAIN)
+    // The events of the silent registration may still have been on their way.
+    assert.deepEqual(seen.slice(-AGAIN.length), AGAIN)
 
+    const count = seen.length
     node.off('status', listener)
     await oneTurn()
     sent.length = 0
     await registerAgain(node)
     assert.deepEqual(sent, ['waited'])
-    assert.deepEqual(seen, AGAIN)
+    assert.equal(seen.length, count)
   })
 
   for (const [how, listen] of Object.entries<(node: PosemeshNode, seen: string[]) => unknown>({
