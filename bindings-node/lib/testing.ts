@@ -249,6 +249,9 @@ function readRequest({ endpoint, headers, at, since_start_ms, ...same }: WireReq
 /** The options that replace the private key. */
 const otherKeys = ['secp256k1KeystoreFile', 'signer']
 
+/** As a listening `http.Server`, a running DDS is not garbage-collected, even if its program holds nothing but its URL. */
+const running = new Set<LocalDds>()
+
 /** A DDS on a free port of loopback. It does not keep the process alive. */
 export class LocalDds {
   readonly #dds: NativeLocalDds
@@ -273,7 +276,9 @@ export class LocalDds {
     const happened = new EventEmitter<{ line: [line: string] }>()
     happened.setMaxListeners(0)
     const dds = call(() => native.startLocalDds(setup as LocalDdsSetup, (line) => happened.emit('line', line)))
-    return new LocalDds(dds, happened)
+    const started = new LocalDds(dds, happened)
+    running.add(started)
+    return started
   }
 
   /** The `ddsBaseUrl` of a node that registers here. */
@@ -301,6 +306,7 @@ export class LocalDds {
   /** Closes all connections and frees the port. Can be called again. */
   async stop(): Promise<void> {
     call(() => this.#dds.stop())
+    running.delete(this)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
