@@ -30,6 +30,8 @@ mod options;
 mod set;
 mod settings;
 mod signer;
+#[allow(dead_code, reason = "used by what comes next")]
+mod state_url;
 mod values;
 
 pub(crate) use node_url::{CallbackPath, NodeUrl};

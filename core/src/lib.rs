@@ -73,6 +73,7 @@ pub mod register;
 mod runtime;
 pub mod secret;
 mod seqlock;
+mod share;
 mod sign_in;
 mod siwe;
 pub mod state;
