@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::fork::Generation;
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::state::store::Store;
 use crate::state::wait::Wait;
@@ -13,7 +14,15 @@ use crate::state::waiters::Delivery;
 use crate::token::AccessToken;
 
 #[doc(inline)]
+pub use crate::metrics::families::{Family, Kind, Sample};
+#[doc(inline)]
 pub use crate::node::callback_url;
+
+/// The metrics as a list, with names, kinds and descriptions. Its families and their labels are always the same, so a
+/// host may convert the names once.
+pub fn metric_families(metrics: &Metrics) -> Vec<Family> {
+    metrics.families()
+}
 
 /// Waits that call back, and the status and the access token as other languages cache them.
 pub trait NodeExt {

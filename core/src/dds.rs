@@ -3,7 +3,7 @@
 mod failure;
 mod redaction;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
 use hyper::header::{AGE, DATE, LOCATION};
@@ -15,6 +15,7 @@ use crate::clock::DdsClock;
 use crate::foreign::{MAX_FOREIGN, foreign, foreign_error};
 use crate::http_client::{HttpClient, Request, RequestError, Response};
 use crate::json::Object;
+use crate::metrics::counters::{EndpointCounters, RequestCounter, RequestOutcome};
 use crate::siwe::{Challenge, Signed};
 use crate::token::response::TokenResponse;
 
@@ -121,11 +122,17 @@ pub(crate) struct Dds<'a> {
     pub(crate) secrets: &'a (dyn Fn() -> Vec<Zeroizing<Vec<u8>>> + Sync),
     /// Updated by every success.
     pub(crate) clock: &'a DdsClock,
+    /// Counts the requests.
+    pub(crate) requests: &'a EndpointCounters,
 }
 
 impl Dds<'_> {
     /// Requests a challenge to sign.
     pub(crate) async fn challenge(&self, wallet: &str) -> Result<Challenge, Failure> {
+        counted(&self.requests.challenge, self.request_challenge(wallet)).await
+    }
+
+    async fn request_challenge(&self, wallet: &str) -> Result<Challenge, Failure> {
         const WHAT: &str = "the challenge request";
         let response = self.post(Request::Harmless, WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
         let body = self.read_success(WHAT, response).await?;
@@ -145,22 +152,25 @@ impl Dds<'_> {
         request: &NodeRegisterWalletRequest,
         max_concurrency: Option<u32>,
     ) -> Result<(), Failure> {
-        let body = RegisterBody { request, max_concurrency };
-        self.post(Request::Once, "the registration", REGISTER_PATH, &body).await?;
-        Ok(())
+        self.post_registration(REGISTER_PATH, &RegisterBody { request, max_concurrency }).await
     }
 
     /// Registers the URL of a node. Any 2xx is a success, whatever its body.
     pub(crate) async fn register_url(&self, registration: &UrlRegistration<'_>) -> Result<(), Failure> {
-        self.post(Request::Once, "the registration", REGISTER_URL_PATH, registration).await?;
-        Ok(())
+        self.post_registration(REGISTER_URL_PATH, registration).await
+    }
+
+    async fn post_registration(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
+        let response = self.post(Request::Once, "the registration", path, body);
+        counted(&self.requests.register, response).await.map(|_| ())
     }
 
     /// Exchanges a signed challenge for an access token.
     pub(crate) async fn verify(&self, signed: &Signed) -> Result<TokenResponse, Failure> {
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
-        self.request_token("the sign-in", VERIFY_PATH, &body).await
+        let token = self.request_token("the sign-in", VERIFY_PATH, &body);
+        counted(&self.requests.verify, token).await
     }
 
     /// Registers a robot. The response contains an access token.
@@ -168,7 +178,8 @@ impl Dds<'_> {
         &self,
         registration: &RobotRegistration<'_>,
     ) -> Result<TokenResponse, Failure> {
-        self.request_token("the registration", ROBOT_REGISTER_PATH, registration).await
+        let token = self.request_token("the registration", ROBOT_REGISTER_PATH, registration);
+        counted(&self.requests.register, token).await
     }
 
     /// Exchanges a robot's credentials for an access token.
@@ -177,7 +188,8 @@ impl Dds<'_> {
         registration_credentials: &str,
     ) -> Result<TokenResponse, Failure> {
         let body = RobotVerifyBody { registration_credentials };
-        self.request_token("the sign-in", ROBOT_VERIFY_PATH, &body).await
+        let token = self.request_token("the sign-in", ROBOT_VERIFY_PATH, &body);
+        counted(&self.requests.verify, token).await
     }
 
     async fn request_token(
@@ -313,6 +325,18 @@ impl Dds<'_> {
     }
 }
 
+/// Counts a request to an endpoint, and the time that it takes. One that is given up does not count.
+async fn counted<T>(
+    counter: &RequestCounter,
+    request: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    let result = request.await;
+    let outcome = result.as_ref().map_or_else(|failure| failure.class.into(), |_| RequestOutcome::Success);
+    counter.count(outcome, began.elapsed());
+    result
+}
+
 /// When DDS created the response, in whole seconds (RFC 9110, section 6.6.1).
 pub(crate) fn parse_date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
@@ -340,8 +364,8 @@ mod tests {
         let client = HttpClients::for_test();
         let endpoint = |base_url: &str| {
             let base_url = &base_url.parse().expect("a URL");
-            let clock = &DdsClock::default();
-            Dds { base_url, client: &client, timeout: None, secrets: &Vec::new, clock }
+            let (clock, requests) = (&DdsClock::default(), &EndpointCounters::default());
+            Dds { base_url, client: &client, timeout: None, secrets: &Vec::new, clock, requests }
                 .endpoint("/v1/x")
                 .to_string()
         };

@@ -174,12 +174,17 @@ impl<T: Send + 'static> Subscription<T> {
         })
     }
 
-    /// Queues one item, or counts it as dropped. `item` receives the number dropped since the last one was queued.
-    pub(crate) fn deliver(self: &Arc<Self>, dispatcher: &Arc<Dispatcher>, item: impl FnOnce(u64) -> T) {
+    /// Queues one item, or counts it as dropped and returns false. `item` receives the number dropped since the last
+    /// one was queued.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        dispatcher: &Arc<Dispatcher>,
+        item: impl FnOnce(u64) -> T,
+    ) -> bool {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= Self::CAPACITY {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         }
         let item = item(self.dropped.swap(0, Ordering::Relaxed));
         let subscription = Arc::clone(self);
@@ -189,6 +194,7 @@ impl<T: Send + 'static> Subscription<T> {
                 (subscription.callback)(&item);
             }
         }));
+        true
     }
 
     /// Ends delivery: no call begins after this returns.

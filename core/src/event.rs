@@ -1,5 +1,6 @@
 //! The events of a node, delivered to the host as they happen.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -63,19 +64,28 @@ pub enum EventKind {
 pub(crate) struct EventChannel {
     dispatcher: Option<Arc<Dispatcher>>,
     subscription: Mutex<Option<Arc<Subscription<Event>>>>,
+    /// Counts the events that no callback received because it was too slow.
+    dropped: AtomicU64,
 }
 
 impl EventChannel {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>) -> Self {
-        Self { dispatcher: Some(dispatcher), subscription: Mutex::default() }
+        Self { dispatcher: Some(dispatcher), ..Self::default() }
     }
 
     pub(crate) fn publish(&self, kind: EventKind) {
         let Some(dispatcher) = &self.dispatcher else { return };
         let subscription = self.subscription.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(subscription) = &*subscription {
-            subscription.deliver(dispatcher, |dropped| Event { at: SystemTime::now(), dropped, kind });
+        if let Some(subscription) = &*subscription
+            && !subscription.deliver(dispatcher, |dropped| Event { at: SystemTime::now(), dropped, kind })
+        {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many events were dropped because a callback was too slow.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Whether the host has subscribed.

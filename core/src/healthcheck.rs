@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep_until;
 
+use crate::metrics::counters::LossReason;
 use crate::state::observed::until;
 use crate::state::store::Store;
 
@@ -24,7 +25,7 @@ pub(crate) async fn watch_healthchecks(store: &Store, ttl: Duration) {
         store.forget_probes();
         let registration = observed.borrow().registration;
         let reason = format!("DDS has not probed this node for {} s", ttl.as_secs());
-        store.lose_registration(registration, &reason);
+        store.lose_registration(registration, LossReason::ProbesStopped, &reason);
     }
 }
 

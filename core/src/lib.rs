@@ -32,6 +32,7 @@
 //! | [`node`] | a running node: start, stop, status, wait, events |
 //! | [`status`], [`secret`], [`event`], [`log`] | what a node reports |
 //! | [`register`] | registration without a `Node` |
+//! | [`metrics`] | what a node has done, for Prometheus and others |
 //! | [`token`] | access tokens |
 //! | [`http`] | the callback server |
 //! | [`state`] | the state of such a registration, and of a directory that outlives the process |
@@ -67,8 +68,10 @@ mod json;
 mod keystore;
 mod latch;
 pub mod log;
+pub mod metrics;
 pub mod node;
 mod node_id;
+mod readiness;
 pub mod register;
 mod runtime;
 pub mod secret;
@@ -94,8 +97,10 @@ pub use reqwest;
 pub use config::{Config, ConfigBuilder, SigningRequest};
 pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventKind};
+pub use metrics::Metrics;
 pub use node::{Node, Wait};
 pub use node_id::NodeId;
+pub use readiness::Readiness;
 pub use secret::Secret;
 pub use status::{Role, State, Status};
 pub use token::AccessToken;

@@ -16,7 +16,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::event::Event;
 use crate::fork::Generation;
 use crate::log::log;
+use crate::metrics::Metrics;
 use crate::node_id::NodeId;
+use crate::readiness::Readiness;
 use crate::secret::Secret;
 use crate::state::store::Store;
 use crate::status::Status;
@@ -175,6 +177,44 @@ impl Node {
     /// [`ErrorCode::Forked`].
     pub fn persistence_error(&self) -> Result<Option<Error>> {
         Ok(self.inner()?.store.persistence_error())
+    }
+
+    /// Whether the node is ready, and why not: it must be running and registered and, with `needs_secret`, hold a
+    /// secret. A stopped node is not ready.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn ready(&self, needs_secret: bool) -> Result<Readiness> {
+        Ok(Readiness::of(&self.running_inner()?.store, needs_secret))
+    }
+
+    /// What the node has done, and what it is doing. After a stop, the last values.
+    ///
+    /// ```no_run
+    /// # fn report(node: &posemesh_node_registration::Node) -> posemesh_node_registration::Result<()> {
+    /// let metrics = node.metrics()?;
+    /// println!("{} callbacks brought a secret", metrics.callbacks.accepted);
+    /// println!("{} requests to register were refused", metrics.dds.register.responses.rejected);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics::of(&self.inner()?.store))
+    }
+
+    /// The metrics as text for Prometheus, with the content type
+    /// [`metrics::CONTENT_TYPE`](crate::metrics::CONTENT_TYPE). It may be appended to the text of other metrics.
+    ///
+    /// Every value of every label is there from the start, and no label holds a wallet or an id. A time that is not
+    /// known is 0.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn metrics_text(&self) -> Result<String> {
+        Ok(self.metrics()?.text())
     }
 
     /// Blocks until the node is registered or holds a secret; without a timeout for as long as it takes.

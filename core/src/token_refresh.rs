@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::http_client::HttpClient;
 use crate::log::{self, log};
+use crate::metrics::counters::{LossReason, SignInOutcome};
 use crate::sign_in::SignIn;
 use crate::siwe::Expectation;
 use crate::state::observed::{Observed, until};
@@ -49,6 +50,7 @@ async fn sign_in(
         timeout: Some(settings.request_timeout),
         secrets: &secrets,
         clock: store.clock(),
+        requests: &store.counters().dds_requests,
     };
     sign_in.token(&dds).await
 }
@@ -138,7 +140,12 @@ impl Refresher<'_> {
                 return refresh_in;
             }
             let Some(attempt) = self.store.begin_sign_in() else { continue };
-            match sign_in().await {
+            let outcome = sign_in().await;
+            self.store.counters().sign_ins.count(match &outcome {
+                Ok(_) => SignInOutcome::Success,
+                Err(failure) => failure.class.into(),
+            });
+            match outcome {
                 Ok(token) => {
                     let refresh_in = token.refresh_in();
                     (self.last, self.failures, self.unknown) = (Some(Instant::now()), 0, false);
@@ -195,7 +202,7 @@ impl Refresher<'_> {
             let _ = timeout(pause, rearmed).await;
         }
         if after == AfterFailure::Register {
-            self.store.lose_registration(attempt.registration, error.message());
+            self.store.lose_registration(attempt.registration, LossReason::UnknownNode, error.message());
         }
         self.store.forget_refusal();
     }

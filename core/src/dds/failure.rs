@@ -7,6 +7,7 @@ use hyper::{HeaderMap, StatusCode};
 
 use crate::error::{Error, ErrorCode};
 use crate::foreign::one_line;
+use crate::metrics::counters::{AttemptOutcome, RequestOutcome, SignInOutcome};
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,35 @@ impl Failure {
             FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => ErrorCode::Rejected,
         };
         Error::new(code, self.text.as_str())
+    }
+}
+
+impl From<FailureClass> for AttemptOutcome {
+    fn from(class: FailureClass) -> Self {
+        match class {
+            FailureClass::Conflict => Self::Conflict,
+            FailureClass::Retryable => Self::Unavailable,
+            FailureClass::Refused | FailureClass::UnknownNode => Self::Rejected,
+        }
+    }
+}
+
+impl From<FailureClass> for SignInOutcome {
+    fn from(class: FailureClass) -> Self {
+        match class {
+            FailureClass::Conflict | FailureClass::Refused => Self::Rejected,
+            FailureClass::UnknownNode => Self::UnknownNode,
+            FailureClass::Retryable => Self::Unavailable,
+        }
+    }
+}
+
+impl From<FailureClass> for RequestOutcome {
+    fn from(class: FailureClass) -> Self {
+        match class {
+            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => Self::Rejected,
+            FailureClass::Retryable => Self::Unavailable,
+        }
     }
 }
 

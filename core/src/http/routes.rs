@@ -15,6 +15,7 @@ use super::body::{Refusal, Text, parse, read};
 use super::warnings::Warnings;
 use crate::config::{CallbackPath, CallbackPolicy};
 use crate::log::log;
+use crate::metrics::counters::CallbackOutcome;
 use crate::secret::Secret;
 use crate::state::registration::Acceptance;
 use crate::state::store::Store;
@@ -126,23 +127,14 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !content_type.is_some_and(is_json) {
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type application/json"));
-    }
-    let body = read(request.into_body()).await?;
-    let body = parse(&body)?;
-    let (Text(id), Text(secret)) = (body.id, body.secret);
-    check_text(&id, "id is blank", "id contains a NUL character")?;
-    check_text(&secret, "secret is blank", "secret contains a NUL character")?;
-    if secret.len() > MAX_SECRET {
-        return Err((StatusCode::FORBIDDEN, "the secret is over 4096 bytes"));
-    }
-    if callback.node_id.as_ref().is_some_and(|ours| !id.eq_ignore_ascii_case(ours)) {
-        return Err((StatusCode::FORBIDDEN, "id is not the node that the registration credentials name"));
-    }
-    let length = secret.len();
-    match callback.store.accept_secret(callback.policy, Secret::new(secret)) {
+    let secret = read_secret(callback, request).await.inspect_err(|(code, _)| {
+        callback.store.counters().callbacks.count(match *code {
+            StatusCode::FORBIDDEN => CallbackOutcome::Forbidden,
+            _ => CallbackOutcome::Malformed,
+        });
+    })?;
+    let length = secret.expose().len();
+    match callback.store.accept_secret(callback.policy, secret) {
         Acceptance::New(version) => {
             log!(
                 Info,
@@ -161,6 +153,30 @@ where
     // DDS does not send it again after the response, so it must be on the disk before.
     callback.store.settled().await;
     Ok(())
+}
+
+/// The secret in a callback for this node, or why the callback is refused.
+async fn read_secret<B>(callback: &Callback, request: Request<B>) -> Result<Secret, Refusal>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(is_json) {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type application/json"));
+    }
+    let body = read(request.into_body()).await?;
+    let body = parse(&body)?;
+    let (Text(id), Text(secret)) = (body.id, body.secret);
+    check_text(&id, "id is blank", "id contains a NUL character")?;
+    check_text(&secret, "secret is blank", "secret contains a NUL character")?;
+    if secret.len() > MAX_SECRET {
+        return Err((StatusCode::FORBIDDEN, "the secret is over 4096 bytes"));
+    }
+    if callback.node_id.as_ref().is_some_and(|ours| !id.eq_ignore_ascii_case(ours)) {
+        return Err((StatusCode::FORBIDDEN, "id is not the node that the registration credentials name"));
+    }
+    Ok(Secret::new(secret))
 }
 
 /// A C program would read a text with a NUL only up to there.

@@ -12,6 +12,7 @@ use crate::config::NodeUrl;
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::http_client::HttpClient;
 use crate::log::log;
+use crate::metrics::counters::{AttemptOutcome, EndpointCounters};
 use crate::sign_in::SignIn;
 use crate::sign_in::signer::Signer;
 use crate::token::cached::CachedToken;
@@ -77,6 +78,7 @@ pub(super) struct Registration<'a> {
     pub(super) max_concurrency: Option<u32>,
     pub(super) timeout: Option<Duration>,
     pub(super) clock: &'a DdsClock,
+    pub(super) requests: &'a EndpointCounters,
     /// What else must not appear in an error: the secrets that the node has received.
     pub(super) other_secrets: &'a (dyn Fn() -> Vec<Zeroizing<Vec<u8>>> + Sync),
 }
@@ -91,6 +93,14 @@ pub(super) enum HandIn {
 
 /// The token that a registration brought, if it brought one: that of a robot does.
 pub(super) type Outcome = Result<Option<CachedToken>, Failure>;
+
+/// How an attempt is counted.
+pub(super) fn outcome_of(outcome: &Outcome) -> AttemptOutcome {
+    match outcome {
+        Ok(_) => AttemptOutcome::Success,
+        Err(failure) => failure.class.into(),
+    }
+}
 
 impl Registration<'_> {
     /// Calls `on_hand_in` before the request that registers the node is sent, and when DDS rejects it. In between DDS
@@ -107,6 +117,7 @@ impl Registration<'_> {
             timeout: self.timeout,
             secrets: &secrets,
             clock: self.clock,
+            requests: self.requests,
         };
         let outcome = match &self.sign_in {
             SignIn::Wallet(wallet) => {

@@ -19,6 +19,7 @@ use crate::event::EventChannel;
 use crate::foreign::foreign;
 use crate::http_client::HttpClient;
 use crate::log::log;
+use crate::metrics::counters::EndpointCounters;
 use crate::secret::Secret;
 use crate::sign_in::SignIn;
 use crate::sign_in::signer::Signer;
@@ -64,6 +65,7 @@ pub async fn register_once(
         max_concurrency: None,
         timeout: None,
         clock: &DdsClock::default(),
+        requests: &EndpointCounters::default(),
         other_secrets: &Vec::new,
     };
     registration.attempt(|_| {}).await.map(|_| ()).into()

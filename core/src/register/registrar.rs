@@ -7,13 +7,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::attempt::{HandIn, Outcome, Registration};
+use super::attempt::{HandIn, Outcome, Registration, outcome_of};
 use super::reregistration::keep_reregistering;
 use super::retry_policy::RetryPolicy;
 use crate::backoff::BurstLimit;
 use crate::config::Settings;
 use crate::http_client::HttpClient;
 use crate::log::{self, log};
+use crate::metrics::counters::AttemptOutcome;
 use crate::sign_in::SignIn;
 use crate::siwe::Expectation;
 use crate::state::observed::{Observed, until};
@@ -74,6 +75,7 @@ impl<'a> Registrar<'a> {
             max_concurrency: settings.max_concurrency,
             timeout: Some(settings.request_timeout),
             clock: self.store.clock(),
+            requests: &self.store.counters().dds_requests,
             other_secrets: &|| self.secrets(),
         };
         registration.attempt(on_hand_in).await
@@ -96,6 +98,7 @@ where
     A: Fn(u64) -> F,
     F: Future<Output = Option<Outcome>>,
 {
+    let attempts = &store.counters().registration_attempts;
     let mut observed = store.observe();
     let mut last = observed.borrow().registration;
     let mut rearms = BurstLimit::default();
@@ -123,13 +126,17 @@ where
         let finished = tokio::select! {
             finished = attempt(registration) => finished,
             // A re-arm overtook this attempt and needs its own.
-            () = until(&mut observed, |now| now.registration != registration) => continue,
+            () = until(&mut observed, |now| now.registration != registration) => {
+                attempts.count(AttemptOutcome::Cancelled);
+                continue;
+            }
         };
         let Some(finished) = finished else {
             log!(Debug, "register", "another registration loop of this process is making an attempt");
             pause(&mut observed, registration, policy.interval).await;
             continue;
         };
+        attempts.count(outcome_of(&finished));
         let failure = match finished {
             Ok(token) => {
                 if store.finish_attempt(registration, token) {

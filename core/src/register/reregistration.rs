@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::attempt::Outcome;
+use super::attempt::{Outcome, outcome_of};
 use super::retry_policy::RetryPolicy;
 use crate::backoff::jitter;
 use crate::log::{self, log};
+use crate::metrics::counters::AttemptOutcome;
 use crate::state::observed::{Observed, until};
 use crate::state::store::Store;
 use crate::status::State;
@@ -26,6 +27,7 @@ pub(super) async fn keep_reregistering<A, F>(
     A: Fn() -> F,
     F: Future<Output = Outcome>,
 {
+    let attempts = &store.counters().registration_attempts;
     let mut observed = store.observe();
     let mut pause = jitter(interval);
     loop {
@@ -46,8 +48,12 @@ pub(super) async fn keep_reregistering<A, F>(
         let outcome = tokio::select! {
             outcome = attempt() => outcome,
             // A re-arm overtook this attempt, and the registrar makes its own.
-            () = until(&mut observed, is_over) => continue,
+            () = until(&mut observed, is_over) => {
+                attempts.count(AttemptOutcome::Cancelled);
+                continue;
+            }
         };
+        attempts.count(outcome_of(&outcome));
         match outcome {
             Ok(token) => {
                 if store.finish_attempt(registration, token) {

@@ -10,6 +10,7 @@ use crate::config::CallbackPolicy;
 use crate::error::{Error, Result};
 use crate::event::EventKind;
 use crate::log::log;
+use crate::metrics::counters::{CallbackOutcome, LossReason};
 use crate::secret::Secret;
 use crate::status::{Role, State};
 use crate::token::cached::CachedToken;
@@ -113,16 +114,17 @@ impl Store {
     }
 
     /// DDS has lost this registration, so a new one begins. Returns false if one has begun already.
-    pub(crate) fn lose_registration(&self, registration: u64, reason: &str) -> bool {
+    pub(crate) fn lose_registration(&self, registration: u64, reason: LossReason, words: &str) -> bool {
         let lost = self.update_with_event(|inner| {
             if !inner.is_registered(registration) {
                 return (false, None);
             }
             inner.rearm();
-            (true, Some(EventKind::RegistrationLost { reason: reason.to_owned() }))
+            (true, Some(EventKind::RegistrationLost { reason: words.to_owned() }))
         });
         if lost {
-            log!(Warn, "node", "the registration is lost, registering again: {reason}");
+            self.counters().registrations_lost.count(reason);
+            log!(Warn, "node", "the registration is lost, registering again: {words}");
         }
         lost
     }
@@ -130,7 +132,7 @@ impl Store {
     /// Accepts a secret that DDS sent, if the policy allows it. The callback confirms the registration. Without a
     /// policy every secret is accepted, at any time.
     pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
-        self.update(|inner| {
+        let acceptance = self.update(|inner| {
             if policy.is_some()
                 && let Some(why) = inner.awaits_no_callback()
             {
@@ -150,7 +152,14 @@ impl Store {
                 return Acceptance::Same;
             }
             Acceptance::New(self.put_secret(inner, secret))
-        })
+        });
+        self.counters().callbacks.count(match acceptance {
+            Acceptance::New(_) => CallbackOutcome::Accepted,
+            Acceptance::Same => CallbackOutcome::Unchanged,
+            Acceptance::Another => CallbackOutcome::Forbidden,
+            Acceptance::NotWaiting(_) => CallbackOutcome::NotWaiting,
+        });
+        acceptance
     }
 
     /// Replaces the secret. Returns the version of the new one.
@@ -163,6 +172,7 @@ impl Store {
 
     /// DDS has just probed the node's health.
     pub(crate) fn touch_healthcheck(&self) {
+        self.counters().count_health_probe();
         self.update_with_event(|inner| {
             inner.set_healthcheck(Some(Utc::now()));
             inner.last_probe = Some(tokio::time::Instant::now());

@@ -14,6 +14,7 @@ use super::waiters::{Delivery, Job, Waiters};
 use crate::clock::DdsClock;
 use crate::error::{Error, Result};
 use crate::event::{EventChannel, EventKind};
+use crate::metrics::counters::Counters;
 use crate::node_id::NodeId;
 use crate::secret::Secret;
 use crate::status::{Role, State, Status, StatusCell};
@@ -26,6 +27,7 @@ pub(crate) struct Store {
     /// The same token as in [`TokenState`].
     pub(super) token: ArcSwapOption<CachedToken>,
     clock: DdsClock,
+    counters: Counters,
     inner: Mutex<Inner>,
     /// Signalled when something may have ended a wait: once for threads, once for tasks.
     pub(super) changed: Condvar,
@@ -117,6 +119,7 @@ impl Store {
             secret: ArcSwapOption::empty(),
             token: ArcSwapOption::empty(),
             clock: DdsClock::default(),
+            counters: Counters::default(),
             inner: Mutex::default(),
             changed: Condvar::new(),
             changed_for_tasks: watch::Sender::default(),
@@ -233,6 +236,11 @@ impl Store {
         &self.clock
     }
 
+    /// What this process has counted. See [`crate::metrics`].
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.status.read()
     }
@@ -274,6 +282,16 @@ impl Store {
 
     pub(crate) fn persistence_error(&self) -> Option<Error> {
         self.lock().persistence_error.clone()
+    }
+
+    /// The error that a call on a stopped node fails with.
+    pub(crate) fn stopped_error(&self) -> Error {
+        self.lock().stopped_error()
+    }
+
+    /// Whether no secret can arrive.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.lock().unreachable
     }
 
     pub(crate) fn callback_address(&self) -> Option<SocketAddr> {

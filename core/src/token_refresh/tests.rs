@@ -281,11 +281,14 @@ async fn a_loss_that_a_rearm_has_overtaken_does_not_count() {
     let attempt = setup.store.begin_sign_in().expect("registered");
     setup.store.rearm().unwrap();
     settle().await;
-    assert!(!setup.store.lose_registration(attempt.registration, "node not found"));
+    assert!(!setup.store.lose_registration(attempt.registration, LossReason::UnknownNode, "node not found"));
     assert_eq!(setup.registrations(), 2);
     let attempt = setup.store.begin_sign_in().expect("registered again");
-    assert!(setup.store.lose_registration(attempt.registration, "node not found"));
-    assert!(!setup.store.lose_registration(attempt.registration, "node not found"), "once per loss");
+    assert!(setup.store.lose_registration(attempt.registration, LossReason::UnknownNode, "node not found"));
+    assert!(
+        !setup.store.lose_registration(attempt.registration, LossReason::UnknownNode, "node not found"),
+        "once per loss"
+    );
     assert!(setup.store.begin_sign_in().is_none(), "not registered");
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn work() {
             }
             "token" => node.access_token(Some(GUARD)).expect("a token").value().to_owned(),
             "token-refused" => format!("{:?}", node.invalidate_token()),
+            "metrics" => node.metrics_text().expect("not forked").trim_end().replace('\n', " | "),
             "switches" => switches().to_string(),
             "threads" => threads().join(" "),
             "fork" => fork(|| std::thread::park_timeout(GUARD)).to_string(),

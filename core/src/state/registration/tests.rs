@@ -94,7 +94,7 @@ const MOMENTS: [Moment; 12] = [
         "lost",
         |store| {
             succeed(store, 0);
-            assert!(store.lose_registration(0, "no probe"));
+            assert!(store.lose_registration(0, LossReason::ProbesStopped, "no probe"));
         },
         false,
     ),
