@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from conftest import GUARD, eventually
+from conftest import GUARD, Program, eventually
 from posemesh_node import AccessToken, Node, RejectedError, UnavailableError, testing
 from posemesh_node.testing import CallbackOutcome, DdsRequest, Endpoint, Fault, LocalDds, RegisteredNode
 
@@ -293,6 +294,21 @@ def test_mistakes_of_type_are_named(dds: LocalDds) -> None:
     for wrong in (5, None, b"token"):
         with pytest.raises(TypeError, match="^token must be an AccessToken or a str"):
             dds.accepts_token(wrong)
+
+
+def test_it_runs_until_it_is_stopped(run: Callable[..., Program]) -> None:
+    """Also if the program keeps no reference to it, and also at exit."""
+    code = """
+import gc
+from posemesh_node import Node
+from posemesh_node.testing import LocalDds
+
+url = LocalDds().url
+gc.collect()
+with Node.start(**LocalDds().options(dds_base_url=url)) as node:
+    node.wait_registered(timeout=60)
+"""
+    assert run("-c", code).succeed() == ""
 
 
 def test_it_can_be_closed_twice() -> None:

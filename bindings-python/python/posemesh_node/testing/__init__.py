@@ -312,8 +312,12 @@ class LocalDdsOptions(TypedDict, total=False):
     clock_offset: int
 
 
+_running: set[LocalDds] = set()
+"""Keeps each LocalDds until it is stopped or the interpreter exits, even if the program keeps no reference to it."""
+
+
 class LocalDds:
-    """A DDS that runs on a free port of 127.0.0.1 until it is stopped. A context manager.
+    """A DDS that runs on a free port of 127.0.0.1 until it is stopped, or the interpreter exits. A context manager.
 
     Args:
         node_url: The URL of the node's callback server, such as ``http://127.0.0.1:8080``. Without it, only a node of
@@ -376,6 +380,7 @@ class LocalDds:
             clock_offset,
         )
         self._url = self._native.url()
+        _running.add(self)
 
     @classmethod
     def start(cls, **options: Unpack[LocalDdsOptions]) -> Self:
@@ -521,6 +526,7 @@ class LocalDds:
     def stop(self) -> None:
         """Close all connections and free the port. Can be called again."""
         self._native = None
+        _running.discard(self)
 
     def close(self) -> None:
         """The same as ``stop``, for ``contextlib.closing``."""
