@@ -12,18 +12,26 @@
 //! | `registration` | attempts, callbacks, probes and re-arms |
 //! | `wait`, `waiters` | waiting for a change |
 //! | `token` | the access token: who gets it, what a sign-in changes |
+//! | `callback` | whether a callback confirms a registration |
 //! | `record`, `replica` | the state as other processes read it, and a store that follows it |
+//! | `requests` | callbacks that other processes have to decide |
+//! | `reconcile` | a state that several machines write |
 //! | `registration_state`, `default_store`, `lock_guard` | the functions of this module |
 
+mod callback;
 pub(crate) mod default_store;
 pub(crate) mod lock_guard;
 pub(crate) mod observed;
-#[cfg(target_os = "linux")]
+#[cfg(feature = "state-url")]
+pub(crate) mod reconcile;
+#[cfg(any(target_os = "linux", feature = "state-url"))]
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod registration_state;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", feature = "state-url"))]
 mod replica;
+#[allow(dead_code, reason = "used by what comes next")]
+pub(crate) mod requests;
 pub(crate) mod store;
 pub(crate) mod token;
 pub(crate) mod wait;

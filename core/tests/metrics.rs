@@ -91,6 +91,7 @@ fn every_metric_and_every_label_is_there_from_the_start() {
         callbacks_total{outcome=\"forbidden\"} 0
         callbacks_total{outcome=\"malformed\"} 0
         callbacks_total{outcome=\"not_waiting\"} 0
+        callbacks_total{outcome=\"unavailable\"} 0
         callbacks_total{outcome=\"unchanged\"} 0
         clock_skew_seconds 0
         dds_request_seconds_total{endpoint=\"challenge\"} 0

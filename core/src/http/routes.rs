@@ -134,7 +134,8 @@ where
         });
     })?;
     let length = secret.expose().len();
-    match callback.store.accept_secret(callback.policy, secret) {
+    // DDS does not send it again after the response, so it must be on the disk before.
+    match callback.store.receive_secret(callback.policy, secret).await {
         Acceptance::New(version) => {
             log!(
                 Info,
@@ -149,9 +150,8 @@ where
             return Err((StatusCode::FORBIDDEN, "this registration already has another secret"));
         }
         Acceptance::NotWaiting(why) => return Err((StatusCode::CONFLICT, why)),
+        Acceptance::Unavailable(why) => return Err((StatusCode::SERVICE_UNAVAILABLE, why)),
     }
-    // DDS does not send it again after the response, so it must be on the disk before.
-    callback.store.settled().await;
     Ok(())
 }
 

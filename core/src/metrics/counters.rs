@@ -91,6 +91,8 @@ counts! {
         forbidden = Forbidden,
         /// It was refused because it is not a callback: too large, too slow, not JSON, or without its fields.
         malformed = Malformed,
+        /// It was refused with 503, because the processes that share the state could not be reached.
+        unavailable = Unavailable,
     }
 
     /// How the sign-ins for an access token ended.

@@ -103,9 +103,10 @@ pub(super) fn outcome_of(outcome: &Outcome) -> AttemptOutcome {
 }
 
 impl Registration<'_> {
-    /// Calls `on_hand_in` before the request that registers the node is sent, and when DDS rejects it. In between DDS
-    /// may call back. It still may after a response that neither accepts nor rejects the request.
-    pub(super) async fn attempt(&self, on_hand_in: impl Fn(HandIn)) -> Outcome {
+    /// Calls `on_hand_in` before the request that registers the node is sent, which happens only when that has finished,
+    /// and when DDS rejects it. In between DDS may call back. It still may after a response that neither accepts nor
+    /// rejects the request.
+    pub(super) async fn attempt<F: Future<Output = ()>>(&self, on_hand_in: impl Fn(HandIn) -> F) -> Outcome {
         let secrets = || {
             let mut secrets = self.sign_in.secrets();
             secrets.extend((self.other_secrets)());
@@ -128,12 +129,12 @@ impl Registration<'_> {
                 }
                 self.log(format_args!("wallet {}", wallet.signer.address_text()));
                 let registered = if let (Some(url), Signer::Key(key)) = (self.node_url, wallet.signer) {
-                    on_hand_in(HandIn::Begins);
+                    on_hand_in(HandIn::Begins).await;
                     let credentials = wallet.credentials;
                     register_url(&dds, url, key, credentials, self.node_version, self.capabilities).await
                 } else {
                     let signed = wallet.sign_challenge(&dds).await?;
-                    on_hand_in(HandIn::Begins);
+                    on_hand_in(HandIn::Begins).await;
                     let (version, capabilities) = (self.node_version, self.capabilities);
                     wallet.register(&dds, signed, version, capabilities, self.max_concurrency).await
                 };
@@ -141,12 +142,12 @@ impl Registration<'_> {
             }
             SignIn::Robot(robot) => {
                 self.log(format_args!("a robot"));
-                on_hand_in(HandIn::Begins);
+                on_hand_in(HandIn::Begins).await;
                 robot.register(&dds, self.node_version, self.capabilities).await.map(Some)
             }
         };
         if outcome.as_ref().is_err_and(|failure| failure.class != FailureClass::Retryable) {
-            on_hand_in(HandIn::Refused);
+            on_hand_in(HandIn::Refused).await;
         }
         outcome
     }

@@ -68,7 +68,7 @@ pub async fn register_once(
         requests: &EndpointCounters::default(),
         other_secrets: &Vec::new,
     };
-    registration.attempt(|_| {}).await.map(|_| ()).into()
+    registration.attempt(|_| std::future::ready(())).await.map(|_| ()).into()
 }
 
 /// What [`run_registration_loop`] needs.

@@ -43,9 +43,14 @@ impl<'a> Registrar<'a> {
     /// Keeps the node registered. Runs until it is dropped.
     pub(crate) async fn run(&self) {
         keep_registered(self.store, self.policy(), |number| async move {
-            let attempt = self.attempt(|event| match event {
-                HandIn::Begins => self.store.hand_in(number),
-                HandIn::Refused => self.store.hand_in_refused(number),
+            let attempt = self.attempt(|event| async move {
+                match event {
+                    HandIn::Begins => {
+                        self.store.hand_in(number);
+                        self.store.confirm_leadership().await;
+                    }
+                    HandIn::Refused => self.store.hand_in_refused(number),
+                }
             });
             Some(attempt.await)
         })
@@ -55,14 +60,19 @@ impl<'a> Registrar<'a> {
     /// Registers the node again in the background. Runs until it is dropped.
     pub(crate) async fn run_again(&self, interval: Duration) {
         // While the node is registered, a callback is accepted anyway.
-        keep_reregistering(self.store, interval, self.policy(), || self.attempt(|_| {})).await;
+        let on_hand_in = |event| async move {
+            if let HandIn::Begins = event {
+                self.store.confirm_leadership().await;
+            }
+        };
+        keep_reregistering(self.store, interval, self.policy(), || self.attempt(on_hand_in)).await;
     }
 
     fn policy(&self) -> RetryPolicy {
         RetryPolicy::new(self.settings.register_interval, self.settings.max_retry)
     }
 
-    async fn attempt(&self, on_hand_in: impl Fn(HandIn)) -> Outcome {
+    async fn attempt<F: Future<Output = ()>>(&self, on_hand_in: impl Fn(HandIn) -> F) -> Outcome {
         let settings = self.settings;
         let _permit = self.permits.acquire().await;
         let registration = Registration {

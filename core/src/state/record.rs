@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::callback::HandIn;
 use crate::credentials::ROBOT;
 use crate::error::{Error, ErrorCode};
 use crate::node_id::NodeId;
@@ -69,6 +70,8 @@ pub(crate) struct Record {
     pub(crate) secret_registration: Option<u64>,
     /// The id that DDS gave a robot.
     pub(crate) robot_id: Option<NodeId>,
+    /// What became of the last request that registers the node. In a state directory only its leader needs this.
+    pub(crate) hand_in: Option<HandIn>,
 }
 
 impl Record {
@@ -146,6 +149,12 @@ struct Fields<'a> {
     /// Absent in the record of a node with a wallet.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     robot_id: Option<Cow<'a, str>>,
+    /// The registration that was handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handed_in: Option<u64>,
+    /// The registration that DDS refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<u64>,
 }
 
 /// The bytes of the file. They hold the secret.
@@ -170,6 +179,14 @@ pub(crate) fn encode(owner: &Owner, record: &Record) -> Zeroizing<Vec<u8>> {
         secret_version: record.secret_version,
         secret_registration: record.secret_registration,
         robot_id: record.robot_id.map(|id| Cow::Owned(id.to_string())),
+        handed_in: match record.hand_in {
+            Some(HandIn::Pending(registration)) => Some(registration),
+            _ => None,
+        },
+        refused: match record.hand_in {
+            Some(HandIn::Refused(registration)) => Some(registration),
+            _ => None,
+        },
     };
     // Allocated in one piece, because a buffer that grows leaves unwiped copies behind.
     let room = 4096 + secret.as_ref().map_or(0, |secret| secret.len());
@@ -234,6 +251,7 @@ fn parse(body: &[u8]) -> Option<(Owner, Record)> {
             Some(id) => Some(id.parse().ok()?),
             None => None,
         },
+        hand_in: fields.handed_in.map(HandIn::Pending).or(fields.refused.map(HandIn::Refused)),
     };
     Some((owner, record))
 }
@@ -272,6 +290,7 @@ mod tests {
             secret_version: 4,
             secret_registration: Some(3),
             robot_id: None,
+            hand_in: Some(HandIn::Refused(3)),
         };
         (owner, record)
     }

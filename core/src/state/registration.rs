@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::store::{HandIn, Inner, Store};
+use super::callback::Moment;
+pub(crate) use super::callback::{Acceptance, HandIn};
+use super::store::{Inner, Store};
 use crate::config::CallbackPolicy;
 use crate::error::{Error, Result};
 use crate::event::EventKind;
@@ -14,19 +16,6 @@ use crate::metrics::counters::{CallbackOutcome, LossReason};
 use crate::secret::Secret;
 use crate::status::{Role, State};
 use crate::token::cached::CachedToken;
-
-/// What became of a secret that DDS sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Acceptance {
-    /// It is new, and this is its version.
-    New(u64),
-    /// The node already has it.
-    Same,
-    /// The callback policy forbids it: this registration has another one.
-    Another,
-    /// There is no registration that a callback could confirm, for this reason.
-    NotWaiting(&'static str),
-}
 
 impl Store {
     /// Begins an attempt. Returns the registration that it is for. `None` after a stop, or when something else,
@@ -50,12 +39,35 @@ impl Store {
     /// The signed challenge is about to be sent. From now on DDS may call back to confirm this registration, until
     /// it rejects the challenge.
     pub(crate) fn hand_in(&self, registration: u64) {
-        self.update(|inner| inner.hand_in = Some(HandIn::Pending(registration)));
+        self.set_hand_in(HandIn::Pending(registration));
     }
 
     /// DDS rejected the signed challenge. A callback that came before still counts.
     pub(crate) fn hand_in_refused(&self, registration: u64) {
-        self.update(|inner| inner.hand_in = Some(HandIn::Refused(registration)));
+        self.set_hand_in(HandIn::Refused(registration));
+    }
+
+    fn set_hand_in(&self, hand_in: HandIn) {
+        if self.update(|inner| inner.hand_in.replace(hand_in) != Some(hand_in)) {
+            // It is not part of the status, but the processes on other machines decide about callbacks, too.
+            self.count_revision_if_remote();
+        }
+    }
+
+    /// Waits until a write to the store on another machine has shown that this process still leads. Returns at once
+    /// where there is no such store.
+    pub(crate) async fn confirm_leadership(&self) {
+        if self.count_revision_if_remote() {
+            self.settled().await;
+        }
+    }
+
+    fn count_revision_if_remote(&self) -> bool {
+        let remote = self.lock().remote;
+        if remote {
+            self.count_revision();
+        }
+        remote
     }
 
     /// An attempt succeeded, and may have brought a token. Returns false when it does not count because a re-arm
@@ -132,16 +144,13 @@ impl Store {
     /// Accepts a secret that DDS sent, if the policy allows it. The callback confirms the registration. Without a
     /// policy every secret is accepted, at any time.
     pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
-        let acceptance = self.update(|inner| {
-            if policy.is_some()
-                && let Some(why) = inner.awaits_no_callback()
-            {
-                return Acceptance::NotWaiting(why);
+        self.update(|inner| {
+            if policy.is_some() && inner.stopped {
+                return Acceptance::NotWaiting("the node is not waiting for a callback: it was stopped");
             }
             let same = self.secret.load().as_deref() == Some(&secret);
-            let has_one = inner.secret_registration == Some(inner.registration);
-            if policy == Some(CallbackPolicy::PerRegistration) && has_one && !same {
-                return Acceptance::Another;
+            if let Some(refusal) = inner.moment().refusal(policy, same) {
+                return refusal;
             }
             inner.secret_registration = Some(inner.registration);
             inner.status.callback_overdue = false;
@@ -152,13 +161,28 @@ impl Store {
                 return Acceptance::Same;
             }
             Acceptance::New(self.put_secret(inner, secret))
-        });
+        })
+    }
+
+    /// As [`Store::accept_secret`], wherever that is decided. Returns when the secret is safe: written, or its write has
+    /// failed.
+    pub(crate) async fn receive_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
+        let remote = self.lock().remote;
+        let acceptance = if remote {
+            self.requests().ask(policy, secret).await
+        } else {
+            self.accept_secret(policy, secret)
+        };
         self.counters().callbacks.count(match acceptance {
             Acceptance::New(_) => CallbackOutcome::Accepted,
             Acceptance::Same => CallbackOutcome::Unchanged,
             Acceptance::Another => CallbackOutcome::Forbidden,
             Acceptance::NotWaiting(_) => CallbackOutcome::NotWaiting,
+            Acceptance::Unavailable(_) => CallbackOutcome::Unavailable,
         });
+        if !remote && matches!(acceptance, Acceptance::New(_) | Acceptance::Same) {
+            self.settled().await;
+        }
         acceptance
     }
 
@@ -233,7 +257,7 @@ impl Inner {
     }
 
     pub(super) fn rearm(&mut self) {
-        if self.status.role == Role::Follower {
+        if self.status.role == Role::Follower && !self.remote {
             if self.pending_rearm.is_some() {
                 return;
             }
@@ -250,23 +274,12 @@ impl Inner {
         self.status.last_healthcheck = at.and_then(|at| u64::try_from(at.timestamp()).ok());
     }
 
-    /// Why a callback would confirm nothing at present. `None` when it would confirm this registration.
-    fn awaits_no_callback(&self) -> Option<&'static str> {
-        if self.stopped {
-            return Some("the node is not waiting for a callback: it was stopped");
-        }
-        match self.status.state {
-            State::Registered => None,
-            State::Disconnected => {
-                Some("the node is not waiting for a callback: it has not begun to register")
-            }
-            State::Registering => match self.hand_in {
-                Some(HandIn::Pending(registration)) if registration == self.registration => None,
-                Some(HandIn::Refused(registration)) if registration == self.registration => {
-                    Some("the node is not waiting for a callback: DDS has refused its registration")
-                }
-                _ => Some("the node is not waiting for a callback: it has not sent DDS its registration yet"),
-            },
+    fn moment(&self) -> Moment {
+        Moment {
+            registration: self.registration,
+            state: self.status.state,
+            hand_in: self.hand_in,
+            secret_registration: self.secret_registration,
         }
     }
 }

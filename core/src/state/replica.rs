@@ -25,9 +25,14 @@ impl Store {
     /// The record of the state, and the number of its revision.
     pub(crate) fn record(&self) -> (u64, Record) {
         let inner = self.lock();
+        // Under the lock, so that every later change has a greater number.
+        (*self.revision.borrow(), self.record_of(&inner))
+    }
+
+    pub(super) fn record_of(&self, inner: &Inner) -> Record {
         let status = &inner.status;
         let next_attempt = status.next_attempt_in().map(|left| SystemTime::now() + left);
-        let record = Record {
+        Record {
             registration: inner.registration,
             // DDS does not learn of a stop: the process that takes over continues where this one was.
             state: inner.state_at_stop.unwrap_or(status.state),
@@ -42,9 +47,8 @@ impl Store {
             secret_version: status.secret_version,
             secret_registration: inner.secret_registration,
             robot_id: status.node_id.filter(|_| inner.robot),
-        };
-        // Under the lock, so that every later change has a greater number.
-        (*self.revision.borrow(), record)
+            hand_in: inner.hand_in,
+        }
     }
 
     /// This revision was written, or its write failed.
@@ -85,7 +89,7 @@ impl Store {
         self.update_with_event(|inner| ((), self.follow_registration(inner, record)));
     }
 
-    fn follow_registration(&self, inner: &mut Inner, record: Record) -> Option<EventKind> {
+    pub(super) fn follow_registration(&self, inner: &mut Inner, record: Record) -> Option<EventKind> {
         if inner.stopped {
             return None;
         }
@@ -99,6 +103,7 @@ impl Store {
         inner.pending_rearm = None;
         inner.registration = record.registration;
         inner.secret_registration = record.secret_registration;
+        inner.hand_in = record.hand_in;
         let status = &mut inner.status;
         let attempt = (record.attempts, record.consecutive_failures);
         let failed = attempt != (status.attempts, status.consecutive_failures);
@@ -160,7 +165,7 @@ impl Store {
 }
 
 impl Inner {
-    fn follow_healthcheck(&mut self, record: &Record) -> Option<EventKind> {
+    pub(super) fn follow_healthcheck(&mut self, record: &Record) -> Option<EventKind> {
         let at = record.last_healthcheck?;
         if self.stopped || self.last_healthcheck == Some(at) {
             return None;

@@ -9,7 +9,9 @@ use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use super::callback::HandIn;
 use super::observed::Observed;
+use super::requests::Requests;
 use super::waiters::{Delivery, Job, Waiters};
 use crate::clock::DdsClock;
 use crate::error::{Error, Result};
@@ -34,6 +36,8 @@ pub(crate) struct Store {
     pub(super) changed_for_tasks: watch::Sender<()>,
     pub(super) observed: watch::Sender<Observed>,
     events: EventChannel,
+    /// Callbacks that other processes have to decide.
+    requests: Requests,
     /// Counts the changes to what is replicated.
     pub(super) revision: watch::Sender<u64>,
     /// The newest revision that was written or whose write failed. The greatest number where nothing is written.
@@ -67,6 +71,8 @@ pub(crate) struct Inner {
     pub(super) ended_by: Option<Error>,
     /// The state before the stop.
     pub(super) state_at_stop: Option<State>,
+    /// The state is in a store on another machine, and every process writes there.
+    pub(super) remote: bool,
     /// The registration that a follower re-armed, until its leader has begun the next one.
     pub(super) pending_rearm: Option<u64>,
     pub(super) callback_address: Option<SocketAddr>,
@@ -97,15 +103,6 @@ pub(super) struct TokenState {
     pub(super) last_failure: Option<Error>,
 }
 
-/// What became of a signed challenge, and the registration that it was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HandIn {
-    /// It is being sent, or DDS may have acted on it whatever the response was: DDS may call back.
-    Pending(u64),
-    /// DDS rejected it, so a callback does not belong to this registration.
-    Refused(u64),
-}
-
 impl Default for Store {
     fn default() -> Self {
         Self::new(EventChannel::default())
@@ -125,6 +122,7 @@ impl Store {
             changed_for_tasks: watch::Sender::default(),
             observed: watch::Sender::default(),
             events,
+            requests: Requests::default(),
             revision: watch::Sender::default(),
             settled: watch::Sender::new(u64::MAX),
         }
@@ -220,7 +218,7 @@ impl Store {
         call(jobs);
     }
 
-    fn count_revision(&self) {
+    pub(super) fn count_revision(&self) {
         self.revision.send_if_modified(|revision| {
             *revision += 1;
             // Waking no receiver costs as much as storing a secret.
@@ -230,6 +228,10 @@ impl Store {
 
     pub(crate) fn events(&self) -> &EventChannel {
         &self.events
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub(crate) fn clock(&self) -> &DdsClock {
