@@ -38,6 +38,8 @@ pub(crate) use node_url::{CallbackPath, NodeUrl};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;
+#[allow(unused_imports, reason = "used by what comes next")]
+pub(crate) use state_url::StateUrl;
 pub use values::{CallbackPolicy, Identity, SiweFormat};
 pub(crate) use values::{SiweDomain, is_loopback};
 

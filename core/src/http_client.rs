@@ -1,11 +1,13 @@
 //! The HTTP clients for DDS, and the permits to register.
 
 mod connector;
+mod direct;
 mod error;
 mod keep_alive;
 mod proxy;
 mod response;
 mod roots;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,22 +22,25 @@ use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use once_cell::sync::OnceCell;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::config::{Settings, is_loopback};
-use crate::error::{Error, ErrorCode, Result};
-use crate::foreign::foreign_error;
+use crate::error::Result;
 use crate::secret::Secret;
 
 use connector::{Connector, PRODUCT};
+pub(crate) use direct::DirectClient;
 pub(crate) use error::RequestError;
 use keep_alive::KeepAlive;
 pub(crate) use keep_alive::Request;
 pub(crate) use response::Response;
 use response::within;
 use roots::{add_ca_file, system_roots};
+use tls::tls_config;
+#[allow(unused_imports, reason = "used by what comes next")]
+pub(crate) use tls::tls_of_system;
 
 /// A registration uses its connection twice within milliseconds, and then not for hours.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -250,21 +255,14 @@ impl<T> PerDds<T> {
 }
 
 fn build_clients(roots: RootCertStore, loopback: bool) -> Result<Arc<ClientPair>> {
-    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| {
-            let error = foreign_error(&error);
-            Error::new(ErrorCode::Internal, format!("cannot set up the HTTP client: {error}"))
-        })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = tls_config(roots)?;
     let (proxies, proxy_passwords) = if loopback {
         (None, Vec::new())
     } else {
         (Some(Arc::new(Matcher::from_system())), proxy::passwords())
     };
     // Both resume TLS sessions of either.
-    let connector = Connector::new(Arc::new(tls), proxies.clone());
+    let connector = Connector::new(tls, proxies.clone());
     let build = |kept: usize| {
         legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

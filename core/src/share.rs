@@ -2,7 +2,10 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `etcd` | a key of an etcd |
 //! | `remote` | what a store on another machine must be able to do |
 
+#[allow(dead_code, reason = "used by what comes next")]
+mod etcd;
 #[allow(dead_code, reason = "used by what comes next")]
 mod remote;

@@ -79,6 +79,13 @@ impl StateUrl {
     }
 }
 
+#[cfg(test)]
+impl StateUrl {
+    pub(crate) fn for_test(value: &str) -> Self {
+        Self::parse(value).unwrap_or_else(|invalid| panic!("{value}: {invalid:?}"))
+    }
+}
+
 /// Percent-decodes a part of the URL. `None` if it is empty.
 fn decode(part: &str) -> Result<Option<String>, Invalid> {
     let text =

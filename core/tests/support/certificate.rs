@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use crate::place::Place;
+use super::place::Place;
 
 pub(crate) struct Certificate(Place);
 

@@ -4,9 +4,9 @@
 
 use std::process::Command;
 
-use crate::certificate::Certificate;
-use crate::place::Place;
-use crate::server_process::{ServerProcess, free_port, output};
+use super::certificate::Certificate;
+use super::place::Place;
+use super::server_process::{ServerProcess, free_port, output};
 
 /// A member of a cluster, possibly the only one. Killed when dropped.
 pub(crate) struct Etcd {
@@ -105,7 +105,7 @@ impl Etcd {
     }
 
     fn until_healthy(&self) {
-        let deadline = std::time::Instant::now() + crate::support::GUARD;
+        let deadline = std::time::Instant::now() + super::support::GUARD;
         while !self.access.is_healthy() {
             assert!(std::time::Instant::now() < deadline, "not healthy: {}", self.process.log());
         }

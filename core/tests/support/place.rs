@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use posemesh_dev_dds::{Callback, DevDds};
 
-use crate::support::GUARD;
+use super::support::GUARD;
 
 /// A directory that is removed at the end of the test.
 pub(crate) struct Place(pub(crate) PathBuf);
@@ -110,7 +110,7 @@ impl Drop for Frozen {
 }
 
 /// Whether the command succeeds; prints why if not.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn succeeds(command: &mut Command) -> bool {
     let why = match command.output() {
         Ok(output) if output.status.success() => return true,

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::certificate::Certificate;
-use crate::place::Place;
-use crate::server_process::{ServerProcess, free_port, listens, output};
-use crate::support::GUARD;
+use super::certificate::Certificate;
+use super::place::Place;
+use super::server_process::{ServerProcess, free_port, listens, output};
+use super::support::GUARD;
 
 /// A server that keeps everything in memory. It and its replicas are killed when dropped.
 pub(crate) struct Redis {

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::place::Place;
-use crate::support::GUARD;
+use super::place::Place;
+use super::support::GUARD;
 
 /// Between two looks at a server that is starting.
 const PAUSE: Duration = Duration::from_millis(10);
