@@ -55,6 +55,8 @@
  *     callback_policy              CALLBACK_POLICY              per_registration
  *     healthcheck_ttl_secs         HEALTHCHECK_TTL_SECS         0
  *     callback_path                CALLBACK_PATH                /
+ *     callback_allow               CALLBACK_ALLOW               -
+ *     trusted_proxies              TRUSTED_PROXIES              -
  *     node_url                     NODE_URL                     -
  *     siwe_domain                  SIWE_DOMAIN                  -
  *     siwe_format                  SIWE_FORMAT                  posemesh

@@ -67,6 +67,16 @@ export interface CoreOptions {
    */
   callbackPath?: string | undefined
   /**
+   * The addresses and networks, such as `10.0.0.0/8`, that may call the callback server; others get 403. `CALLBACK_ALLOW`
+   * (comma-separated), by default everyone may.
+   */
+  callbackAllow?: readonly string[] | undefined
+  /**
+   * The addresses and networks of proxies whose `X-Forwarded-For` says who calls, for `callbackAllow`. `TRUSTED_PROXIES`
+   * (comma-separated), by default none.
+   */
+  trustedProxies?: readonly string[] | undefined
+  /**
    * The URL at which DDS reaches the callback server. The node then registers it (legacy registration). Needs
    * `callbackBind`. `NODE_URL`, by default the node registers without a URL.
    */

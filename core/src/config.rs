@@ -24,6 +24,7 @@
 mod builder;
 mod environment;
 mod key;
+mod networks;
 mod node_url;
 mod option;
 mod options;
@@ -34,6 +35,7 @@ mod signer;
 mod state_url;
 mod values;
 
+pub(crate) use networks::Networks;
 pub(crate) use node_url::{CallbackPath, NodeUrl};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};

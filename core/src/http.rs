@@ -2,6 +2,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `access` | who may call a node's own server |
 //! | `body` | the body of a callback |
 //! | `routes` | which requests are accepted, and the responses; for a node's own server and for [`router_dds`] |
 //! | `connection` | one connection to a node's own server |
@@ -14,12 +15,14 @@ use axum::Router;
 
 use crate::state::default_store::default_store;
 
+mod access;
 mod body;
 mod connection;
 mod routes;
 mod server;
 mod warnings;
 
+pub(crate) use access::Access;
 pub use body::{CallbackBody, RegistrationCallbackRequest};
 pub(crate) use routes::Callback;
 #[cfg(feature = "fuzzing")]

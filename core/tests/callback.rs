@@ -1,5 +1,7 @@
 //! The callback server of a node, tested over plain sockets.
 
+#[path = "callback/access.rs"]
+mod access;
 #[path = "callback/crowd.rs"]
 mod crowd;
 mod support;

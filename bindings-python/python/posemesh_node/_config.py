@@ -29,6 +29,8 @@ class _Optional(TypedDict, total=False):
     callback_policy: Literal["per_registration", "open"] | None
     healthcheck_ttl_secs: int | None
     callback_path: str | None
+    callback_allow: Sequence[str] | str | None
+    trusted_proxies: Sequence[str] | str | None
     node_url: str | None
     siwe_domain: str | None
     siwe_format: Literal["posemesh", "eip4361"] | None

@@ -129,6 +129,10 @@ class Node(NodeBase):
             Seconds without a health probe, after a first one, until the node registers again; 0 = never.
         callback_path: str = "/"
             The path under which the callback server has its routes; never logged, so it may be a secret one.
+        callback_allow: Sequence[str] | str
+            Who may call the callback server, by address; others get 403. Without it, everyone may.
+        trusted_proxies: Sequence[str] | str
+            Proxies whose X-Forwarded-For says who calls the callback server, for callback_allow.
         node_url: str
             The URL at which DDS reaches the callback server, for the legacy registration; needs callback_bind.
         siwe_domain: str

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::networks::Networks;
 use super::node_url::{CallbackPath, NodeUrl};
 use super::option::{ConfigOption, Invalid, OptionKind};
 use super::values::{
@@ -321,6 +322,22 @@ options! {
         parse: CallbackPath::parse,
         expects: "a path that starts with a slash, such as /node-1, without empty segments",
         help: "The path under which the callback server has its routes; never logged, so it may be a secret one.",
+    }
+    callback_allow: Networks, optional {
+        env: "CALLBACK_ALLOW",
+        kind: OptionKind::List,
+        parse: Networks::parse,
+        typed: (impl IntoIterator<Item = impl AsRef<str>>) Networks::check,
+        expects: "addresses and networks (CIDR), comma-separated, such as 192.0.2.7,10.0.0.0/8,2001:db8::/32",
+        help: "Who may call the callback server, by address; others get 403. Without it, everyone may.",
+    }
+    trusted_proxies: Networks, optional {
+        env: "TRUSTED_PROXIES",
+        kind: OptionKind::List,
+        parse: Networks::parse,
+        typed: (impl IntoIterator<Item = impl AsRef<str>>) Networks::check,
+        expects: "addresses and networks (CIDR), comma-separated, such as 192.0.2.7,10.0.0.0/8,2001:db8::/32",
+        help: "Proxies whose X-Forwarded-For says who calls the callback server, for callback_allow.",
     }
     node_url: NodeUrl, optional {
         env: "NODE_URL",

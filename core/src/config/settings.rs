@@ -38,6 +38,15 @@ impl Settings {
     pub(crate) fn path_secrets(&self) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
         self.node_url.iter().flat_map(NodeUrl::secrets).chain(self.callback_path.secrets())
     }
+
+    /// Options that are set and have no effect, each with the one that is missing.
+    pub(crate) fn ineffective(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let without_server = self.callback_bind.is_none();
+        let allow = self.callback_allow.as_ref().filter(|_| without_server);
+        let proxies = self.trusted_proxies.as_ref().filter(|_| self.callback_allow.is_none());
+        let allow = allow.map(|_| ("callback_allow", "callback_bind"));
+        allow.into_iter().chain(proxies.map(|_| ("trusted_proxies", "callback_allow")))
+    }
 }
 
 impl Config {

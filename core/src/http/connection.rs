@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::access::Caller;
 use super::body::READ_TIMEOUT;
 use super::routes::{Callback, route};
 use crate::log::log;
@@ -27,11 +28,15 @@ const MAX_BUFFER: usize = 32 * 1024;
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
+    caller: Caller,
     callback: Arc<Callback>,
     progress: Arc<Progress>,
 ) {
     let progress = &*progress;
     let service = service_fn(async |request: hyper::Request<Incoming>| {
+        if let Some(refusal) = caller.refuse(request.headers(), &callback.warnings) {
+            return Ok(refusal);
+        }
         progress.begin_request(request.body().is_end_stream());
         let response = route(&callback, request.map(|body| Arriving { body, progress })).await;
         progress.end_request();
@@ -57,16 +62,18 @@ pub(super) async fn serve(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Phase {
+    /// The peer may not call, whatever it sends.
+    Refused = 0,
     /// Nothing of a request has been received.
-    Idle = 0,
+    Idle = 1,
     /// A part of the header.
-    Header = 1,
+    Header = 2,
     /// The header, and a part of the body.
-    Body = 2,
+    Body = 3,
     /// The whole request. It is being handled.
-    Complete = 3,
+    Complete = 4,
     /// The request was handled. The response has not been sent yet.
-    Answered = 4,
+    Answered = 5,
 }
 
 impl Phase {
@@ -78,7 +85,6 @@ impl Phase {
 }
 
 /// What the server knows about a connection that it may close.
-#[derive(Default)]
 pub(super) struct Progress {
     phase: AtomicU8,
     /// Counts the starts and ends of requests, so it is odd while one is handled.
@@ -88,12 +94,17 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    pub(super) fn new(phase: Phase) -> Self {
+        Self { phase: AtomicU8::new(phase as u8), steps: AtomicU32::new(0) }
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Idle,
-            1 => Phase::Header,
-            2 => Phase::Body,
-            3 => Phase::Complete,
+            0 => Phase::Refused,
+            1 => Phase::Idle,
+            2 => Phase::Header,
+            3 => Phase::Body,
+            4 => Phase::Complete,
             _ => Phase::Answered,
         }
     }
@@ -243,7 +254,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_not_idle_while_its_request_is_handled() {
-        let progress = Progress::default();
+        let progress = Progress::new(Phase::Idle);
         progress.step();
         assert!(timeout(READ_TIMEOUT * 10, progress.stalled()).await.is_err());
         progress.step();
@@ -254,7 +265,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_request_restarts_the_idle_timeout() {
-        let progress = Progress::default();
+        let progress = Progress::new(Phase::Idle);
         let mut stalled = pin!(progress.stalled());
         assert!(timeout(READ_TIMEOUT / 2, stalled.as_mut()).await.is_err());
         progress.step();
@@ -268,7 +279,8 @@ mod tests {
         let (peer, stream) = duplex(64 * 1024);
         let callback = Callback::new(Arc::new(Store::default()), None, None);
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        (peer, serve(stream, address, callback.into(), Arc::default()))
+        let caller = Caller::new(address.ip(), &Arc::default());
+        (peer, serve(stream, address, caller, callback.into(), Progress::new(Phase::Idle).into()))
     }
 
     /// Sends the first bytes at once and the others one by one, a twentieth of the timeout apart, until the server closes

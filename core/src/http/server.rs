@@ -10,7 +10,8 @@ use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 
-use super::connection::{self, Progress};
+use super::access::{Access, Caller};
+use super::connection::{self, Phase, Progress};
 use super::routes::Callback;
 use crate::fork::CloseOnFork;
 
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     _close_on_fork: CloseOnFork,
     listener: TcpListener,
     callback: Arc<Callback>,
+    access: Arc<Access>,
     tasks: JoinSet<()>,
     oldest_first: VecDeque<Connection>,
     max_connections: usize,
@@ -42,13 +44,14 @@ struct Connection {
 }
 
 impl Server {
-    pub(crate) fn new(listener: TcpListener, callback: Callback) -> Self {
+    pub(crate) fn new(listener: TcpListener, callback: Callback, access: Access) -> Self {
         // Connections inherit it. By default, the kernel buffers megabytes for a peer that does not read responses.
         let _ = socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
         Self {
             _close_on_fork: CloseOnFork::new(&listener),
             listener,
             callback: Arc::new(callback),
+            access: Arc::new(access),
             tasks: JoinSet::new(),
             oldest_first: VecDeque::new(),
             max_connections: max_connections(),
@@ -76,6 +79,10 @@ impl Server {
         self.forget_ended();
         let is_full = self.oldest_first.len() >= self.max_connections;
         let has_room = !is_full && self.spare.restore();
+        let caller = Caller::new(peer.ip(), &self.access);
+        if !has_room && caller.is_refused() {
+            return;
+        }
         if !has_room && !self.make_room().await && is_full {
             let max = self.max_connections;
             self.callback
@@ -84,14 +91,16 @@ impl Server {
             return;
         }
         self.spare.restore();
-        self.serve(stream, peer);
+        self.serve(stream, peer, caller);
     }
 
-    fn serve(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn serve(&mut self, stream: TcpStream, peer: SocketAddr, caller: Caller) {
         // Responses are a few bytes: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
-        let progress = Arc::<Progress>::default();
-        let served = connection::serve(stream, peer, Arc::clone(&self.callback), Arc::clone(&progress));
+        let phase = if caller.is_refused() { Phase::Refused } else { Phase::Idle };
+        let progress = Arc::new(Progress::new(phase));
+        let served =
+            connection::serve(stream, peer, caller, Arc::clone(&self.callback), Arc::clone(&progress));
         let task = self.tasks.spawn(served);
         self.oldest_first.push_back(Connection { task, progress });
     }
@@ -229,17 +238,16 @@ fn is_exhaustion(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::connection::Phase;
     use crate::state::store::Store;
 
     /// A server with connections in these phases, the oldest first.
     async fn full(phases: &[Phase]) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let mut server = Server::new(listener, Callback::new(Arc::new(Store::default()), None, None));
+        let callback = Callback::new(Arc::new(Store::default()), None, None);
+        let mut server = Server::new(listener, callback, Access::default());
         server.max_connections = phases.len();
         for phase in phases {
-            let progress = Arc::<Progress>::default();
-            progress.set_phase(*phase);
+            let progress = Arc::new(Progress::new(*phase));
             let task = server.tasks.spawn(std::future::pending());
             server.oldest_first.push_back(Connection { task, progress });
         }

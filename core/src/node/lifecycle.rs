@@ -249,6 +249,9 @@ fn log_warnings(config: &Config, settings: &Settings) {
     if settings.signer.is_none() && settings.max_concurrency.is_some() {
         log!(Warn, "config", "max_concurrency is not sent, because DDS does not take it from robots");
     }
+    for (option, needed) in settings.ineffective() {
+        log!(Warn, "config", "{option} has no effect, because {needed} is not set");
+    }
     if settings.signer.is_some() && settings.reg_secret.node_id().is_none() {
         log!(
             Warn,

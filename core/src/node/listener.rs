@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::blocking::blocking;
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
-use crate::http::{Callback, Server};
+use crate::http::{Access, Callback, Server};
 use crate::log::log;
 use crate::state::store::Store;
 
@@ -26,7 +26,7 @@ pub(super) fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settin
     let address = listener.local_addr().map_err(|error| io_error(&error))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
     store.set_callback_address(address);
-    Ok(Server::new(listener, callback(store, settings)))
+    Ok(Server::new(listener, callback(store, settings), Access::new(settings)))
 }
 
 fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
