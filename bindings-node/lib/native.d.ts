@@ -34,6 +34,14 @@ export declare class NativeNode {
   statusChanges(): ArrayBuffer | null | Failure
   /** A snapshot of the node. */
   status(): Status | Failure
+  /** Whether the node is ready, and why, or why not. */
+  ready(needsSecret: boolean): Readiness | Failure
+  /** What the node has done, and what it does. */
+  metrics(): Metrics | Failure
+  /** The metrics as a list. Its families and their labels are always the same. */
+  metricFamilies(): Array<MetricFamily> | Failure
+  /** The metrics as text for Prometheus. */
+  metricsText(): string | Failure
   /** Sets whether events are sent. They are after a start. After a stop this does nothing. */
   sendEvents(yes: boolean): undefined | Failure
   /** The node secret, if DDS has sent one. */
@@ -94,6 +102,42 @@ export declare class StartCancellation {
   cancel(): boolean
 }
 
+/** r" What became of the callbacks of DDS. */
+export interface Callbacks {
+  /** r" It brought a new secret. */
+  accepted: number
+  /** r" It brought the secret that the node has. */
+  unchanged: number
+  /** r" It was refused with 409. */
+  notWaiting: number
+  /** r" It was refused with 403. */
+  forbidden: number
+  /** r" It was refused because it is not a callback. */
+  malformed: number
+}
+
+/** The requests to DDS, by endpoint. */
+export interface DdsEndpoints {
+  /** Requests for a challenge to sign. */
+  challenge: DdsRequests
+  /** Registrations. */
+  register: DdsRequests
+  /** Sign-ins for an access token. */
+  verify: DdsRequests
+}
+
+/** The requests to one endpoint of DDS. */
+export interface DdsRequests {
+  /** DDS did what was asked. */
+  success: number
+  /** DDS refused it. */
+  rejected: number
+  /** DDS could not be reached, or gave no usable response. */
+  unavailable: number
+  /** The time that they took together. */
+  seconds: number
+}
+
 /** The names of core's error codes. */
 export declare function errorCodes(): Array<string>
 
@@ -115,6 +159,9 @@ export interface HeldToken {
   /** For how many milliseconds it may be used, unless the status changes before. */
   usableForMs: number
 }
+
+/** The metrics of a node that has done nothing, as a list. */
+export declare function idleMetricFamilies(): Array<MetricFamily>
 
 /** The options of a local DDS. */
 export interface LocalDdsSetup {
@@ -191,6 +238,68 @@ export type Message =
   error: Failure | null }
   | { type: 'closed' }
 
+/** One metric of a node: its values, by their labels. */
+export interface MetricFamily {
+  /** The whole name, such as `posemesh_node_health_probes_total`. */
+  name: string
+  /** What the values are. */
+  kind: 'counter' | 'gauge'
+  /** What the metric is about. */
+  help: string
+  /** The names of the labels, which every sample has. */
+  labelNames: Array<string>
+  /** The values. */
+  samples: Array<MetricSample>
+}
+
+/** The metrics of a node. Times are in seconds since 1970 (UTC). */
+export interface Metrics {
+  /** The state of the registration. */
+  state: 'disconnected' | 'registering' | 'registered'
+  /** The role of the node. */
+  role: 'leader' | 'follower'
+  /** Whether the node has a node secret. */
+  hasSecret: boolean
+  /** Whether the state cannot be saved or followed at present. */
+  persistenceFailing: boolean
+  /** Registration attempts that failed since the last success. */
+  registrationConsecutiveFailures: number
+  /** Sign-ins that failed since the last success. */
+  signInConsecutiveFailures: number
+  /** How far the clock of DDS is ahead of this machine's clock. */
+  clockSkewMs: number
+  /** When DDS last confirmed a registration. */
+  registeredAt: number | null
+  /** When DDS last probed the node. */
+  lastProbeAt: number | null
+  /** When the next registration attempt is due. */
+  nextAttemptAt: number | null
+  /** When the current access token expires. */
+  tokenExpiresAt: number | null
+  /** How the attempts to register ended. */
+  registrationAttempts: RegistrationAttempts
+  /** How the losses of a registration were detected. */
+  registrationsLost: RegistrationsLost
+  /** What became of the callbacks of DDS. */
+  callbacks: Callbacks
+  /** How often DDS has probed the node. */
+  healthProbes: number
+  /** How the sign-ins for an access token ended. */
+  signIns: SignIns
+  /** The requests to DDS. */
+  dds: DdsEndpoints
+  /** Events that were dropped. */
+  eventsDropped: number
+}
+
+/** One value of a metric. */
+export interface MetricSample {
+  /** The labels. */
+  labels: Record<string, string>
+  /** The value. */
+  value: number
+}
+
 /** One option of a node, from core's table. */
 export interface OptionInfo {
   /** Its name in core, in snake case. */
@@ -204,6 +313,36 @@ export interface OptionInfo {
 /** Every option, in the order of core's table. */
 export declare function options(): Array<OptionInfo>
 
+/** Whether a node is ready, and why, or why not. */
+export interface Readiness {
+  /** Whether it is. */
+  ready: boolean
+  /** What a ready node has, or why the node is not ready. */
+  reason: string
+}
+
+/** r" How the attempts to register ended. */
+export interface RegistrationAttempts {
+  /** r" DDS registered the node. */
+  success: number
+  /** r" Another online node holds the wallet. */
+  conflict: number
+  /** r" DDS refused the registration. */
+  rejected: number
+  /** r" DDS could not be reached, or gave no usable response. */
+  unavailable: number
+  /** r" A re-arm overtook the attempt. */
+  cancelled: number
+}
+
+/** r" How the losses of a registration were detected. */
+export interface RegistrationsLost {
+  /** r" DDS did not know the node when it signed in. */
+  unknownNode: number
+  /** r" DDS stopped probing the node. */
+  probesStopped: number
+}
+
 /** A message for JavaScript to sign. */
 export interface SignatureRequest {
   /** The number to respond with. */
@@ -214,6 +353,18 @@ export interface SignatureRequest {
 
 /** Signs a message as a wallet does (EIP-191 `personal_sign`). Fails with `ERR_INVALID_ARGUMENT` if the key is not a private key. */
 export declare function signEip191(privhex: string, message: Uint8Array): string | Failure
+
+/** r" How the sign-ins for an access token ended. */
+export interface SignIns {
+  /** r" DDS issued a token. */
+  success: number
+  /** r" DDS refused the sign-in. */
+  rejected: number
+  /** r" DDS does not know the node. */
+  unknownNode: number
+  /** r" DDS could not be reached, or gave no usable response. */
+  unavailable: number
+}
 
 /**
  * Starts a node, on libuv's pool, because a start may read certificates. `options` and `environment` map core's names to

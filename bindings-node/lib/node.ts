@@ -10,7 +10,8 @@ import { bytes } from './crypto.js'
 import { AbortError, PosemeshError, call, fromFailure, isFailure, typeError, withCode } from './error.js'
 import { type PosemeshNodeEvents, emitEvent, isSent, sentEvents } from './event.js'
 import { type LogLevel, checkLogger, listen, logLevels, write } from './log.js'
-import type { Message, NativeNode, Token } from './native.js'
+import { type Metrics, readMetrics } from './metrics.js'
+import type { Message, MetricFamily, NativeNode, Token } from './native.js'
 import { behindProxy, makeReachable } from './proxy.js'
 import { checkSigner, openSigner } from './signer.js'
 import { startNative } from './start.js'
@@ -27,8 +28,30 @@ export interface StopOptions {
 
 const stopChecks: Checks<StopOptions> = { timeoutMs: checkTimeout }
 
+/** What a node needs to be ready. */
+export interface ReadyOptions {
+  /** Whether it needs a secret; default false. */
+  secret?: boolean | undefined
+}
+
+const readyChecks: Checks<ReadyOptions> = {
+  secret: (secret) => {
+    if (typeof secret !== 'boolean') throw typeError('secret', 'a boolean', secret)
+  },
+}
+
+/** Whether a node is ready. */
+export interface Readiness {
+  readonly ready: boolean
+  /** What a ready node has, or why the node is not ready, for people. */
+  readonly reason: string
+}
+
 /** An event, or the end of the node. */
 type Notice = Exclude<Message, { type: 'waited' }>
+
+/** @internal Reads the metrics of a node as a list, for the adapters to libraries of metrics. */
+export let familiesOf: (node: PosemeshNode) => MetricFamily[]
 
 /** The key of the constructor, because only `start` and `fromEnv` construct nodes. */
 const internal = Symbol('internal')
@@ -43,6 +66,10 @@ const internal = Symbol('internal')
  * await node.waitRegistered({ timeoutMs: 30_000 })
  */
 export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
+  static {
+    familiesOf = (node) => call(() => behindProxy(node, 'PosemeshNode').#native.metricFamilies())
+  }
+
   /** Events that arrived before the caller could add a listener. */
   #early: Notice[] | null = []
   #native!: NativeNode
@@ -138,6 +165,28 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    */
   status(): Status {
     return behindProxy(this, 'PosemeshNode').#status.read()
+  }
+
+  /**
+   * Whether the node is ready, and why, or why not: it must run and be registered and, with `secret`, have a secret. The
+   * reason may contain text that DDS sent.
+   */
+  ready(options: ReadyOptions = {}): Readiness {
+    const { secret = false } = readOptions<ReadyOptions>(options, readyChecks)
+    return call(() => behindProxy(this, 'PosemeshNode').#native.ready(secret))
+  }
+
+  /** Returns what the node has done, and what it does. After a stop, these are the last values. */
+  metrics(): Metrics {
+    return readMetrics(behindProxy(this, 'PosemeshNode').#native)
+  }
+
+  /**
+   * Returns the metrics as text for Prometheus, with the content type `text/plain; version=0.0.4; charset=utf-8`. It can be
+   * appended to the text of other metrics.
+   */
+  metricsText(): string {
+    return call(() => behindProxy(this, 'PosemeshNode').#native.metricsText())
   }
 
   /** Waits until the node is registered. */

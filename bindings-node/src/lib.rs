@@ -14,6 +14,7 @@ pub mod crypto;
 pub mod error;
 pub mod event;
 pub mod log;
+pub mod metrics;
 pub mod node;
 pub mod signer;
 pub mod status;

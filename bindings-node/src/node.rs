@@ -19,6 +19,7 @@ use crate::channel::Channel;
 use crate::config::config;
 use crate::error::{Failure, node_api, outcome};
 use crate::event::Message;
+use crate::metrics::{MetricFamily, Metrics, Readiness, families};
 use crate::signer::NativeSigner;
 use crate::status::{self, Status};
 use crate::token::{HeldToken, Token};
@@ -105,6 +106,33 @@ impl NativeNode {
                 status.persistence_error.map_or(Ok(None), |_| node.persistence_error())?;
             Ok(Status::new(&status, last_error, persistence_error))
         })
+    }
+
+    /// Whether the node is ready, and why, or why not.
+    #[napi]
+    pub fn ready(&self, needs_secret: bool) -> Either<Readiness, Failure> {
+        outcome(|| {
+            let readiness = self.inner.node().ready(needs_secret)?;
+            Ok(Readiness { ready: readiness.is_ready(), reason: readiness.reason().to_owned() })
+        })
+    }
+
+    /// What the node has done, and what it does.
+    #[napi]
+    pub fn metrics(&self) -> Either<Metrics, Failure> {
+        outcome(|| Ok(self.inner.node().metrics()?.into()))
+    }
+
+    /// The metrics as a list. Its families and their labels are always the same.
+    #[napi]
+    pub fn metric_families(&self) -> Either<Vec<MetricFamily>, Failure> {
+        outcome(|| Ok(families(&self.inner.node().metrics()?)))
+    }
+
+    /// The metrics as text for Prometheus.
+    #[napi]
+    pub fn metrics_text(&self) -> Either<String, Failure> {
+        outcome(|| self.inner.node().metrics_text())
     }
 
     /// Sets whether events are sent. They are after a start. After a stop this does nothing.

@@ -12,6 +12,7 @@ import { type TestContext, describe, it } from 'node:test'
 
 import { ethAddress, signEip191 } from 'posemesh-node'
 import type { LocalDds } from 'posemesh-node/testing'
+import { linkServers } from './servers.js'
 import { HANG_MS, PACKAGE, REG_SECRET, assertEnded, localDds, newKey, runNode } from './support.js'
 
 const environment = (dds: LocalDds) => ({
@@ -21,6 +22,13 @@ const environment = (dds: LocalDds) => ({
   SECP256K1_PRIVHEX: newKey(),
   CAPABILITIES: '/example/v1',
 })
+
+/** The programs of a language in a section of a README. */
+function programs(readme: string, section: string, language: string): string[] {
+  const text = readme.split(/^## /m).find((text) => text.startsWith(`${section}\n`))
+  assert.ok(text, `a section ${section}`)
+  return Array.from(text.matchAll(/^```(\w+)\n(.*?)^```/gms)).flatMap(([, of, program = '']) => (of === language ? [program] : []))
+}
 
 /** Starts an example. `until` reads its output up to a line that matches. */
 function example(t: TestContext, name: string, env: NodeJS.ProcessEnv) {
@@ -171,7 +179,7 @@ describe('README.md', () => {
 
   it('has an Express server that runs', async (t) => {
     const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
-    const [program, ...more] = Array.from(readme.matchAll(/^```js\n(.*?)^```/gms), ([, text]) => text as string)
+    const [program, ...more] = programs(readme, 'In a server', 'js')
     assert.ok(program)
     assert.equal(more.length, 0)
     // Inside the package, so that the program finds it by name.
@@ -191,8 +199,24 @@ describe('README.md', () => {
     assert.deepEqual([work.status, /^Bearer ./.test(await work.text())], [200, true])
     // The node has a token, so it is registered.
     const ready = await fetch(`http://127.0.0.1:${port}/ready`)
-    assert.deepEqual([ready.status, await ready.json()], [200, { state: 'registered' }])
+    assert.deepEqual([ready.status, await ready.json()], [200, { ready: true, reason: 'registered' }])
     await terminate()
+  })
+
+  it('has programs that pass the metrics of a node on', async (t) => {
+    const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
+    const directory = await mkdtemp(join(linkServers(), 'readme-'))
+    t.after(() => rm(directory, { recursive: true }))
+    const dds = await localDds(t)
+    const [promClient, openTelemetry, ...more] = programs(readme, 'Readiness and metrics', 'js')
+    assert.deepEqual(more, [])
+    for (const [index, program] of [promClient, openTelemetry].entries()) {
+      const file = join(directory, `metrics-${index}.mjs`)
+      await writeFile(file, `import { node } from '../given.mjs'\n${program}\nawait node.stop()\n`)
+      const ended = await runNode([file], { env: environment(dds) })
+      assertEnded(ended, 0)
+      if (program === promClient) assert.match(ended.stdout, /^posemesh_node_leader 1$/m)
+    }
   })
 
   it('documents every option', async () => {

@@ -19,6 +19,9 @@ async function main() {
   await node.waitRegistered()
   if (!((await node.accessToken()) instanceof AccessToken)) throw new Error('another class')
   if ((await authorizedFetch(node)(\`\${dds.url}/none\`)).status !== 404) throw new Error('not sent')
+  for (const adapter of [collectNodeMetrics, observeNodeMetrics]) {
+    if (typeof adapter !== 'function') throw new Error('not exported')
+  }
   console.log(node.status().state)
   await node.stop()
   if (!(await node.waitRegistered().catch((error) => error) instanceof PosemeshError)) throw new Error('another class')
@@ -26,8 +29,12 @@ async function main() {
 main()
 `
 const ESM = `import { AccessToken, PosemeshError, PosemeshNode, authorizedFetch } from 'posemesh-node'
+import { observeNodeMetrics } from 'posemesh-node/opentelemetry'
+import { collectNodeMetrics } from 'posemesh-node/prom-client'
 import { LocalDds } from 'posemesh-node/testing'`
 const CJS = `const { AccessToken, PosemeshError, PosemeshNode, authorizedFetch } = require('posemesh-node')
+const { observeNodeMetrics } = require('posemesh-node/opentelemetry')
+const { collectNodeMetrics } = require('posemesh-node/prom-client')
 const { LocalDds } = require('posemesh-node/testing')`
 
 describe('the packed package', () => {
