@@ -77,8 +77,8 @@ export interface CoreOptions {
    */
   trustedProxies?: readonly string[] | undefined
   /**
-   * The URL at which DDS reaches the callback server. The node then registers it (legacy registration). Needs
-   * `callbackBind`. `NODE_URL`, by default the node registers without a URL.
+   * The URL at which DDS reaches this node's callback routes. The node then registers it (legacy registration).
+   * `NODE_URL`, by default the node registers without a URL.
    */
   nodeUrl?: string | URL | undefined
   /** The domain that the node agrees to sign in to; `any` = no check. `SIWE_DOMAIN`, default: the host of `ddsBaseUrl`. */

@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Bytes;
+
 use crate::error::Result;
 use crate::fork::Generation;
+use crate::http;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::state::store::Store;
@@ -13,10 +17,15 @@ use crate::state::wait::Wait;
 use crate::state::waiters::Delivery;
 use crate::token::AccessToken;
 
+mod handle;
+
 #[doc(inline)]
 pub use crate::metrics::families::{Family, Kind, Sample};
 #[doc(inline)]
 pub use crate::node::callback_url;
+pub use handle::{Handled, PendingHandle};
+/// A response to a request of DDS.
+pub use http::Response;
 
 /// The metrics as a list, with names, kinds and descriptions. Its families and their labels are always the same, so a
 /// host may convert the names once.
@@ -24,7 +33,14 @@ pub fn metric_families(metrics: &Metrics) -> Vec<Family> {
     metrics.families()
 }
 
-/// Waits that call back, and the status and the access token as other languages cache them.
+/// The response to a request that reaches the host's server while there is no node, for example because it has not been
+/// started yet: 503 with `Retry-After` and this reason. `None` if the request is not for this library.
+pub fn respond_without_node(request: &Request<Bytes>, why: impl Into<Bytes>) -> Option<Response> {
+    http::respond_without_node(request, why)
+}
+
+/// Waits that call back, requests of DDS from other languages' web servers, and the status and the access token as other
+/// languages cache them.
 pub trait NodeExt {
     /// Counts the changes of the status, modulo 2³². A host that has converted a status may use the result as long as
     /// the counter still has the value that it had before the status was read. Only
@@ -77,6 +93,31 @@ pub trait NodeExt {
         &self,
         done: impl FnOnce(Result<AccessToken>) + Send + 'static,
     ) -> Result<PendingWait>;
+
+    /// As [`Node::handle`], for programs that wait by callback. If the response is there at once, which is the usual
+    /// case, it is returned, and `done` is dropped. Otherwise `done` is called once, on the library's dispatcher thread,
+    /// unless the returned [`PendingHandle`] is dropped first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`](crate::ErrorCode::Forked).
+    fn handle_or_then(
+        &self,
+        request: Request<Bytes>,
+        done: impl FnOnce(Option<Response>) + Send + 'static,
+    ) -> Result<Handled>;
+
+    /// As [`Node::handle`]. Blocks the calling thread until the response is there.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Timeout`](crate::ErrorCode::Timeout), [`ErrorCode::Forked`](crate::ErrorCode::Forked).
+    fn handle_within(&self, request: Request<Bytes>, timeout: Duration) -> Result<Option<Response>>;
+
+    /// From now on DDS may call this node through the host's server, so a wait for a secret waits, and a missing call is
+    /// reported. The first request that the node handles has the same effect.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`](crate::ErrorCode::Forked).
+    fn expect_callbacks(&self) -> Result<()>;
 }
 
 impl NodeExt for Node {
@@ -112,6 +153,24 @@ impl NodeExt for Node {
         let (store, tenants) = self.store()?;
         let waiter = tenants.wake(|| store.access_token_then(done))??;
         Ok(PendingWait::new(store, waiter))
+    }
+
+    fn handle_or_then(
+        &self,
+        request: Request<Bytes>,
+        done: impl FnOnce(Option<Response>) + Send + 'static,
+    ) -> Result<Handled> {
+        handle::handle_or_then(self, request, done)
+    }
+
+    fn handle_within(&self, request: Request<Bytes>, timeout: Duration) -> Result<Option<Response>> {
+        handle::handle_within(self, request, timeout)
+    }
+
+    fn expect_callbacks(&self) -> Result<()> {
+        self.store()?;
+        self.mounted().expect_callbacks();
+        Ok(())
     }
 }
 

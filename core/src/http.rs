@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `access` | who may call a node's own server |
 //! | `body` | the body of a callback |
-//! | `routes` | which requests are accepted, and the responses; for a node's own server and for [`router_dds`] |
+//! | `routes` | which requests are accepted, and the responses |
+//! | `mounted` | the routes in a server of the host |
 //! | `connection` | one connection to a node's own server |
 //! | `server` | the listener, its connections, and their bound |
 //! | `warnings` | warnings that any peer can cause |
@@ -18,15 +19,18 @@ use crate::state::default_store::default_store;
 mod access;
 mod body;
 mod connection;
+mod mounted;
 mod routes;
 mod server;
 mod warnings;
 
 pub(crate) use access::Access;
 pub use body::{CallbackBody, RegistrationCallbackRequest};
-pub(crate) use routes::Callback;
+pub(crate) use mounted::{Mounted, router};
+pub use routes::Response;
 #[cfg(feature = "fuzzing")]
 pub(crate) use routes::route;
+pub(crate) use routes::{Callback, respond_without_node, unavailable};
 pub(crate) use server::Server;
 
 /// The state of [`router_dds`]: the process-wide default store that [`crate::state`]'s functions read.

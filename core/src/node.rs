@@ -9,12 +9,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+
 use crate::config::Config;
 use crate::crypto;
 use crate::dispatcher::Subscription;
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::Event;
 use crate::fork::Generation;
+use crate::http::{self, Mounted, Response};
 use crate::log::log;
 use crate::metrics::Metrics;
 use crate::node_id::NodeId;
@@ -149,9 +155,22 @@ impl Node {
 
     /// For the bindings: the state of this node, and what to change it through.
     #[inline]
-    pub(crate) fn store(&self) -> Result<(&Arc<Store>, &Tenants)> {
+    pub(crate) fn store(&self) -> Result<(&Arc<Store>, &Arc<Tenants>)> {
         let inner = self.inner()?;
         Ok((&inner.store, &inner.tenants))
+    }
+
+    /// The routes for a server of the host. They work in a forked child, too: there they respond with 503.
+    pub(crate) fn mounted(&self) -> &Arc<Mounted> {
+        &self.inner.as_ref().expect("only drop takes it").mounted
+    }
+
+    /// Runs a task on the library's runtime. Returns false if the node is stopped, without a call of `task`.
+    pub(crate) fn spawn<F>(&self, task: impl FnOnce() -> F) -> Result<bool>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Ok(self.inner()?.spawn(task))
     }
 
     /// What the node is doing. Takes a few nanoseconds and no lock.
@@ -222,8 +241,9 @@ impl Node {
     /// Only a node that DDS can call receives a secret. See `callback_bind`.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`] at once if no secret can arrive: the node has none, and neither `callback_bind` nor
-    /// `state_dir` is set. [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the
+    /// [`ErrorCode::NotFound`] at once if no secret can arrive: the node has none, `callback_bind`, `node_url` and
+    /// `state_dir` are not set, and no server of the host's has called [`handle`](Node::handle) or
+    /// [`router`](Node::router) yet. [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the
     /// node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
         self.running_inner()?.store.wait(what, deadline(timeout))
@@ -422,6 +442,58 @@ impl Node {
     /// [`ErrorCode::NotFound`] for a robot, which has no wallet. [`ErrorCode::Forked`].
     pub fn wallet_address(&self) -> Result<&str> {
         self.inner()?.wallet.as_deref().ok_or_else(no_wallet)
+    }
+
+    /// Handles a request of DDS that has reached a web server of the host's, with its whole body. Resolves to `None` if
+    /// the request is not for this library: continue with the host's own routes.
+    ///
+    /// These requests are handled; in both paths one slash may follow:
+    ///
+    /// | path | method | |
+    /// |---|---|---|
+    /// | `/internal/v1/registrations` | POST | the callback with the node secret |
+    /// | `/health` | GET, HEAD | only if the `User-Agent` begins with `DDS v`; any other health check is the host's |
+    ///
+    /// The host removes a prefix that it has mounted the routes under; `callback_path` applies to the node's own server
+    /// only. The responses are those of that server: 200; 405 with `Allow` for other methods; 413 for a body of over
+    /// 256 KiB; 400, 403, 409, 415 and 422 for callbacks that are refused. If the node cannot accept a callback at
+    /// present, for example because it was stopped or forked, the response is 503 with `Retry-After`.
+    ///
+    /// The future works on any async runtime, and usually resolves at once. With a `state_dir`, it waits until the secret
+    /// is on the disk.
+    ///
+    /// ```no_run
+    /// # use posemesh_node_registration::{Node, axum};
+    /// use axum::body::Bytes;
+    /// use axum::http::{Request, Response};
+    ///
+    /// # async fn serve(node: Node, request: Request<Bytes>) {
+    /// match node.handle(request).await {
+    ///     Some(response) => println!("{}", response.status()), // Send it to DDS.
+    ///     None => println!("not for this library"),            // Continue with your own routes.
+    /// }
+    /// # }
+    /// ```
+    pub fn handle(&self, request: Request<Bytes>) -> impl Future<Output = Option<Response>> + Send + use<> {
+        let mounted = Arc::clone(self.mounted());
+        async move { mounted.handle(request.map(Full::new)).await }
+    }
+
+    /// The routes of [`handle`](Node::handle) for an axum application of the host's, to `merge` or to `nest` under a
+    /// prefix.
+    ///
+    /// A health check that is not a probe of DDS gets 404. If the application has a `/health` of its own, call
+    /// [`handle`](Node::handle) in a middleware instead. After a `fork`, the routes respond with 503 in the child.
+    ///
+    /// ```no_run
+    /// use posemesh_node_registration::axum::{Router, routing::get};
+    /// # fn app(node: posemesh_node_registration::Node) {
+    ///
+    /// let app: Router = Router::new().route("/jobs", get(async || "none")).merge(node.router());
+    /// # }
+    /// ```
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(self.mounted()))
     }
 
     /// Signs bytes with the node's key as a wallet does (EIP-191 `personal_sign`): `0x` and 130 hex digits.

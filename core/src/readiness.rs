@@ -70,7 +70,8 @@ fn not_registered(status: &Status, last_error: Option<Error>) -> Error {
 
 fn no_secret(status: &Status, unreachable: bool) -> Error {
     let why = if unreachable {
-        "and none can arrive, because DDS cannot call this node; set callback_bind if DDS knows the node's URL"
+        "and none can arrive, because DDS cannot call this node; if DDS knows the node's URL, set callback_bind, or pass its \
+         requests on to this node from your own web server"
     } else if status.callback_overdue {
         "and DDS has not called for over a minute; it calls only a node whose URL it knows and can reach: check the URL \
          in the console, and the way from there to this node"

@@ -969,14 +969,6 @@ fn the_builder_reports_the_first_bad_value() {
 }
 
 #[test]
-fn a_node_url_needs_a_callback_server() {
-    let error =
-        start_error(&support::config("http://127.0.0.1:1", &[("node_url", "https://node.example/s3cr3t")]));
-    assert_eq!(error.code(), ErrorCode::InvalidConfig);
-    assert!(error.message().contains("node_url") && error.message().contains("callback_bind"), "{error}");
-}
-
-#[test]
 fn a_robot_has_no_node_url() {
     let mut config = Config::new();
     for (name, value) in [

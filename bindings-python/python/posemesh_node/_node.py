@@ -134,7 +134,7 @@ class Node(NodeBase):
         trusted_proxies: Sequence[str] | str
             Proxies whose X-Forwarded-For says who calls the callback server, for callback_allow.
         node_url: str
-            The URL at which DDS reaches the callback server, for the legacy registration; needs callback_bind.
+            The URL at which DDS reaches this node's callback routes, for the legacy registration.
         siwe_domain: str
             The domain the node agrees to sign in to; by default that of dds_base_url, any = no check.
         siwe_format: str = "posemesh"

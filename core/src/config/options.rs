@@ -344,7 +344,7 @@ options! {
         kind: OptionKind::Text,
         parse: NodeUrl::parse,
         expects: "an http or https URL without user info, query or fragment",
-        help: "The URL at which DDS reaches the callback server, for the legacy registration; needs callback_bind.",
+        help: "The URL at which DDS reaches this node's callback routes, for the legacy registration.",
     }
     siwe_domain: SiweDomain, optional {
         env: "SIWE_DOMAIN",

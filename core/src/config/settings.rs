@@ -114,15 +114,13 @@ impl Config {
         Ok(Settings { values, signer })
     }
 
-    /// The legacy registration is signed with a key, and DDS calls the node back.
+    /// The legacy registration is signed with a key.
     fn check_node_url(&self) -> Result<()> {
         let problem = if self.identity == Some(Identity::Robot) {
             "although identity is robot, and a robot does not register a URL; unset it, or set identity to wallet"
         } else if self.signer.is_some() {
             "although the node has a signer, and a registration with a URL needs the private key itself; unset it, or \
              set secp256k1_privhex in place of the signer"
-        } else if self.callback_bind.is_none() {
-            "without callback_bind, so DDS could not call the node back; set both"
         } else {
             return Ok(());
         };

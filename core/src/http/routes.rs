@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use super::body::{Refusal, Text, parse, read};
@@ -20,15 +20,17 @@ use crate::secret::Secret;
 use crate::state::registration::Acceptance;
 use crate::state::store::Store;
 
-const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
-const HEALTH_PATH: &str = "/health";
+pub(super) const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
+pub(super) const HEALTH_PATH: &str = "/health";
 
 /// A longer secret is refused.
 const MAX_SECRET: usize = 4096;
+/// How many seconds DDS shall wait before it calls again, when nobody can accept a callback at present.
+const RETRY_AFTER_SECS: u16 = 5;
 
 /// The store that callbacks change, and which callbacks are accepted.
 pub(crate) struct Callback {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     /// Without one, every callback is accepted at any time.
     policy: Option<CallbackPolicy>,
     /// The only node id to accept callbacks for, in lowercase; without one, any id.
@@ -49,7 +51,8 @@ impl Callback {
     }
 }
 
-pub(crate) type Response = hyper::Response<Full<Bytes>>;
+/// A response to DDS.
+pub type Response = hyper::Response<Full<Bytes>>;
 
 /// The routes as an axum router.
 pub(super) fn router(callback: Callback) -> Router {
@@ -73,12 +76,68 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let path = request.uri().path().strip_prefix(&*callback.path).unwrap_or_default();
-    match (path, request.method()) {
-        (REGISTRATIONS_PATH, &Method::POST) => registration(callback, request).await,
-        (HEALTH_PATH, &Method::GET | &Method::HEAD) => health(callback, request.headers()),
-        (REGISTRATIONS_PATH, _) => respond(StatusCode::METHOD_NOT_ALLOWED, "", ALLOW, "POST"),
-        (HEALTH_PATH, _) => respond(StatusCode::METHOD_NOT_ALLOWED, "", ALLOW, "GET,HEAD"),
-        _ => status(StatusCode::NOT_FOUND),
+    match Route::at(path) {
+        Some(route) => respond_on(route, callback, request).await,
+        None => status(StatusCode::NOT_FOUND),
+    }
+}
+
+/// The response where there is no node that could handle the request. `None` for a request that is not for this library.
+pub(crate) fn respond_without_node<B>(request: &Request<B>, why: impl Into<Bytes>) -> Option<Response> {
+    let route = Route::of_dds(request)?;
+    Some(route.refuse_method(request.method()).unwrap_or_else(|| unavailable(why)))
+}
+
+/// A path of this library.
+#[derive(Clone, Copy)]
+pub(super) enum Route {
+    Registration,
+    Health,
+}
+
+impl Route {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            REGISTRATIONS_PATH => Some(Self::Registration),
+            HEALTH_PATH => Some(Self::Health),
+            _ => None,
+        }
+    }
+
+    /// The route of a request to a server of the host, which may have a health check of its own. A slash at the end of
+    /// the path makes no difference, because frameworks add it.
+    pub(super) fn of_dds<B>(request: &Request<B>) -> Option<Self> {
+        let path = request.uri().path();
+        match Self::at(path.strip_suffix('/').unwrap_or(path))? {
+            Self::Health if !is_from_dds(request.headers()) => None,
+            route => Some(route),
+        }
+    }
+
+    /// The response to a method that the route does not have.
+    fn refuse_method(self, method: &Method) -> Option<Response> {
+        let allowed = match (self, method) {
+            (Self::Registration, &Method::POST) | (Self::Health, &Method::GET | &Method::HEAD) => {
+                return None;
+            }
+            (Self::Registration, _) => "POST",
+            (Self::Health, _) => "GET,HEAD",
+        };
+        Some(respond(StatusCode::METHOD_NOT_ALLOWED, "", ALLOW, allowed))
+    }
+}
+
+pub(super) async fn respond_on<B>(route: Route, callback: &Callback, request: Request<B>) -> Response
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if let Some(refusal) = route.refuse_method(request.method()) {
+        return refusal;
+    }
+    match route {
+        Route::Registration => registration(callback, request).await,
+        Route::Health => health(callback, request.headers()),
     }
 }
 
@@ -88,16 +147,28 @@ fn status(status: StatusCode) -> Response {
     response
 }
 
-fn respond(code: StatusCode, body: &'static str, header: HeaderName, value: &'static str) -> Response {
+fn respond(code: StatusCode, body: impl Into<Bytes>, header: HeaderName, value: &'static str) -> Response {
     let mut response = status(code);
-    *response.body_mut() = Full::from(body);
+    *response.body_mut() = Full::new(body.into());
     response.headers_mut().insert(header, HeaderValue::from_static(value));
     response
 }
 
-fn health(callback: &Callback, headers: &HeaderMap) -> Response {
+/// Nobody can handle the request at present.
+pub(crate) fn unavailable(why: impl Into<Bytes>) -> Response {
+    let text = "text/plain; charset=utf-8";
+    let mut response = respond(StatusCode::SERVICE_UNAVAILABLE, why, CONTENT_TYPE, text);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECS.into());
+    response
+}
+
+fn is_from_dds(headers: &HeaderMap) -> bool {
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    if user_agent.is_some_and(|agent| agent.starts_with("DDS v")) {
+    user_agent.is_some_and(|agent| agent.starts_with("DDS v"))
+}
+
+fn health(callback: &Callback, headers: &HeaderMap) -> Response {
+    if is_from_dds(headers) {
         callback.store.touch_healthcheck();
         log!(Debug, "http", "health probe from DDS");
     }
@@ -116,6 +187,9 @@ where
             callback
                 .warnings
                 .write(why, format_args!("registration callback refused with {code_number}: {why}"));
+            if code == StatusCode::SERVICE_UNAVAILABLE {
+                return unavailable(why);
+            }
             respond(code, why, CONTENT_TYPE, "text/plain; charset=utf-8")
         }
     }

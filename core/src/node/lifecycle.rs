@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::listener::{bind, serve};
+use super::listener::{bind, callback, serve};
 use super::registry::Claim;
 use super::supervisor::Supervisor;
 use crate::config::{Config, Settings};
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
+use crate::http::Mounted;
 use crate::latch::Latch;
 use crate::log::log;
 use crate::runtime::Runtime;
@@ -32,6 +33,8 @@ pub(super) struct Inner {
     pub(super) settings: Arc<Settings>,
     /// The address of the wallet. `None` for a robot.
     pub(super) wallet: Option<String>,
+    /// The routes for a server of the host.
+    pub(super) mounted: Arc<Mounted>,
     lifecycle: Mutex<Lifecycle>,
     ended: Condvar,
 }
@@ -84,7 +87,10 @@ impl Inner {
         }
         drop(store.events().replace(subscription));
         claim.publish(&store, &settings);
-        store.set_running(settings.callback_bind.is_some() || settings.state_dir.is_some());
+        if settings.callback_bind.is_some() || settings.node_url.is_some() {
+            store.expect_callbacks();
+        }
+        store.set_running(settings.state_dir.is_some());
 
         let (stop, stopped) = oneshot::channel::<()>();
         let (tenancy, done) = runtime.tenants().add(&store)?;
@@ -112,9 +118,11 @@ impl Inner {
 
         let tenants = Arc::clone(runtime.tenants());
         let running = Running { stop: Some(stop), done, runtime, claim };
+        let mounted = Mounted::new(callback(&store, &settings), &tenants);
         Ok(Self {
             store,
             tenants,
+            mounted,
             settings,
             wallet,
             lifecycle: Mutex::new(Lifecycle::Running(running)),
@@ -132,6 +140,19 @@ impl Inner {
         drop(lifecycle);
         drop(former);
         Ok(())
+    }
+
+    /// Runs a task on the runtime. Returns false if the node is stopped, without a call of `task`.
+    pub(super) fn spawn<F>(&self, task: impl FnOnce() -> F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let lifecycle = self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        let Lifecycle::Running(running) = &*lifecycle else { return false };
+        let task = task();
+        // If the runtime is dead, the task is dropped.
+        let _ = self.tenants.wake(|| drop(running.runtime.handle().spawn(task)));
+        true
     }
 
     pub(super) fn stop(&self, timeout: Duration) -> Result<()> {

@@ -26,14 +26,16 @@ pub(super) fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settin
     let address = listener.local_addr().map_err(|error| io_error(&error))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
     store.set_callback_address(address);
-    Ok(Server::new(listener, callback(store, settings), Access::new(settings)))
+    let callback = callback(store, settings).under(&settings.callback_path);
+    Ok(Server::new(listener, callback, Access::new(settings)))
 }
 
-fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
+/// Which callbacks this node accepts.
+pub(super) fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
     // DDS gives a robot its id, which need not be the one in the credentials.
     let node_id = settings.signer.as_ref().and_then(|_| settings.reg_secret.node_id());
     let node_id = node_id.map(|id| id.to_string());
-    Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id).under(&settings.callback_path)
+    Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
 }
 
 /// Binds the callback address. A name is resolved, and the first address that can be bound is used.

@@ -78,12 +78,6 @@ impl Supervisor {
                     None => std::future::pending().await,
                 }
             };
-            let callback = async {
-                match &self.settings.callback_bind {
-                    Some(_) => watch_for_callback(&self.store).await,
-                    None => std::future::pending().await,
-                }
-            };
             let registrar = Registrar::new(&self.store, &self.settings, &self.client, &self.turns);
             let again = async {
                 match self.settings.reregister_interval {
@@ -95,7 +89,7 @@ impl Supervisor {
                 () = registrar.run() => {}
                 () = again => {}
                 () = watch => {}
-                () = callback => {}
+                () = watch_for_callback(&self.store) => {}
                 () = serve => {}
             }
         };

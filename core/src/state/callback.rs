@@ -27,6 +27,9 @@ pub(crate) enum Acceptance {
     Unavailable(&'static str),
 }
 
+/// Why a node that was stopped accepts nothing.
+pub(crate) const STOPPED: &str = "the node was stopped";
+
 /// A registration at the moment of a callback.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {

@@ -22,6 +22,8 @@ pub(crate) struct Observed {
     pub(crate) probed: bool,
     /// DDS has called or probed the node since it was registered.
     pub(crate) called: bool,
+    /// DDS may call this process.
+    pub(crate) expects_callbacks: bool,
 }
 
 impl Observed {

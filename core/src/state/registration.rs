@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::callback::Moment;
-pub(crate) use super::callback::{Acceptance, HandIn};
+pub(crate) use super::callback::{Acceptance, HandIn, STOPPED};
 use super::store::{Inner, Store};
 use crate::config::CallbackPolicy;
 use crate::error::{Error, Result};
@@ -145,8 +145,8 @@ impl Store {
     /// policy every secret is accepted, at any time.
     pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
         self.update(|inner| {
-            if policy.is_some() && inner.stopped {
-                return Acceptance::NotWaiting("the node is not waiting for a callback: it was stopped");
+            if inner.stopped {
+                return Acceptance::Unavailable(STOPPED);
             }
             let same = self.secret.load().as_deref() == Some(&secret);
             if let Some(refusal) = inner.moment().refusal(policy, same) {

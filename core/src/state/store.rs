@@ -76,8 +76,10 @@ pub(crate) struct Inner {
     /// The registration that a follower re-armed, until its leader has begun the next one.
     pub(super) pending_rearm: Option<u64>,
     pub(super) callback_address: Option<SocketAddr>,
-    /// No secret can arrive: DDS cannot call this node, and no other process shares the state.
-    pub(super) unreachable: bool,
+    /// DDS may call this process: it has a callback server, a URL that it registers, or routes in the host's server.
+    pub(super) expects_callbacks: bool,
+    /// Other processes share the state, so a secret may arrive through them.
+    pub(super) shares_state: bool,
     pub(super) persistence_error: Option<Error>,
     pub(super) waiters: Waiters<Inner>,
 }
@@ -293,7 +295,7 @@ impl Store {
 
     /// Whether no secret can arrive.
     pub(crate) fn is_unreachable(&self) -> bool {
-        self.lock().unreachable
+        self.lock().is_unreachable()
     }
 
     pub(crate) fn callback_address(&self) -> Option<SocketAddr> {
@@ -314,12 +316,21 @@ impl Store {
         });
     }
 
-    /// The node is running from now on. `reachable` says whether a secret can arrive.
-    pub(crate) fn set_running(&self, reachable: bool) {
+    /// The node is running from now on. `shares_state` says whether other processes have the same state.
+    pub(crate) fn set_running(&self, shares_state: bool) {
         self.update(|inner| {
             inner.status.running = true;
-            inner.unreachable = !reachable;
+            inner.shares_state = shares_state;
         });
+    }
+
+    /// From now on DDS may call this process.
+    pub(crate) fn expect_callbacks(&self) {
+        self.update(|inner| inner.expects_callbacks = true);
+    }
+
+    pub(crate) fn expects_callbacks(&self) -> bool {
+        self.observed.borrow().expects_callbacks
     }
 
     pub(crate) fn set_role(&self, role: Role) {
@@ -381,6 +392,7 @@ impl Inner {
             registration_tokens: self.token.from_registration,
             probed: self.probed,
             called: self.called(),
+            expects_callbacks: self.expects_callbacks,
         }
     }
 
@@ -394,6 +406,11 @@ impl Inner {
     /// Whether DDS has called or probed the node in this registration.
     pub(super) fn called(&self) -> bool {
         [self.secret_registration, self.probed_registration].contains(&Some(self.registration))
+    }
+
+    /// Whether no secret can arrive.
+    pub(super) fn is_unreachable(&self) -> bool {
+        !self.expects_callbacks && !self.shares_state
     }
 
     /// The error that a call on a stopped node fails with.

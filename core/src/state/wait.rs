@@ -125,11 +125,12 @@ impl Inner {
         if self.stopped {
             return Some(Err(self.stopped_error()));
         }
-        if what == Wait::Secret && self.unreachable && !self.status.has_secret {
+        if what == Wait::Secret && self.is_unreachable() && !self.status.has_secret {
             return Some(Err(Error::new(
                 ErrorCode::NotFound,
-                "no secret can arrive, because DDS cannot call this node; set callback_bind if DDS knows the node's \
-                 URL, or use an access token, which needs no callback",
+                "no secret can arrive, because DDS cannot call this node; if DDS knows the node's URL, set callback_bind, \
+                 or pass its requests on to this node from your own web server; otherwise use an access token, which \
+                 needs no callback",
             )));
         }
         let reached = match what {
