@@ -24,6 +24,7 @@ use tower_service::Service;
 
 use super::error::{BoxError, TimedOut};
 use crate::dns::SystemResolver;
+use crate::fork::CloseOnFork;
 
 /// The `User-Agent` of every request.
 pub(super) const PRODUCT: HeaderValue =
@@ -45,6 +46,8 @@ pub(super) struct Connector {
     tls: TlsConnector,
     /// `None`: no proxy is used.
     proxies: Option<Arc<Matcher>>,
+    /// Connections live long, so forked children close their copies.
+    close_on_fork: bool,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
@@ -61,7 +64,12 @@ impl Connector {
         tcp.set_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
         #[cfg(any(target_os = "android", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-        Self { tcp, tls: tls.into(), proxies }
+        Self { tcp, tls: tls.into(), proxies, close_on_fork: false }
+    }
+
+    /// For connections that stay open.
+    pub(super) fn for_long_connections(self) -> Self {
+        Self { close_on_fork: true, ..self }
     }
 
     async fn connect(self, to: Uri) -> Result<Connection, BoxError> {
@@ -86,7 +94,9 @@ impl Connector {
     async fn reach(mut self, to: Uri) -> Result<Connection, BoxError> {
         let tcp = self.tcp.call(to.clone()).await?;
         let local = tcp.inner().local_addr().ok().map(LocalAddress);
-        let connection = Connection { stream: Box::new(tcp), local, is_proxied: false };
+        let close_on_fork = self.close_on_fork.then(|| CloseOnFork::new(tcp.inner()));
+        let connection =
+            Connection { _close_on_fork: close_on_fork, stream: Box::new(tcp), local, is_proxied: false };
         if to.scheme() == Some(&Scheme::HTTPS) {
             encrypt(&self.tls, &to, connection).await
         } else {
@@ -102,7 +112,8 @@ async fn encrypt(tls: &TlsConnector, to: &Uri, connection: Connection) -> Result
     let host = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned())?;
     let tls = tls.connect(name, TokioIo::new(connection)).await?;
-    Ok(Connection { stream: Box::new(TokioIo::new(tls)), local, is_proxied })
+    // What is encrypted has the mark for forked children.
+    Ok(Connection { _close_on_fork: None, stream: Box::new(TokioIo::new(tls)), local, is_proxied })
 }
 
 impl Service<Uri> for Connector {
@@ -143,6 +154,8 @@ pub(super) struct LocalAddress(pub(super) SocketAddr);
 
 /// An open connection: TCP, TLS, or TLS through a tunnel.
 pub(super) struct Connection {
+    // Dropped before the socket is closed.
+    _close_on_fork: Option<CloseOnFork>,
     stream: Box<dyn Stream>,
     local: Option<LocalAddress>,
     /// The peer is a proxy that expects the whole URL in each request.

@@ -31,7 +31,7 @@ impl DirectClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(1)
-            .build(Connector::new(tls, None));
+            .build(Connector::new(tls, None).for_long_connections());
         Ok(Self(client))
     }
 
