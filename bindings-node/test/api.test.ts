@@ -363,7 +363,7 @@ describe('start', () => {
 })
 
 describe('a keystore', () => {
-  const [example] = JSON.parse(readFileSync(join(PACKAGE, '../tests/vectors/keystore.json'), 'utf8'))
+  const [example] = JSON.parse(readFileSync(join(PACKAGE, '../core/tests/vectors/keystore.json'), 'utf8'))
 
   it('supplies the key of the wallet', async (t) => {
     const directory = mkdtempSync(join(tmpdir(), 'keystore-'))

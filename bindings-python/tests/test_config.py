@@ -169,7 +169,7 @@ def test_a_path_may_be_path_like(dds: LocalDds, tmp_path: Path) -> None:
 
 
 def test_a_keystore_supplies_the_key(dds: LocalDds, tmp_path: Path) -> None:
-    [example, *_] = json.loads((HERE.parents[1] / "tests/vectors/keystore.json").read_text())
+    [example, *_] = json.loads((HERE.parents[1] / "core/tests/vectors/keystore.json").read_text())
     file = tmp_path / "keystore.json"
     file.write_text(json.dumps(example["keystore"]))
     keystore: Any = {"secp256k1_privhex": None, "secp256k1_keystore_file": file}

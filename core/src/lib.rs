@@ -110,5 +110,5 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

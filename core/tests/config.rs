@@ -770,7 +770,7 @@ fn only_one_line_break_at_the_end_of_a_secret_file_is_ignored() {
 
 /// The first two keystores of the vectors: the wallet's address, the password and the path.
 fn keystores(files: &Files) -> Vec<(String, String, PathBuf)> {
-    let vectors = include_str!("../../tests/vectors/keystore.json");
+    let vectors = include_str!("vectors/keystore.json");
     let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).expect("a list");
     let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
     vectors[..2]

@@ -1,7 +1,10 @@
-//! Every relative link in the project's documents has a target.
+//! Every link in the project's documents to a file of the project has a target.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Links of the README, which registries also show, where relative ones lead nowhere.
+const FILES_ON_GITHUB: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -16,9 +19,10 @@ fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
         if foreign {
             continue;
         }
-        if entry.file_type().expect("a file type").is_dir() {
+        let kind = entry.file_type().expect("a file type");
+        if kind.is_dir() {
             documents(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
+        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "md") {
             found.push(path);
         }
     }
@@ -33,8 +37,13 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The paths of links to files of this repository on GitHub.
+fn links_on_github(text: &str) -> impl Iterator<Item = &str> {
+    text.split(FILES_ON_GITHUB).skip(1).filter_map(|rest| rest.split([')', '#', '\n']).next())
+}
+
 #[test]
-fn relative_links_have_a_target() {
+fn links_have_a_target() {
     let mut files = Vec::new();
     documents(&root(), &mut files);
     let (mut checked, mut dead) = (0, Vec::new());
@@ -44,6 +53,12 @@ fn relative_links_have_a_target() {
             checked += 1;
             if !file.parent().expect("a directory").join(link).exists() {
                 dead.push(format!("{}: {link}", file.display()));
+            }
+        }
+        for link in links_on_github(&text) {
+            checked += 1;
+            if !root().join(link).exists() {
+                dead.push(format!("{}: {FILES_ON_GITHUB}{link}", file.display()));
             }
         }
     }
@@ -56,4 +71,6 @@ fn links_are_found() {
     let text =
         "[a](b.md#c) ![d](e.svg \"f\")\n```cpp\n[](const T &)\n```\n[g](https://h.example) [i](#j) [k](l.md)";
     assert_eq!(links(text).collect::<Vec<_>>(), ["b.md", "e.svg", "l.md"]);
+    let text = format!("[a]: {FILES_ON_GITHUB}b.md\n[c]({FILES_ON_GITHUB}d/e.md#f)");
+    assert_eq!(links_on_github(&text).collect::<Vec<_>>(), ["b.md", "d/e.md"]);
 }

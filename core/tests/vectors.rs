@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use support::GUARD;
 
 fn vectors() -> Vec<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/siwe.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/siwe.json");
     let text = std::fs::read_to_string(path).expect("the vectors");
     let file: Value = serde_json::from_str(&text).expect("JSON");
     let vectors = file["vectors"].as_array().expect("a list of vectors").clone();

@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::{Value, json};
 
-const VECTORS: &str = include_str!("../../../tests/vectors/keystore.json");
+const VECTORS: &str = include_str!("../../tests/vectors/keystore.json");
 
 fn vectors() -> Vec<Value> {
     serde_json::from_str(VECTORS).expect("a list")

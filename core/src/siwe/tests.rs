@@ -51,7 +51,7 @@ fn refusal(field: &str, value: impl Into<Value>, domain: SiweDomain) -> String {
 
 #[test]
 fn the_messages_of_all_vectors_are_identical() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/siwe.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/siwe.json");
     let file: Value =
         serde_json::from_str(&std::fs::read_to_string(path).expect("the vectors")).expect("JSON");
     let vectors = file["vectors"].as_array().expect("a list of vectors");

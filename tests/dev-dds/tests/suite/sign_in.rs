@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::client::{Wallet, post};
 
 fn vectors() -> Vec<Value> {
-    let file: Value = serde_json::from_str(include_str!("../../../vectors/siwe.json")).expect("JSON");
+    let file: Value =
+        serde_json::from_str(include_str!("../../../../core/tests/vectors/siwe.json")).expect("JSON");
     file["vectors"].as_array().expect("a list").clone()
 }
 
