@@ -22,7 +22,8 @@
 #ifndef POSEMESH_NODE_HPP
 #define POSEMESH_NODE_HPP
 
-#if __cplusplus < 201703L
+// MSVC leaves __cplusplus at 199711 unless it is run with /Zc:__cplusplus.
+#if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
 #error "posemesh_node.hpp needs C++17; posemesh_node.h does with less"
 #elif !defined(__cpp_exceptions)
 #error "posemesh_node.hpp throws exceptions; posemesh_node.h does without them"

@@ -16,15 +16,24 @@
 
 enum { TIMEOUT_MS = 60 * 1000, STOP_TIMEOUT_MS = 5 * 1000 };
 
+static void utc(time_t seconds, struct tm *split)
+{
+#ifdef _WIN32
+    gmtime_s(split, &seconds);
+#else
+    gmtime_r(&seconds, split);
+#endif
+}
+
 // Runs on the library's thread.
 static void log_to_stderr(const pmn_log_record *record, void *user_data)
 {
     static const char *const levels[] = {"", "ERROR", "WARN", "INFO", "DEBUG"};
     (void)user_data;
-    time_t seconds = (time_t)(record->time_unix_ms / 1000);
-    struct tm utc;
+    struct tm time;
+    utc((time_t)(record->time_unix_ms / 1000), &time);
     char text[32];
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &utc));
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &time);
     fprintf(stderr, "%s.%03dZ %-5s %s: %s\n", text, (int)(record->time_unix_ms % 1000),
             levels[record->level], record->target, record->message);
     if (record->dropped != 0) {

@@ -65,6 +65,26 @@ fn the_example_runs() {
     }
 }
 
+/// The SONAME is not the name of the file that cargo builds.
+#[test]
+fn a_program_starts_with_the_library_where_cargo_leaves_it() {
+    Link::Shared.directory();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi/debug");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("beside-cargo");
+    run(Command::new("gcc")
+        .arg("-I")
+        .arg(include())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node.c"))
+        .arg("-L")
+        .arg(&directory)
+        .arg("-lposemesh_node")
+        .arg("-o")
+        .arg(&program));
+    let dds = Dds::start();
+    let output = run(dds.environment(&mut Command::new(program)).env("LD_LIBRARY_PATH", directory));
+    check_example(&dds, &output);
+}
+
 #[test]
 fn the_example_runs_under_valgrind() {
     let dds = Dds::start();

@@ -84,6 +84,14 @@ fn the_header_compiles_on_its_own() {
             let output = output(strict(compiler, standard).args([flag, "-fsyntax-only"]).arg(&source));
             assert!(!output.status.success() && stderr(&output).contains(says), "{}", stderr(&output));
         }
+        // MSVC says that it is C++17 in a macro of its own.
+        let msvc = |version: &str| {
+            let mut command = strict(compiler, "c++14");
+            let output =
+                output(command.arg(format!("-D_MSVC_LANG={version}")).arg("-fsyntax-only").arg(&source));
+            stderr(&output).contains("posemesh_node.hpp needs C++17")
+        };
+        assert!(msvc("201402L") && !msvc("201703L"));
     }
 }
 
