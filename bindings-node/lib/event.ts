@@ -82,7 +82,7 @@ export const isSent = (event: unknown) => (sentEvents as readonly unknown[]).inc
 /** @internal Emits an event that the addon sent. */
 export function emitEvent(
   node: EventEmitter<PosemeshNodeEvents>,
-  message: Exclude<Message, { type: 'waited' | 'closed' }>,
+  message: Exclude<Message, { type: 'waited' | 'handled' | 'closed' }>,
 ): void {
   const common = { at: new Date(message.at), dropped: message.dropped }
   switch (message.type) {

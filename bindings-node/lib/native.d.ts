@@ -67,6 +67,15 @@ export declare class NativeNode {
   beginWait(what: 'registered' | 'secret' | 'token'): number | Failure
   /** Ends a wait, finished or not, and returns the token that it was for, if it has one. Each wait must be ended once. */
   endWait(wait: number): Token | null | Failure
+  /** Lets waits for a secret begin, because DDS can call the node through the host's server. */
+  expectCallbacks(): undefined | Failure
+  /**
+   * Handles a request that the host's server received. `headers` has names and values by turns. If it is pending, a
+   * `handled` message follows, and `endRequest` must be called after it.
+   */
+  handleRequest(method: string, path: string, headers: Array<string>, body: Uint8Array): Handled | Failure
+  /** Forgets a request that was pending. */
+  endRequest(request: number): undefined | Failure
   /**
    * Stops the node, on libuv's pool, because it joins threads. The time in the pool's queue counts towards
    * `timeoutMs`. On success, a `closed` message follows.
@@ -152,6 +161,17 @@ export interface Failure {
   message: string
 }
 
+/**
+ * The response to a request, or the number of the `handled` message that will have it. Neither: the request is not for
+ * this library.
+ */
+export interface Handled {
+  /** The response, if it was decided at once. */
+  response: HttpResponse | null
+  /** The number of the message. */
+  pending: number | null
+}
+
 /** The access token that a node holds. */
 export interface HeldToken {
   /** The token. */
@@ -160,8 +180,21 @@ export interface HeldToken {
   usableForMs: number
 }
 
+/** The response to a request of DDS. */
+export interface HttpResponse {
+  /** The status code. */
+  status: number
+  /** Names and values. */
+  headers: Array<[string, string]>
+  /** The body, which is text. */
+  body: string
+}
+
 /** The metrics of a node that has done nothing, as a list. */
 export declare function idleMetricFamilies(): Array<MetricFamily>
+
+/** Whether a request is for this library. Its path has no query, and not the prefix at which the host has the routes. */
+export declare function isOurs(path: string, userAgent?: string | undefined | null): boolean
 
 /** The options of a local DDS. */
 export interface LocalDdsSetup {
@@ -236,6 +269,9 @@ export type Message =
   | { type: 'waited'; /** The number that `beginWait` returned. */
     wait: number; /** Why the wait failed, if it did. */
   error: Failure | null }
+  | { type: 'handled'; /** The number that `handleRequest` returned. */
+    request: number; /** The response; none if the request is not for this library. */
+  response: HttpResponse | null }
   | { type: 'closed' }
 
 /** One metric of a node: its values, by their labels. */
@@ -342,6 +378,12 @@ export interface RegistrationsLost {
   /** r" DDS stopped probing the node. */
   probesStopped: number
 }
+
+/**
+ * The response to a request while there is no node. `null`: the request is not for this library. `headers` has names and
+ * values by turns.
+ */
+export declare function respondWithoutNode(method: string, path: string, headers: Array<string>): HttpResponse | null | Failure
 
 /** A message for JavaScript to sign. */
 export interface SignatureRequest {

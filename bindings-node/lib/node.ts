@@ -13,6 +13,7 @@ import { type LogLevel, checkLogger, listen, logLevels, write } from './log.js'
 import { type Metrics, readMetrics } from './metrics.js'
 import type { Message, MetricFamily, NativeNode, Token } from './native.js'
 import { behindProxy, makeReachable } from './proxy.js'
+import { Routes, respondToFetch } from './routes.js'
 import { checkSigner, openSigner } from './signer.js'
 import { startNative } from './start.js'
 import { type Status, StatusReader } from './status.js'
@@ -48,7 +49,10 @@ export interface Readiness {
 }
 
 /** An event, or the end of the node. */
-type Notice = Exclude<Message, { type: 'waited' }>
+type Notice = Exclude<Message, { type: 'waited' | 'handled' }>
+
+/** @internal Returns the routes of a node, for the adapters to web servers. */
+export let routesOf: (node: PosemeshNode) => Routes
 
 /** @internal Reads the metrics of a node as a list, for the adapters to libraries of metrics. */
 export let familiesOf: (node: PosemeshNode) => MetricFamily[]
@@ -67,6 +71,7 @@ const internal = Symbol('internal')
  */
 export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   static {
+    routesOf = (node) => behindProxy(node, 'PosemeshNode').#routes
     familiesOf = (node) => call(() => behindProxy(node, 'PosemeshNode').#native.metricFamilies())
   }
 
@@ -76,6 +81,7 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   #status!: StatusReader
   #token!: TokenReader
   #waits!: Waits
+  #routes!: Routes
   /** Whether the addon sends events. It does after a start. */
   #subscribed = true
   #referenced = true
@@ -141,6 +147,7 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
       node.#status = new StatusReader(node.#native, changes)
       node.#token = new TokenReader(node.#native, changes)
       node.#waits = new Waits(node.#native)
+      node.#routes = new Routes(node.#native)
     } catch (error) {
       for (const end of endings) end()
       throw error
@@ -197,12 +204,16 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   /**
    * Waits until the node has a secret, and returns it.
    *
-   * @throws {PosemeshError} `ERR_NOT_FOUND` at once if no secret can arrive: the node has none, and neither `callbackBind`
-   * nor `stateDir` is set. `ERR_TIMEOUT`, `ERR_STOPPED`.
+   * @throws {PosemeshError} `ERR_NOT_FOUND` at once if the node has no secret and none can arrive, because DDS cannot call the
+   * node: without `callbackBind`, `nodeUrl`, `stateDir`, and routes in the program's own web server. `ERR_TIMEOUT`,
+   * `ERR_STOPPED`.
    * @throws {AbortError} The signal was aborted.
    */
   async waitSecret(options: WaitOptions = {}): Promise<string> {
-    await behindProxy(this, 'PosemeshNode').#waits.begin('secret', readWait(options))
+    const checked = readWait(options)
+    const node = behindProxy(this, 'PosemeshNode')
+    node.#routes.expectCallbacksIfMounted()
+    await node.#waits.begin('secret', checked)
     // A node that has received a secret keeps it.
     return this.readSecret() as string
   }
@@ -249,6 +260,22 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     // Not only if the status changes: the node may already hold another token that expires in the same second.
     node.#token.forget()
     call(() => node.#native.invalidateToken(value))
+  }
+
+  /**
+   * Responds to a request that DDS sent to the program's own web server, or resolves to `undefined` if the request is the
+   * program's: its path is neither `/internal/v1/registrations` nor `/health`, or it is a `/health` that does not come from
+   * DDS. The body of such a request is not read. Remove any prefix from the URL first.
+   *
+   * The body must be unread, and may have 256 KiB. After a stop, the response is 503. `posemesh-node/http` has handlers for
+   * web servers, which also respond as long as there is no node.
+   *
+   * @example
+   * Deno.serve(async (request) => (await node.handleRequest(request)) ?? respond(request))
+   */
+  async handleRequest(request: Request): Promise<Response | undefined> {
+    const routes = behindProxy(this, 'PosemeshNode').#routes
+    return respondToFetch(request, (head, body) => routes.handle(head, body))
   }
 
   /**
@@ -377,9 +404,11 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 
   #receive(message: Message): void {
-    // Waits are settled at once, because a wait begins only after the caller has the node.
+    // Waits and requests are settled at once, because they begin only after the caller has the node.
     if (message.type === 'waited') {
       this.#waits.end(message)
+    } else if (message.type === 'handled') {
+      this.#routes.end(message)
     } else if (this.#early) {
       this.#early.push(message)
     } else {

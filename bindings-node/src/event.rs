@@ -4,6 +4,7 @@ use napi_derive::napi;
 use posemesh_node_registration::event::{Event, EventKind};
 
 use crate::error::Failure;
+use crate::http::HttpResponse;
 use crate::time::{unix_millis, whole_millis};
 
 /// A message to the JavaScript object of a node. `at` is in milliseconds since 1970 (UTC). `dropped` is the number of
@@ -74,6 +75,13 @@ pub enum Message {
         wait: u32,
         /// Why the wait failed, if it did.
         error: Option<Failure>,
+    },
+    /// A request of DDS that was pending has its response.
+    Handled {
+        /// The number that `handleRequest` returned.
+        request: u32,
+        /// The response; none if the request is not for this library.
+        response: Option<HttpResponse>,
     },
     /// The node was stopped. No message follows.
     Closed,

@@ -19,7 +19,9 @@ use crate::channel::Channel;
 use crate::config::config;
 use crate::error::{Failure, node_api, outcome};
 use crate::event::Message;
+use crate::http;
 use crate::metrics::{MetricFamily, Metrics, Readiness, families};
+use crate::routes::{Handled, Routes};
 use crate::signer::NativeSigner;
 use crate::status::{self, Status};
 use crate::token::{HeldToken, Token};
@@ -40,6 +42,7 @@ struct Inner {
     /// `None` after a stop.
     channel: Mutex<Option<Arc<Channel<Message>>>>,
     waits: Mutex<Waits>,
+    routes: Mutex<Routes>,
 }
 
 impl Inner {
@@ -65,6 +68,10 @@ impl Inner {
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self, timeout: Duration) -> core::Result<()> {
@@ -223,6 +230,39 @@ impl NativeNode {
         outcome(|| token.map(|token| Token::new(env, &token)).transpose())
     }
 
+    /// Lets waits for a secret begin, because DDS can call the node through the host's server.
+    #[napi]
+    pub fn expect_callbacks(&self) -> Either<(), Failure> {
+        outcome(|| self.inner.node().expect_callbacks())
+    }
+
+    /// Handles a request that the host's server received. `headers` has names and values by turns. If it is pending, a
+    /// `handled` message follows, and `endRequest` must be called after it.
+    #[napi]
+    pub fn handle_request(
+        &self,
+        method: String,
+        path: String,
+        headers: Vec<String>,
+        body: Uint8Array,
+    ) -> Either<Handled, Failure> {
+        outcome(|| {
+            let Some(request) = http::request(&method, &path, &headers, &body) else {
+                return Ok(Handled::now(None));
+            };
+            self.inner.routes().handle(self.inner.node(), self.inner.channel(), request)
+        })
+    }
+
+    /// Forgets a request that was pending.
+    #[napi]
+    pub fn end_request(&self, request: u32) -> Either<(), Failure> {
+        outcome(|| {
+            self.inner.routes().end(request);
+            Ok(())
+        })
+    }
+
     /// Stops the node, on libuv's pool, because it joins threads. The time in the pool's queue counts towards
     /// `timeoutMs`. On success, a `closed` message follows.
     #[napi(ts_return_type = "Promise<void | Failure>")]
@@ -279,6 +319,7 @@ pub fn start(
             node: OnceLock::new(),
             channel: Mutex::new(Some(Arc::new(Channel::new(&deliver)?))),
             waits: Mutex::default(),
+            routes: Mutex::default(),
         });
         stop_when_environment_ends(&env, &inner)?;
         let options = Options { options, environment, signer: signer.cloned() };

@@ -12,8 +12,8 @@ import { type TestContext, describe, it } from 'node:test'
 
 import { ethAddress, signEip191 } from 'posemesh-node'
 import type { LocalDds } from 'posemesh-node/testing'
-import { linkServers } from './servers.js'
-import { HANG_MS, PACKAGE, REG_SECRET, assertEnded, localDds, newKey, runNode } from './support.js'
+import { freePort, linkServers } from './servers.js'
+import { HANG_MS, PACKAGE, REG_SECRET, assertEnded, localDds, newKey, runNode, until } from './support.js'
 
 const environment = (dds: LocalDds) => ({
   ...process.env,
@@ -51,7 +51,7 @@ function example(t: TestContext, name: string, env: NodeJS.ProcessEnv) {
   const terminate = async (signal: NodeJS.Signals = 'SIGTERM') => {
     const exit = once(child, 'exit')
     child.kill(signal)
-    assert.deepEqual(await exit, [0, null])
+    assert.deepEqual(await exit, signal === 'SIGKILL' ? [null, signal] : [0, null])
   }
   return { until, terminate }
 }
@@ -216,6 +216,30 @@ describe('README.md', () => {
       const ended = await runNode([file], { env: environment(dds) })
       assertEnded(ended, 0)
       if (program === promClient) assert.match(ended.stdout, /^posemesh_node_leader 1$/m)
+    }
+  })
+
+  it("has programs that add the routes of a node to a web server, which DDS then calls", async (t) => {
+    const readme = await readFile(join(PACKAGE, 'README.md'), 'utf8')
+    const directory = await mkdtemp(join(linkServers(), 'readme-'))
+    t.after(() => rm(directory, { recursive: true }))
+    const servers = programs(readme, 'In your own web server', 'js')
+    assert.equal(servers.length, 6)
+    for (const [index, program] of servers.entries()) {
+      const file = join(directory, `server-${index}.mjs`)
+      const given = ['node', 'host', 'port', 'AppModule'].filter((name) => new RegExp(`\\b${name}\\b`).test(program))
+      const imports = given.map((name) => `import { ${name} } from '../${name === 'AppModule' ? 'nest' : 'given'}.mjs'\n`)
+      await writeFile(file, imports.join('') + program)
+      const dds = await localDds(t, { callback: 'never' })
+      const port = await freePort()
+      const { terminate } = example(t, file, { ...environment(dds), PORT: String(port) })
+      await dds.waitForRequests('register', 1, HANG_MS)
+      const listens = () => fetch(`http://127.0.0.1:${port}/internal/v1/registrations`).catch(() => null)
+      await until(async () => (await listens())?.status === 405)
+      await dds.setNodeUrl(`http://127.0.0.1:${port}`)
+      const { status, body } = await dds.callBack()
+      assert.deepEqual([status, body], [200, '{"ok":true}'], program)
+      await terminate('SIGKILL')
     }
   })
 

@@ -19,7 +19,7 @@ async function main() {
   await node.waitRegistered()
   if (!((await node.accessToken()) instanceof AccessToken)) throw new Error('another class')
   if ((await authorizedFetch(node)(\`\${dds.url}/none\`)).status !== 404) throw new Error('not sent')
-  for (const adapter of [collectNodeMetrics, observeNodeMetrics]) {
+  for (const adapter of [nodeHandler, collectNodeMetrics, observeNodeMetrics]) {
     if (typeof adapter !== 'function') throw new Error('not exported')
   }
   console.log(node.status().state)
@@ -29,10 +29,12 @@ async function main() {
 main()
 `
 const ESM = `import { AccessToken, PosemeshError, PosemeshNode, authorizedFetch } from 'posemesh-node'
+import { nodeHandler } from 'posemesh-node/http'
 import { observeNodeMetrics } from 'posemesh-node/opentelemetry'
 import { collectNodeMetrics } from 'posemesh-node/prom-client'
 import { LocalDds } from 'posemesh-node/testing'`
 const CJS = `const { AccessToken, PosemeshError, PosemeshNode, authorizedFetch } = require('posemesh-node')
+const { nodeHandler } = require('posemesh-node/http')
 const { observeNodeMetrics } = require('posemesh-node/opentelemetry')
 const { collectNodeMetrics } = require('posemesh-node/prom-client')
 const { LocalDds } = require('posemesh-node/testing')`

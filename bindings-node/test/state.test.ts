@@ -1,16 +1,14 @@
 // State that outlives the process, and that the workers of a cluster share.
 import assert from 'node:assert/strict'
-import cluster, { type Worker } from 'node:cluster'
-import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type TestContext, after, before, describe, it } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 
-import { PosemeshError, PosemeshNode, type Status } from 'posemesh-node'
-import type { LocalDds } from 'posemesh-node/testing'
-import { FIXTURES, HANG_MS, REG_SECRET, localDds, newKey, optionsFor, startNode, until } from './support.js'
+import { PosemeshError, PosemeshNode } from 'posemesh-node'
+import { Shared, environment, split } from './shared.js'
+import { HANG_MS, localDds, newKey, optionsFor, startNode, until } from './support.js'
 
 const wait = { timeoutMs: HANG_MS }
 // Only Linux has the locks that this requires.
@@ -28,79 +26,11 @@ async function newStateDir(): Promise<string> {
   return join(await mkdtemp(join(root, 'of-')), 'state_dir')
 }
 
-/** A node in a worker of a cluster. */
-class Shared {
-  #calls = 0
-
-  private constructor(readonly worker: Worker) {}
-
-  static async start(t: TestContext, environment: NodeJS.ProcessEnv): Promise<Shared> {
-    cluster.setupPrimary({ exec: join(FIXTURES, 'shared.mjs'), execArgv: [], serialization: 'advanced' })
-    const worker = cluster.fork(environment)
-    const exit = once(worker, 'exit')
-    t.after(async () => {
-      worker.process.kill('SIGKILL')
-      await exit
-    })
-    const ended = exit.then(([code, signal]) => `ended with ${code ?? signal}`)
-    const started = once(worker, 'message').then(([text]) => text)
-    assert.equal(await Promise.race([started, ended]), 'started')
-    return new Shared(worker)
-  }
-
-  async call<T = void>(name: string, ...args: unknown[]): Promise<T> {
-    const call = ++this.#calls
-    return new Promise((resolve, reject) => {
-      const answered = ([to, answer]: [number, T]) => {
-        if (to !== call) return
-        this.worker.off('message', answered).off('exit', ended)
-        resolve(answer)
-      }
-      const ended = () => reject(new Error(`the worker ended during ${name}`))
-      this.worker.on('message', answered).on('exit', ended)
-      this.worker.send([call, name, ...args])
-    })
-  }
-
-  status(): Promise<Status> {
-    return this.call<Status>('status')
-  }
-
-  async kill(): Promise<void> {
-    const exit = once(this.worker, 'exit')
-    this.worker.process.kill('SIGKILL')
-    assert.deepEqual(await exit, [null, 'SIGKILL'])
-  }
-
-  async stop(): Promise<void> {
-    const exit = once(this.worker, 'exit')
-    await this.call('stop')
-    this.worker.disconnect()
-    assert.deepEqual(await exit, [0, null])
-  }
-}
-
-const environment = (dds: LocalDds, stateDir: string) => ({
-  DDS_BASE_URL: dds.url,
-  REG_SECRET,
-  SECP256K1_PRIVHEX: newKey(),
-  CAPABILITIES: '/test/v1',
-  NODE_VERSION: '1.0.0',
-  CALLBACK_BIND: '127.0.0.1:0',
-  STATE_DIR: stateDir,
-})
-
-async function split(nodes: readonly Shared[]): Promise<{ leaders: Shared[]; followers: Shared[] }> {
-  const roles = await Promise.all(nodes.map((node) => node.status()))
-  const having = (role: string) => nodes.filter((_, index) => roles[index]?.role === role)
-  return { leaders: having('leader'), followers: having('follower') }
-}
-
 describe('a cluster of four workers with one state directory', options, () => {
   // scenario: workers
   it('registers once, and all four workers have the secret', async (t) => {
     const dds = await localDds(t)
-    const env = environment(dds, await newStateDir())
+    const env = { ...environment(dds, await newStateDir()), CALLBACK_BIND: '127.0.0.1:0' }
     const nodes = await Promise.all(Array.from({ length: 4 }, () => Shared.start(t, env)))
     await Promise.all(nodes.map((node) => node.call('waitRegistered', wait)))
     const { leaders, followers } = await split(nodes)
@@ -135,7 +65,7 @@ describe('a cluster of four workers with one state directory', options, () => {
   // scenario: leader-killed
   it('has a new leader after its leader is killed', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
-    const env = environment(dds, await newStateDir())
+    const env = { ...environment(dds, await newStateDir()), CALLBACK_BIND: '127.0.0.1:0' }
     let nodes = await Promise.all(Array.from({ length: 4 }, () => Shared.start(t, env)))
     await Promise.all(nodes.map((node) => node.call('waitRegistered', wait)))
     for (let round = 1; round <= 3; round++) {
