@@ -57,6 +57,9 @@
  *     callback_path                CALLBACK_PATH                /
  *     callback_allow               CALLBACK_ALLOW               -
  *     trusted_proxies              TRUSTED_PROXIES              -
+ *     callback_tls_cert            CALLBACK_TLS_CERT            -
+ *     callback_tls_key             CALLBACK_TLS_KEY             -
+ *     callback_tls_client_ca       CALLBACK_TLS_CLIENT_CA       -
  *     node_url                     NODE_URL                     -
  *     siwe_domain                  SIWE_DOMAIN                  -
  *     siwe_format                  SIWE_FORMAT                  posemesh

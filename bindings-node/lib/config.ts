@@ -77,6 +77,18 @@ export interface CoreOptions {
    */
   trustedProxies?: readonly string[] | undefined
   /**
+   * A PEM file with the certificate of the callback server and its chain. The server then speaks TLS, and reads the file
+   * again when it changes. Needs `callbackTlsKey`. `CALLBACK_TLS_CERT`, by default the server speaks HTTP without TLS.
+   */
+  callbackTlsCert?: string | URL | undefined
+  /** A PEM file with the private key of `callbackTlsCert`, not encrypted. It is read again when it changes. `CALLBACK_TLS_KEY`. */
+  callbackTlsKey?: string | URL | undefined
+  /**
+   * A PEM file with certificate authorities, one of which must have issued the certificate of who calls the callback server.
+   * `CALLBACK_TLS_CLIENT_CA`, by default callers need no certificate.
+   */
+  callbackTlsClientCa?: string | URL | undefined
+  /**
    * The URL at which DDS reaches this node's callback routes. The node then registers it (legacy registration).
    * `NODE_URL`, by default the node registers without a URL.
    */

@@ -8,6 +8,8 @@
 //! | `mounted` | the routes in a server of the host |
 //! | `connection` | one connection to a node's own server |
 //! | `server` | the listener, its connections, and their bound |
+//! | `tls` | handshakes, and certificates that are replaced while the server runs |
+//! | `tls_files` | the files of the certificate and the key |
 //! | `warnings` | warnings that any peer can cause |
 
 use std::sync::Arc;
@@ -22,6 +24,8 @@ mod connection;
 mod mounted;
 mod routes;
 mod server;
+mod tls;
+mod tls_files;
 mod warnings;
 
 pub(crate) use access::Access;
@@ -32,6 +36,7 @@ pub use routes::Response;
 pub(crate) use routes::route;
 pub(crate) use routes::{Callback, respond_without_node, unavailable};
 pub(crate) use server::Server;
+pub(crate) use tls::Tls;
 
 /// The state of [`router_dds`]: the process-wide default store that [`crate::state`]'s functions read.
 #[derive(Clone)]

@@ -46,6 +46,7 @@ mod backoff;
 pub mod bindings;
 mod blocking;
 mod callback_watch;
+mod certificates;
 mod clock;
 pub mod config;
 mod credentials;

@@ -4,7 +4,13 @@
 mod access;
 #[path = "callback/crowd.rs"]
 mod crowd;
+#[cfg(target_os = "linux")]
+#[path = "support/place.rs"]
+mod place;
 mod support;
+#[cfg(target_os = "linux")]
+#[path = "callback/tls.rs"]
+mod tls;
 #[path = "callback/window.rs"]
 mod window;
 #[cfg(target_os = "linux")]

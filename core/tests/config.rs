@@ -164,6 +164,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
         "siwe_format" => &["EIP4361", "eip-4361", "relay"],
         // The file is checked by the start.
         "state_dir" | "ca_file" | "secp256k1_keystore_file" => &[],
+        "callback_tls_cert" | "callback_tls_key" | "callback_tls_client_ca" => &[],
         "allow_insecure_http" => &["yes", "no", "TRUE", "on", "2", "-1", "t rue"],
         other => panic!("no bad values for the option {other}: add some"),
     }
@@ -257,6 +258,9 @@ fn every_option_accepts_its_good_values() {
             &["192.0.2.7", "10.0.0.0/8, ::1", "0.0.0.0/0,::/0", " 2001:db8::/32\n", "10.0.0.1/32"],
         ),
         ("trusted_proxies", &["127.0.0.1", "::ffff:10.0.0.0/104,fd00::/8"]),
+        ("callback_tls_cert", &["/tls/tls.crt", "relative path"]),
+        ("callback_tls_key", &["/tls/tls.key", "relative path"]),
+        ("callback_tls_client_ca", &["/tls/ca.crt", "relative path"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
         ("identity", &["wallet", "robot", " robot\n"]),
         ("siwe_format", &["posemesh", "eip4361"]),
@@ -326,6 +330,22 @@ fn one_error_names_every_missing_option() {
     let message = start_error(&config).to_string();
     assert!(message.contains("reg_secret") && message.contains("secp256k1_privhex"), "{message}");
     assert!(!message.contains("node_version") && !message.contains("capabilities"), "{message}");
+}
+
+#[test]
+fn a_certificate_needs_its_key() {
+    let (cert, key, ca) = ("callback_tls_cert", "callback_tls_key", "callback_tls_client_ca");
+    for (set, message) in [
+        (&[cert][..], "callback_tls_cert is set without callback_tls_key; set both"),
+        (&[cert, ca], "callback_tls_cert is set without callback_tls_key; set both"),
+        (&[key], "callback_tls_key is set without callback_tls_cert; set both"),
+        (&[key, ca], "callback_tls_key is set without callback_tls_cert; set both"),
+        (&[ca], "callback_tls_client_ca is set without callback_tls_cert and callback_tls_key; set both"),
+    ] {
+        let options: Vec<_> = set.iter().map(|option| (*option, "/tls/file.pem")).collect();
+        let error = start_error(&support::config("http://127.0.0.1:1", &options));
+        assert_eq!((error.code(), error.message()), (ErrorCode::InvalidConfig, message));
+    }
 }
 
 #[test]
@@ -549,6 +569,9 @@ fn every_option_is_loaded_from_its_variable() {
         ("CALLBACK_PATH", "/from-env"),
         ("CALLBACK_ALLOW", "192.0.2.1, 192.0.2.128/25"),
         ("TRUSTED_PROXIES", "::1"),
+        ("CALLBACK_TLS_CERT", "/from/env/tls.crt"),
+        ("CALLBACK_TLS_KEY", "/from/env/tls.key"),
+        ("CALLBACK_TLS_CLIENT_CA", "/from/env/ca.crt"),
         ("SIWE_DOMAIN", "sign.example"),
         ("SIWE_FORMAT", "eip4361"),
         ("STATE_DIR", "/from/env/state"),

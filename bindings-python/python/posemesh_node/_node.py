@@ -133,6 +133,12 @@ class Node(NodeBase):
             Who may call the callback server, by address; others get 403. Without it, everyone may.
         trusted_proxies: Sequence[str] | str
             Proxies whose X-Forwarded-For says who calls the callback server, for callback_allow.
+        callback_tls_cert: str | os.PathLike[str]
+            The certificate of the callback server, with its chain; the server then speaks TLS. Read again when it changes.
+        callback_tls_key: str | os.PathLike[str]
+            The private key of callback_tls_cert. Read again when it changes.
+        callback_tls_client_ca: str | os.PathLike[str]
+            Certificate authorities, one of which must have issued the certificate of who calls the callback server.
         node_url: str
             The URL at which DDS reaches this node's callback routes, for the legacy registration.
         siwe_domain: str

@@ -339,6 +339,30 @@ options! {
         expects: "addresses and networks (CIDR), comma-separated, such as 192.0.2.7,10.0.0.0/8,2001:db8::/32",
         help: "Proxies whose X-Forwarded-For says who calls the callback server, for callback_allow.",
     }
+    callback_tls_cert: PathBuf, optional {
+        env: "CALLBACK_TLS_CERT",
+        kind: OptionKind::Path,
+        parse: parse_path,
+        typed: (impl Into<PathBuf>) check_path,
+        expects: "the path of a PEM file with the certificate of the callback server",
+        help: "The certificate of the callback server, with its chain; the server then speaks TLS. Read again when it changes.",
+    }
+    callback_tls_key: PathBuf, optional {
+        env: "CALLBACK_TLS_KEY",
+        kind: OptionKind::Path,
+        parse: parse_path,
+        typed: (impl Into<PathBuf>) check_path,
+        expects: "the path of a PEM file with the unencrypted private key of callback_tls_cert",
+        help: "The private key of callback_tls_cert. Read again when it changes.",
+    }
+    callback_tls_client_ca: PathBuf, optional {
+        env: "CALLBACK_TLS_CLIENT_CA",
+        kind: OptionKind::Path,
+        parse: parse_path,
+        typed: (impl Into<PathBuf>) check_path,
+        expects: "the path of a PEM file with at least one certificate",
+        help: "Certificate authorities, one of which must have issued the certificate of who calls the callback server.",
+    }
     node_url: NodeUrl, optional {
         env: "NODE_URL",
         kind: OptionKind::Text,

@@ -43,9 +43,11 @@ impl Settings {
     pub(crate) fn ineffective(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let without_server = self.callback_bind.is_none();
         let allow = self.callback_allow.as_ref().filter(|_| without_server);
+        let tls = self.callback_tls_cert.as_ref().filter(|_| without_server);
         let proxies = self.trusted_proxies.as_ref().filter(|_| self.callback_allow.is_none());
         let allow = allow.map(|_| ("callback_allow", "callback_bind"));
-        allow.into_iter().chain(proxies.map(|_| ("trusted_proxies", "callback_allow")))
+        let tls = tls.map(|_| ("callback_tls_cert", "callback_bind"));
+        allow.into_iter().chain(tls).chain(proxies.map(|_| ("trusted_proxies", "callback_allow")))
     }
 }
 
@@ -103,6 +105,7 @@ impl Config {
         if values.node_url.is_some() {
             self.check_node_url()?;
         }
+        self.check_tls()?;
         let signer = match (values.identity, &self.signer) {
             (Identity::Robot, _) => None,
             (Identity::Wallet, Some(signer)) => Some(Signer::Host(Arc::clone(signer))),
@@ -125,6 +128,18 @@ impl Config {
             return Ok(());
         };
         Err(Error::invalid_config(format!("node_url is set {problem}")))
+    }
+
+    /// A certificate is of no use without its key.
+    fn check_tls(&self) -> Result<()> {
+        let (cert, key) = (self.callback_tls_cert.is_some(), self.callback_tls_key.is_some());
+        let (set, missing) = match self.callback_tls_client_ca {
+            _ if cert != key && cert => ("callback_tls_cert", "callback_tls_key"),
+            _ if cert != key => ("callback_tls_key", "callback_tls_cert"),
+            Some(_) if !cert => ("callback_tls_client_ca", "callback_tls_cert and callback_tls_key"),
+            _ => return Ok(()),
+        };
+        Err(Error::invalid_config(format!("{set} is set without {missing}; set both")))
     }
 
     /// What is set of a wallet's options.

@@ -91,6 +91,11 @@ impl Caller {
         self.standing == Standing::Refused
     }
 
+    /// Logs that a connection is closed because its requests would be refused.
+    pub(super) fn report_refused(&self, warnings: &Warnings) {
+        self.warn(Some(self.peer), warnings);
+    }
+
     /// The response to a request that is refused.
     pub(super) fn refuse(&self, headers: &HeaderMap, warnings: &Warnings) -> Option<Response> {
         let client = match self.standing {

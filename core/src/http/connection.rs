@@ -24,9 +24,10 @@ use crate::log::log;
 /// with 431.
 const MAX_BUFFER: usize = 32 * 1024;
 
-/// Serves the requests of one peer until the connection ends or stalls.
-pub(super) async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+/// Serves the requests of one peer until the connection ends or stalls. `opening` makes a stream of it, or returns `None`
+/// if it cannot; a peer has as much time for that as for a request.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    opening: impl Future<Output = Option<S>>,
     peer: SocketAddr,
     caller: Caller,
     callback: Arc<Callback>,
@@ -42,18 +43,22 @@ pub(super) async fn serve(
         progress.end_request();
         Ok::<_, Infallible>(response)
     });
-    let served = http1::Builder::new()
-        // `progress` takes its place.
-        .header_read_timeout(None)
-        // A peer that has closed its sending side still expects the response.
-        .half_close(true)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(Watched { stream, progress }), service);
+    let served = async {
+        let Some(stream) = opening.await else { return };
+        let served = http1::Builder::new()
+            // `progress` takes its place.
+            .header_read_timeout(None)
+            // A peer that has closed its sending side still expects the response.
+            .half_close(true)
+            .max_buf_size(MAX_BUFFER)
+            .serve_connection(TokioIo::new(Watched { stream, progress }), service);
+        if let Err(error) = served.await {
+            log!(Debug, "http", "connection from {peer} ended: {error}");
+        }
+    };
     tokio::select! {
         biased;
-        served = served => if let Err(error) = served {
-            log!(Debug, "http", "connection from {peer} ended: {error}");
-        },
+        () = served => {}
         () = progress.stalled() => log!(Debug, "http", "connection from {peer} closed: no request received"),
     }
 }
@@ -248,6 +253,7 @@ impl Body for Arriving<'_> {
 mod tests {
     use super::*;
     use crate::state::store::Store;
+    use std::future::{pending, ready};
     use std::pin::pin;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::{Instant, timeout};
@@ -280,7 +286,10 @@ mod tests {
         let callback = Callback::new(Arc::new(Store::default()), None, None);
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let caller = Caller::new(address.ip(), &Arc::default());
-        (peer, serve(stream, address, caller, callback.into(), Progress::new(Phase::Idle).into()))
+        (
+            peer,
+            serve(ready(Some(stream)), address, caller, callback.into(), Progress::new(Phase::Idle).into()),
+        )
     }
 
     /// Sends the first bytes at once and the others one by one, a twentieth of the timeout apart, until the server closes
@@ -317,6 +326,17 @@ mod tests {
         assert_eq!(send_slowly(&request, 20).await, "", "a part of the header");
         let answer = send_slowly(&request, header.len() + 1).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_stalls_ends_as_a_connection_without_a_request() {
+        let callback = Callback::new(Arc::new(Store::default()), None, None).into();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let caller = Caller::new(address.ip(), &Arc::default());
+        let began = Instant::now();
+        let handshake = pending::<Option<DuplexStream>>();
+        serve(handshake, address, caller, callback, Progress::new(Phase::Idle).into()).await;
+        assert!(began.elapsed() >= READ_TIMEOUT && began.elapsed() < READ_TIMEOUT * 2);
     }
 
     #[tokio::test(start_paused = true)]

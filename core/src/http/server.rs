@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use super::access::{Access, Caller};
 use super::connection::{self, Phase, Progress};
 use super::routes::Callback;
+use super::tls::{self, Tls};
 use crate::fork::CloseOnFork;
 
 /// Connections open at a time, if the process may open enough files.
@@ -32,6 +33,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     callback: Arc<Callback>,
     access: Arc<Access>,
+    tls: Option<Arc<Tls>>,
     tasks: JoinSet<()>,
     oldest_first: VecDeque<Connection>,
     max_connections: usize,
@@ -52,11 +54,17 @@ impl Server {
             listener,
             callback: Arc::new(callback),
             access: Arc::new(access),
+            tls: None,
             tasks: JoinSet::new(),
             oldest_first: VecDeque::new(),
             max_connections: max_connections(),
             spare: Spare::new(),
         }
+    }
+
+    /// With TLS, if there is a certificate.
+    pub(crate) fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Serves until it is dropped.
@@ -80,8 +88,9 @@ impl Server {
         let is_full = self.oldest_first.len() >= self.max_connections;
         let has_room = !is_full && self.spare.restore();
         let caller = Caller::new(peer.ip(), &self.access);
-        if !has_room && caller.is_refused() {
-            return;
+        // A handshake, or the place of another connection, would cost more than the peer gets.
+        if caller.is_refused() && (!has_room || self.tls.is_some()) {
+            return caller.report_refused(&self.callback.warnings);
         }
         if !has_room && !self.make_room().await && is_full {
             let max = self.max_connections;
@@ -99,8 +108,9 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let phase = if caller.is_refused() { Phase::Refused } else { Phase::Idle };
         let progress = Arc::new(Progress::new(phase));
+        let opening = tls::open(stream, self.tls.clone(), peer, Arc::clone(&self.callback));
         let served =
-            connection::serve(stream, peer, caller, Arc::clone(&self.callback), Arc::clone(&progress));
+            connection::serve(opening, peer, caller, Arc::clone(&self.callback), Arc::clone(&progress));
         let task = self.tasks.spawn(served);
         self.oldest_first.push_back(Connection { task, progress });
     }

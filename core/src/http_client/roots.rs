@@ -10,13 +10,11 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::certificates::{MAX_PEM_FILE, read_certificates};
 use crate::error::{Error, Result};
 use crate::file::read_regular;
 use crate::foreign::foreign;
 use crate::log::log;
-
-/// Bundles of all authorities have about a quarter of a megabyte.
-const MAX_FILE: u64 = 8 * 1024 * 1024;
 
 /// The authorities of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` if one of them is set. If there are none,
 /// the authorities that are part of the library.
@@ -63,7 +61,7 @@ impl Found {
     }
 
     fn read_file(&mut self, path: &Path) {
-        let pem = match read_regular(path, MAX_FILE) {
+        let pem = match read_regular(path, MAX_PEM_FILE) {
             Ok(pem) => pem,
             Err(why) => return self.note(path, &why),
         };
@@ -99,15 +97,8 @@ pub(super) fn add_ca_file(roots: &mut RootCertStore, path: &Path) -> Result<()> 
             foreign(what)
         ))
     };
-    let pem = read_regular(path, MAX_FILE).map_err(|what| failed(&what))?;
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| failed(&error))?;
+    for certificate in read_certificates(path).map_err(|why| failed(&why))? {
         roots.add(certificate).map_err(|error| failed(&error))?;
-        added += 1;
-    }
-    if added == 0 {
-        return Err(failed(&"it contains no certificate"));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, Settings};
 use crate::dispatcher::{Subscription, after_callback};
 use crate::error::{Error, ErrorCode, Result};
 use crate::event::{Event, EventChannel};
-use crate::http::Mounted;
+use crate::http::{Mounted, Tls};
 use crate::latch::Latch;
 use crate::log::log;
 use crate::runtime::Runtime;
@@ -66,6 +66,7 @@ impl Inner {
     pub(super) fn start(config: &Config, subscription: Option<Arc<Subscription<Event>>>) -> Result<Self> {
         let settings = Arc::new(config.settings()?);
         let wallet = settings.signer.as_ref().map(Signer::address_text);
+        let tls = Tls::load(&settings)?.map(Arc::new);
         let name = wallet.clone().unwrap_or_else(|| settings.reg_secret.robot_name());
         let claim = Claim::new(&name, &settings)?;
         let runtime = Runtime::acquire()?;
@@ -79,7 +80,9 @@ impl Inner {
         let shared = shared.map(|path| Leadership::join(path, &name, &settings, &store)).transpose()?;
         let (mut shared, role) = shared.map_or((None, Role::Leader), |(shared, role)| (Some(shared), role));
         let server = match &settings.callback_bind {
-            Some(address) if role == Role::Leader => Some(serve(bind(address)?, &store, &settings)?),
+            Some(address) if role == Role::Leader => {
+                Some(serve(bind(address)?, &store, &settings, tls.as_ref())?)
+            }
             _ => None,
         };
         if let (Some(shared), Role::Leader) = (&mut shared, role) {
@@ -99,6 +102,7 @@ impl Inner {
             settings: Arc::clone(&settings),
             client,
             turns,
+            tls,
             server,
             shared,
         };

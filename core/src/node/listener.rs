@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::blocking::blocking;
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
-use crate::http::{Access, Callback, Server};
+use crate::http::{Access, Callback, Server, Tls};
 use crate::log::log;
 use crate::state::store::Store;
 
@@ -22,12 +22,17 @@ const MAX_BIND_PAUSE: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 128;
 
 /// A callback server for this node on a bound socket. Needs the runtime's context.
-pub(super) fn serve(listener: TcpListener, store: &Arc<Store>, settings: &Settings) -> Result<Server> {
+pub(super) fn serve(
+    listener: TcpListener,
+    store: &Arc<Store>,
+    settings: &Settings,
+    tls: Option<&Arc<Tls>>,
+) -> Result<Server> {
     let address = listener.local_addr().map_err(|error| io_error(&error))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
     store.set_callback_address(address);
     let callback = callback(store, settings).under(&settings.callback_path);
-    Ok(Server::new(listener, callback, Access::new(settings)))
+    Ok(Server::new(listener, callback, Access::new(settings)).with_tls(tls.cloned()))
 }
 
 /// Which callbacks this node accepts.

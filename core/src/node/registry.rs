@@ -53,8 +53,11 @@ impl Claim {
         Ok(Self(identity))
     }
 
-    /// Makes the node visible to [`callback_url`].
+    /// Makes the node visible to [`callback_url`], unless it expects TLS: a local DDS calls without.
     pub(super) fn publish(&self, store: &Arc<Store>, settings: &Settings) {
+        if settings.callback_tls_cert.is_some() {
+            return;
+        }
         let mut running = RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = running.get_mut(&self.0) {
             node.store = Arc::downgrade(store);

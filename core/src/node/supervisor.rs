@@ -8,7 +8,7 @@ use super::listener::{bind_patiently, serve};
 use crate::callback_watch::watch_for_callback;
 use crate::config::Settings;
 use crate::healthcheck::watch_healthchecks;
-use crate::http::Server;
+use crate::http::{Server, Tls};
 use crate::http_client::HttpClient;
 use crate::register::registrar::Registrar;
 use crate::state::store::Store;
@@ -22,6 +22,8 @@ pub(super) struct Supervisor {
     pub(super) settings: Arc<Settings>,
     pub(super) client: HttpClient,
     pub(super) turns: Arc<Semaphore>,
+    /// None for a node whose callback server speaks HTTP without TLS.
+    pub(super) tls: Option<Arc<Tls>>,
     /// None for a node that has no callback server, and for one that follows.
     pub(super) server: Option<Server>,
     pub(super) shared: Option<Leadership>,
@@ -61,7 +63,7 @@ impl Supervisor {
                 && self.server.is_none()
             {
                 let listener = bind_patiently(address, &self.store).await;
-                match serve(listener, &self.store, &self.settings) {
+                match serve(listener, &self.store, &self.settings, self.tls.as_ref()) {
                     Ok(server) => self.server = Some(server),
                     Err(error) => self.store.report(error),
                 }
