@@ -12,9 +12,11 @@ mod dev_dds;
 mod error;
 mod event;
 mod exit;
+mod http;
 mod interpreter;
 mod listeners;
 mod log;
+mod metrics;
 mod node;
 mod parker;
 mod queue;
@@ -42,7 +44,11 @@ mod _native {
     #[pymodule_export]
     use super::exit::{begin_exit, end_callbacks, leave_threads_behind};
     #[pymodule_export]
+    use super::http::{PendingResponse, is_ours, respond_without_node};
+    #[pymodule_export]
     use super::log::set_log_callback;
+    #[pymodule_export]
+    use super::metrics::idle_metric_families;
     #[pymodule_export]
     use super::node::{Node, Started, start, start_then};
     #[pymodule_export]
@@ -55,6 +61,15 @@ mod _native {
     use super::token::token_claims;
     #[pymodule_export]
     use super::wait::PendingWait;
+
+    #[pymodule_export]
+    const MAX_CALLBACK_BODY: usize = posemesh_node_registration::bindings::MAX_CALLBACK_BODY;
+
+    #[pymodule_export]
+    const ROUTES: [&str; 2] = posemesh_node_registration::bindings::ROUTES;
+
+    #[pymodule_export]
+    const METRICS_CONTENT_TYPE: &str = posemesh_node_registration::metrics::CONTENT_TYPE;
 
     #[pymodule_export]
     const VERSION: &str = posemesh_node_registration::VERSION;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use posemesh_node_registration::bindings::NodeExt as _;
+use posemesh_node_registration::bindings::{Handled, NodeExt as _};
 use posemesh_node_registration::error::{ErrorCode, Result};
 use posemesh_node_registration::node::Node as CoreNode;
 use pyo3::exceptions::PyValueError;
@@ -14,7 +14,9 @@ use pyo3::types::PyString;
 
 use crate::config::Config;
 use crate::error::{guarded, run, run_detached, utf8};
+use crate::http::{self, PendingResponse};
 use crate::listeners::{Listener, Listeners};
+use crate::metrics::{self, MetricFamily};
 use crate::status::StatusCache;
 use crate::stream::EventQueue;
 use crate::thread;
@@ -168,6 +170,35 @@ impl Node {
         run(py, || node.with_secret(|secret| secret.map(|secret| secret.expose().to_owned())))
     }
 
+    /// Whether the node is ready, and why not.
+    #[pyo3(name = "_ready")]
+    fn ready(&self, py: Python<'_>, secret: bool) -> PyResult<(bool, String)> {
+        let readiness = run(py, || self.core().ready(secret))?;
+        Ok((readiness.is_ready(), readiness.reason().to_owned()))
+    }
+
+    /// What the node has done and is doing. Reads memory and never blocks. After a stop, these are the last values.
+    ///
+    /// The counters of a process count what it has done itself, so the sum over the processes that share a node counts
+    /// everything once.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let metrics = run(py, || self.core().metrics())?;
+        metrics::to_python(py, metrics)
+    }
+
+    /// The metrics as a list, for the adapters to monitoring systems.
+    #[pyo3(name = "_metric_families")]
+    fn metric_families(&self, py: Python<'_>) -> PyResult<Vec<MetricFamily>> {
+        Ok(metrics::families(&run(py, || self.core().metrics())?))
+    }
+
+    /// The metrics as text for Prometheus: version 0.0.4 of its text format, with the content type
+    /// `METRICS_CONTENT_TYPE`. It can be appended to the text of other metrics. Reads memory and never blocks. Also works
+    /// after a stop.
+    fn metrics_text(&self, py: Python<'_>) -> PyResult<String> {
+        run(py, || self.core().metrics_text())
+    }
+
     /// The address of the callback server, as `host:port`. None if there is no callback server.
     #[getter]
     fn callback_address(&self, py: Python<'_>) -> PyResult<Option<String>> {
@@ -267,6 +298,57 @@ impl Node {
             Some(value) => node.invalidate_token_if(&value),
             None => node.invalidate_token(),
         })
+    }
+
+    /// From now on DDS may call the node through the host's web server, so a wait for a secret waits.
+    #[pyo3(name = "_expect_callbacks")]
+    fn expect_callbacks(&self, py: Python<'_>) -> PyResult<()> {
+        let node = self.core();
+        run_detached(py, || node.expect_callbacks())
+    }
+
+    /// Handles a request of DDS. Returns `None` if it is not for this library.
+    #[pyo3(name = "_handle_request")]
+    fn handle_request<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        path: &str,
+        headers: &Bound<'py, PyAny>,
+        body: PyBackedBytes,
+        timeout: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (node, timeout) = (self.core(), self::timeout(timeout)?);
+        let Some(request) = http::request(method, path, headers, &body)? else { return Ok(None) };
+        // Raises in a forked child, where core would respond with 503.
+        self.expect_callbacks(py)?;
+        let handling = node.handle(request);
+        let response =
+            wait::interruptible(py, async { Ok(handling.await) }, timeout, || Err(http::timed_out()))?;
+        response.map(|response| http::to_python(py, response)).transpose()
+    }
+
+    /// As `handle_request`, but if the response is not there at once, returns a `PendingResponse` and calls `done` on the
+    /// dispatcher thread.
+    #[pyo3(name = "_handle_request_then")]
+    fn handle_request_then<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        path: &str,
+        headers: &Bound<'py, PyAny>,
+        body: PyBackedBytes,
+        done: Py<PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let node = self.core();
+        let Some(request) = http::request(method, path, headers, &body)? else {
+            return Ok(py.None().into_bound(py));
+        };
+        let deliver = wait::deliver(done, http::optional_to_python);
+        match run_detached(py, || node.handle_or_then(request, move |response| deliver(Ok(response))))? {
+            Handled::Now(response) => http::optional_to_python(py, response),
+            Handled::Later(pending) => Ok(Bound::new(py, PendingResponse::new(pending))?.into_any()),
+        }
     }
 
     /// Calls `call` with every event, on the dispatcher thread, until `listener` is removed or the node stops.

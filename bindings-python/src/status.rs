@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use posemesh_node_registration::error::Error;
-use posemesh_node_registration::status::{State, Status};
+use posemesh_node_registration::status::{Role, State, Status};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -75,7 +75,7 @@ fn to_python<'py>(
     fields.set_item("consecutive_failures", status.consecutive_failures)?;
     fields.set_item("last_error", exception(last_error)?)?;
     fields.set_item("next_attempt_in", status.next_attempt_in().map(|left| left.as_secs_f64()))?;
-    fields.set_item("role", member(py, &ROLE, status.role.name())?)?;
+    fields.set_item("role", role(py, status.role)?)?;
     fields.set_item("persistence_error", exception(persistence_error)?)?;
     fields.set_item("token_expires_at", status.token_expires_at.map(since_epoch))?;
     fields.set_item("sign_in_failures", status.sign_in_failures)?;
@@ -89,17 +89,21 @@ pub(crate) fn state<'py>(py: Python<'py>, state: State) -> PyResult<Bound<'py, P
     member(py, &STATE, state.name())
 }
 
+pub(crate) fn role<'py>(py: Python<'py>, role: Role) -> PyResult<Bound<'py, PyAny>> {
+    member(py, &ROLE, role.name())
+}
+
 /// The member of an `Enum`, from the dictionary that calling the class would look it up in.
 fn member<'py>(py: Python<'py>, class: &Class, value: &str) -> PyResult<Bound<'py, PyAny>> {
     class.get(py)?.getattr("_value2member_map_")?.get_item(value)
 }
 
 /// PyO3 converts it to an aware `datetime` in UTC.
-fn since_epoch(seconds: u64) -> SystemTime {
+pub(crate) fn since_epoch(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn timedelta(py: Python<'_>, milliseconds: i64) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn timedelta(py: Python<'_>, milliseconds: i64) -> PyResult<Bound<'_, PyAny>> {
     let (days, seconds, microseconds) = (0, 0, 0);
     TIMEDELTA.get(py)?.call1((days, seconds, microseconds, milliseconds))
 }

@@ -57,6 +57,14 @@ def service(dds: LocalDds) -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture(scope="session")
+def frozen_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library for LD_PRELOAD: as long as the file FROZEN_DISK exists, nothing is written to a disk."""
+    library = tmp_path_factory.mktemp("frozen") / "frozen_disk.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, HERE / "apps" / "frozen_disk.c"], check=True)
+    return library
+
+
 def environment(dds: LocalDds, **more: str) -> dict[str, str]:
     """The environment of a process whose `Node.from_env()` registers at `dds`."""
     options = dds.options()

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from conftest import GUARD, Program, environment, free_address
+from conftest import GUARD, Program, environment, eventually, free_address
 from posemesh_node import AccessToken, AsyncNode
 from posemesh_node.testing import LocalDds
 from service import Service
+from sites import serve
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -87,9 +88,14 @@ def test_the_readme_has_code() -> None:
     assert len(BLOCKS) >= 10
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
+SERVERS = {"asgi": "uvicorn", "wsgi": "waitress", "aiohttp": "aiohttp"}
+WEB = {block: found[1] for block in BLOCKS if (found := re.search(rf"posemesh_node\.({'|'.join(SERVERS)}) import", block))}
+PROGRAMS = [block for block in BLOCKS if block not in WEB]
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
 def test_the_readmes_code_runs(number: int, run: Callable[..., Program], tmp_path: Path) -> None:
-    (tmp_path / "block.py").write_text(BLOCKS[number])
+    (tmp_path / "block.py").write_text(PROGRAMS[number])
     secret = tmp_path / "secret"
     secret.write_text("a-credential")
     address = free_address()
@@ -98,3 +104,25 @@ def test_the_readmes_code_runs(number: int, run: Callable[..., Program], tmp_pat
         del env["REG_SECRET"]
         code, _, err = run(str(tmp_path / "block.py"), env=env).end()
     assert code == 0, err
+
+
+DJANGO_SETTINGS = """
+ROOT_URLCONF = "django_settings"
+ALLOWED_HOSTS = ["127.0.0.1"]
+SECRET_KEY = "test"
+urlpatterns = []
+"""
+
+
+@pytest.mark.parametrize("number", range(len(WEB)))
+def test_the_readmes_sites_receive_callbacks(number: int, dds: LocalDds, tmp_path: Path) -> None:
+    block, interface = list(WEB.items())[number]
+    (tmp_path / "block.py").write_text(block)
+    (tmp_path / "django_settings.py").write_text(DJANGO_SETTINGS)
+    app = "block:application" if "application =" in block else "block:app"
+    env = {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "django_settings"}
+    with serve(dds, SERVERS[interface], app, tmp_path / "log", **env) as site:
+        eventually(dds.nodes)
+        assert dds.call_back().status == 200
+        assert dds.probe_health() == 200
+        assert site.send("GET", "/missing").status == 404

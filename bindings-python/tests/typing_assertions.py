@@ -5,18 +5,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import requests
+from aiohttp import web
 from eth_account.signers.local import LocalAccount
+from fastapi import FastAPI
+from flask import Flask
+from litestar import Litestar
+from opentelemetry.metrics import Meter
+from prometheus_client import REGISTRY
+from starlette.middleware import Middleware
+from starlette.routing import Mount
 
 import posemesh_node
+import posemesh_node.aiohttp
+import posemesh_node.asgi
 import posemesh_node.httpx
+import posemesh_node.opentelemetry
+import posemesh_node.prometheus
 import posemesh_node.requests
+import posemesh_node.wsgi
 from posemesh_node import (
     AccessToken,
     AsyncNode,
@@ -24,10 +37,13 @@ from posemesh_node import (
     ConfigError,
     Event,
     HealthChecked,
+    HttpResponse,
+    Metrics,
     Node,
     NodeTimeoutError,
     Options,
     PosemeshError,
+    Readiness,
     RegistrationLost,
     Role,
     SecretChanged,
@@ -89,6 +105,18 @@ def sync() -> None:
     assert_type(node.callback_address, str | None)
     assert_type(node.wallet_address, str)
     assert_type(node.sign(b""), str)
+    response = node.handle_request("POST", "/", {"a": "b"}, b"", timeout=None)
+    assert_type(response, HttpResponse | None)
+    if response is not None:
+        assert_type(dict(response.headers), dict[str, str])
+    node.handle_request("POST", "/", [(b"a", b"b")])
+    assert_type(node.ready(secret=True), Readiness)
+    ready, reason = node.ready()
+    assert_type(ready, bool)
+    assert_type(reason, str)
+    assert_type(node.metrics(), Metrics)
+    assert_type(node.metrics().callbacks.accepted, int)
+    assert_type(node.metrics_text(), str)
     assert_type(posemesh_node.eth_address(""), str)
     assert_type(posemesh_node.__version__, str)
     events: Iterator[Event] = node.events(timeout=1.5)
@@ -106,6 +134,8 @@ async def asynchronous() -> None:
     async with await AsyncNode.start(**required()) as node:
         assert_type(node, AsyncNode)
         assert_type(await node.wait_secret(), str)
+        assert_type(await node.handle_request("GET", "/", {}), HttpResponse | None)
+        assert_type(node.ready().reason, str)
         assert_type(await node.access_token(timeout=5), AccessToken)
         httpx.AsyncClient(auth=posemesh_node.httpx.NodeAuth(node))
         assert_type(node.status(), Status)
@@ -154,6 +184,24 @@ def authentication(node: Node) -> None:
     requests.Session().auth = posemesh_node.requests.NodeAuth(node, timeout=5)
 
 
+def web_servers(node: Node, later: Callable[[], AsyncNode | None], wsgi_app: Flask, app: FastAPI) -> None:
+    app.add_middleware(posemesh_node.asgi.Callbacks, node=later)
+    app.mount("/prefix", posemesh_node.asgi.Callbacks(node=node))
+    Middleware(posemesh_node.asgi.Callbacks, node=later)
+    Mount("/prefix", posemesh_node.asgi.Callbacks(node=node))
+    posemesh_node.asgi.Callbacks(Litestar(), node=node)
+    posemesh_node.wsgi.Callbacks(wsgi_app, node=later)
+    posemesh_node.wsgi.Callbacks(node=node)
+    web.Application().add_routes(posemesh_node.aiohttp.callback_routes(later))
+
+
+def monitoring(node: Node, later: Callable[[], AsyncNode | None], meter: Meter) -> None:
+    REGISTRY.register(posemesh_node.prometheus.NodeCollector(node))
+    posemesh_node.prometheus.NodeCollector({"one": node, "other": later})
+    posemesh_node.opentelemetry.observe_node_metrics(meter, later)
+    posemesh_node.opentelemetry.observe_node_metrics(meter, {"one": node})
+
+
 def testing() -> None:
     with LocalDds(callback="never") as dds:
         dds.inject("register", Fault.status(503), times=None)
@@ -171,6 +219,9 @@ def mistakes() -> None:
     node.status().attempts = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     node.invalidate_token(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AccessToken("", datetime.now()).value = ""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    posemesh_node.asgi.Callbacks(node=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    posemesh_node.asgi.Callbacks()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    node.handle_request("GET", "/", {}, "body")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     node.wait_registered("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with LocalDds() as dds:
         dds.inject("nothing", Fault.hang())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

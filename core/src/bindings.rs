@@ -27,6 +27,12 @@ pub use handle::{Handled, PendingHandle};
 /// A response to a request of DDS.
 pub use http::Response;
 
+/// A longer body of a callback is refused with 413, so a host need not read further.
+pub const MAX_CALLBACK_BODY: usize = http::MAX_BODY;
+
+/// The path of each route, for routers that need to know it. Which requests a route has is decided by the functions below.
+pub const ROUTES: [&str; 2] = http::PATHS;
+
 /// The metrics as a list, with names, kinds and descriptions. Its families and their labels are always the same, so a
 /// host may convert the names once.
 pub fn metric_families(metrics: &Metrics) -> Vec<Family> {

@@ -29,12 +29,13 @@ mod tls_files;
 mod warnings;
 
 pub(crate) use access::Access;
+pub(crate) use body::MAX_BODY;
 pub use body::{CallbackBody, RegistrationCallbackRequest};
 pub(crate) use mounted::{Mounted, router};
 pub use routes::Response;
 #[cfg(feature = "fuzzing")]
 pub(crate) use routes::route;
-pub(crate) use routes::{Callback, respond_without_node, unavailable};
+pub(crate) use routes::{Callback, PATHS, respond_without_node, unavailable};
 pub(crate) use server::Server;
 pub(crate) use tls::Tls;
 

@@ -8,7 +8,9 @@
 
 ``Node`` is for programs with threads, ``AsyncNode`` for asyncio. All errors are PosemeshErrors. The library logs to
 ``logging.getLogger("posemesh_node")``. ``posemesh_node.httpx`` and ``posemesh_node.requests`` add the node's access
-token to requests. ``posemesh_node.testing`` has a local DDS for tests.
+token to requests. ``posemesh_node.asgi``, ``posemesh_node.wsgi`` and ``posemesh_node.aiohttp`` receive DDS's callbacks in
+a web server of the program. ``posemesh_node.prometheus`` and ``posemesh_node.opentelemetry`` export metrics.
+``posemesh_node.testing`` has a local DDS for tests.
 """
 
 from __future__ import annotations
@@ -46,7 +48,18 @@ from ._event import (
     StatusChanged,
     TokenRefreshed,
 )
-from ._native import eth_address, sign_eip191
+from ._http import Headers, HttpResponse
+from ._metrics import (
+    Callbacks,
+    DdsEndpoints,
+    DdsRequests,
+    Metrics,
+    Readiness,
+    RegistrationAttempts,
+    RegistrationsLost,
+    SignIns,
+)
+from ._native import METRICS_CONTENT_TYPE, eth_address, sign_eip191
 from ._node import Node
 from ._signer import SignableMessage, Signer
 from ._status import Role, State, Status
@@ -65,13 +78,20 @@ __all__ = [
     "AsyncNode",
     "AttemptFailed",
     "BindError",
+    "Callbacks",
     "ConfigError",
+    "DdsEndpoints",
+    "DdsRequests",
     "Event",
     "EventStream",
     "ForkedError",
+    "Headers",
     "HealthChecked",
+    "HttpResponse",
     "InternalError",
     "InvalidArgumentError",
+    "METRICS_CONTENT_TYPE",
+    "Metrics",
     "Node",
     "NodeIOError",
     "NodeTimeoutError",
@@ -80,10 +100,14 @@ __all__ = [
     "Overrides",
     "PanicError",
     "PosemeshError",
+    "Readiness",
+    "RegistrationAttempts",
     "RegistrationLost",
+    "RegistrationsLost",
     "RejectedError",
     "Role",
     "SecretChanged",
+    "SignIns",
     "SignableMessage",
     "Signer",
     "State",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _log, _native
 from ._async_stream import AsyncEventStream
-from ._async_wait import Outcome, access_token, call_soon, wait
+from ._async_wait import Outcome, access_token, call_soon, handle_request, wait
 from ._config import Options, Overrides, takes
 from ._event import Listener, check_listener
+from ._http import Headers, HttpResponse
 from ._node import NodeBase, held_secret
 from ._signer import take_signer
 from ._token import AccessToken
@@ -74,10 +75,37 @@ class AsyncNode(NodeBase):
         """Wait until DDS has sent a secret, and return it. Without a timeout, wait as long as it takes.
 
         Raises NotFoundError at once if no secret can arrive: the node has none, and neither ``callback_bind`` nor
-        ``state_dir`` is set. Otherwise raises NodeTimeoutError, or StoppedError if the node stops meanwhile.
+        ``state_dir`` is set, nor do its routes run in the program's web server. Otherwise raises NodeTimeoutError, or StoppedError if the node stops meanwhile.
         """
         await wait(self, True, timeout)
         return held_secret(self)
+
+    async def handle_request(
+        self, method: str, path: str, headers: Headers, body: bytes = b"", *, timeout: float | None = 5.0
+    ) -> HttpResponse | None:
+        """Handle a request that DDS has sent to the web server of the program.
+
+        This is for web frameworks without an adapter; ``posemesh_node.asgi``, ``posemesh_node.wsgi`` and
+        ``posemesh_node.aiohttp`` call it for you. Returns None if the request is not for the node: continue with the
+        program's own routes. Otherwise send the response to the client.
+
+        method: str
+            The method, such as POST.
+        path: str
+            The path, with or without a query, and without the prefix under which the program has the routes.
+        headers: Headers
+            A mapping, or pairs of a name and a value; each a str or bytes.
+        body: bytes
+            The body, of which core refuses more than 256 KiB with 413. So read at most one byte more.
+        timeout: float | None
+            Seconds to wait. The response is usually there at once; it has to wait if the node has a ``state_dir``, for the disk or
+            for the process that leads the node.
+
+        While the node cannot accept a callback, such as after a stop, the response is 503 with a Retry-After header.
+        Raises NodeTimeoutError, ForkedError, and TypeError for a value of the wrong type. It never blocks the event
+        loop, and when it is cancelled, the wait ends.
+        """
+        return await handle_request(self, method, path, headers, body, timeout)
 
     async def access_token(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self, timeout: float | None = None

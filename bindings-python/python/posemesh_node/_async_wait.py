@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from . import _native
 from ._error import PosemeshError
+from ._http import Headers, HttpResponse
 from ._token import AccessToken
 
 _T = TypeVar("_T")
@@ -32,6 +33,25 @@ async def access_token(node: _native.Node, timeout: float | None) -> AccessToken
         lambda: _native.Node.access_token(node, 0),
         _native.timeout_seconds(timeout),
     )
+
+
+async def handle_request(
+    node: _native.Node, method: str, path: str, headers: Headers, body: bytes, timeout: float | None
+) -> HttpResponse | None:
+    """Respond to a request of DDS, usually at once."""
+    seconds = _native.timeout_seconds(timeout)
+    outcome = Outcome[HttpResponse | None]()
+    response = node._handle_request_then(method, path, headers, body, outcome.put)
+    if not isinstance(response, _native.PendingResponse):
+        return response
+    try:
+        await asyncio.wait((outcome.future,), timeout=seconds)
+        if not outcome.future.done():
+            response.time_out()
+        return outcome.result()
+    finally:
+        response.cancel()
+        outcome.future.cancel()
 
 
 async def _called_back_within(

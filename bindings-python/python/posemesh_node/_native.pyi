@@ -2,22 +2,29 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 from typing_extensions import Self
 
 from ._error import PosemeshError
 from ._event import Event
+from ._families import MetricFamily
+from ._http import Headers, HttpResponse
+from ._metrics import Metrics
 from ._config import Options, Overrides
 from ._status import Status
 from ._token import AccessToken
 
 __all__ = [
+    "MAX_CALLBACK_BODY",
+    "METRICS_CONTENT_TYPE",
+    "ROUTES",
     "VERSION",
     "Config",
     "DevDds",
     "EventQueue",
     "Node",
+    "PendingResponse",
     "PendingWait",
     "SigningRequest",
     "Started",
@@ -25,9 +32,12 @@ __all__ = [
     "end_callbacks",
     "error_codes",
     "eth_address",
+    "idle_metric_families",
+    "is_ours",
     "leave_threads_behind",
     "options",
     "panic",
+    "respond_without_node",
     "secret_options",
     "set_log_callback",
     "sign_eip191",
@@ -37,7 +47,11 @@ __all__ = [
     "token_claims",
 ]
 
+MAX_CALLBACK_BODY: Final[int]
+METRICS_CONTENT_TYPE: Final[str]
+ROUTES: Final[list[str]]
 VERSION: Final[str]
+
 
 def eth_address(privhex: str) -> str:
     """The Ethereum address of a private key: ``0x`` and 40 lowercase hex digits.
@@ -55,8 +69,11 @@ def begin_exit(daemons: list[int]) -> None: ...
 def leave_threads_behind() -> None: ...
 def end_callbacks(timeout: float) -> None: ...
 def error_codes() -> list[tuple[int, str]]: ...
+def idle_metric_families() -> list[MetricFamily]: ...
+def is_ours(path: str, user_agent: str | bytes | None) -> bool: ...
 def options() -> list[tuple[str, str, str, str | None, bool, str]]: ...
 def panic() -> None: ...
+def respond_without_node(method: str, path: str, headers: Headers, why: str) -> HttpResponse | None: ...
 def secret_options() -> list[str]: ...
 def set_log_callback(callback: Callable[[int, str, float, int, str], object]) -> None: ...
 def start(config: Config) -> Started: ...
@@ -127,12 +144,40 @@ class Node:
     def wallet_address(self) -> str:
         """The node's Ethereum address: ``0x`` and 40 lowercase hex digits. A robot has none: NotFoundError."""
 
+    def metrics(self) -> Metrics:
+        """What the node has done and is doing. Reads memory and never blocks. After a stop, these are the last values.
+
+        The counters of a process count what it has done itself, so the sum over the processes that share a node counts
+        everything once.
+        """
+
+    def metrics_text(self) -> str:
+        """The metrics as text for Prometheus: version 0.0.4 of its text format, with the content type
+        ``METRICS_CONTENT_TYPE``.
+
+        It can be appended to the text of other metrics. Reads memory and never blocks. Also works after a stop.
+        """
+
     def _is_running(self) -> bool: ...
     def _wait(self, secret: bool, timeout: float | None) -> None: ...
     def _wait_then(self, secret: bool, done: Callable[[PosemeshError | None], object]) -> PendingWait: ...
     def _held_access_token(self, timeout: float | None) -> AccessToken | None: ...
     def _access_token_then(self, done: Callable[[AccessToken | PosemeshError], object]) -> PendingWait: ...
     def _invalidate_token(self, value: str | None) -> None: ...
+    def _ready(self, secret: bool) -> tuple[bool, str]: ...
+    def _metric_families(self) -> list[MetricFamily]: ...
+    def _expect_callbacks(self) -> None: ...
+    def _handle_request(
+        self, method: str, path: str, headers: Headers, body: bytes, timeout: float | None
+    ) -> HttpResponse | None: ...
+    def _handle_request_then(
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes,
+        done: Callable[[HttpResponse | PosemeshError | None], object],
+    ) -> HttpResponse | PendingResponse | None: ...
     def _add_listener(self, listener: Callable[[Event], object], call: Callable[[Event], object]) -> None: ...
     def _remove_listener(self, listener: Callable[[Event], object]) -> bool: ...
     def _follow(self, timeout: float | None, on_change: Callable[[], object] | None) -> EventQueue: ...
@@ -150,6 +195,11 @@ class EventQueue:
 @final
 class PendingWait:
     def cancel(self) -> None: ...
+
+@final
+class PendingResponse:
+    def cancel(self) -> None: ...
+    def time_out(self) -> NoReturn: ...
 
 @final
 class DevDds:

@@ -12,6 +12,9 @@ from ._config import Options, Overrides, takes
 from ._error import ForkedError, NotFoundError
 from ._event import Event, Listener, check_listener
 from ._exit import stop_at_exit
+from ._http import Headers, HttpResponse
+from ._mounted import expect_callbacks_if_mounted
+from ._metrics import Readiness
 from ._signer import take_signer
 from ._stream import EventStream
 from ._token import AccessToken
@@ -32,6 +35,7 @@ class NodeBase(_native.Node):
         """Turn a started node into an instance of this class, which is stopped at the latest when the program exits."""
         node = super().__new__(cls, started)
         stop_at_exit(node)
+        expect_callbacks_if_mounted(node)
         return node
 
     def invalidate_token(self, token: AccessToken | str | None = None) -> None:
@@ -46,6 +50,17 @@ class NodeBase(_native.Node):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"token must be an AccessToken, a str or None, not {type(value).__name__}")
         self._invalidate_token(value)
+
+    def ready(self, secret: bool = False) -> Readiness:
+        """Whether the node is running and registered and, with ``secret``, has a secret; and why not.
+
+        Returns a pair, which is true in an ``if`` when the node is ready:
+
+            ready, reason = node.ready()
+
+        Reads memory and never blocks. A node that has been stopped is not ready.
+        """
+        return Readiness(*self._ready(secret))
 
     def off_event(self, listener: Callable[[Event], object]) -> bool:
         """Remove a listener that ``on_event`` added. Returns False if there is none, such as after a stop."""
@@ -187,11 +202,37 @@ class Node(NodeBase):
         """Wait until DDS has sent a secret, and return it. Without a timeout, wait as long as it takes.
 
         Raises NotFoundError at once if no secret can arrive: the node has none, and neither ``callback_bind`` nor
-        ``state_dir`` is set. Otherwise raises NodeTimeoutError, or StoppedError if the node stops meanwhile. Ctrl-C
+        ``state_dir`` is set, nor do its routes run in the program's web server. Otherwise raises NodeTimeoutError, or StoppedError if the node stops meanwhile. Ctrl-C
         ends the wait.
         """
         self._wait(True, timeout)
         return held_secret(self)
+
+    def handle_request(
+        self, method: str, path: str, headers: Headers, body: bytes = b"", *, timeout: float | None = 5.0
+    ) -> HttpResponse | None:
+        """Handle a request that DDS has sent to the web server of the program.
+
+        This is for web frameworks without an adapter; ``posemesh_node.asgi``, ``posemesh_node.wsgi`` and
+        ``posemesh_node.aiohttp`` call it for you. Returns None if the request is not for the node: continue with the
+        program's own routes. Otherwise send the response to the client.
+
+        method: str
+            The method, such as POST.
+        path: str
+            The path, with or without a query, and without the prefix under which the program has the routes.
+        headers: Headers
+            A mapping, or pairs of a name and a value; each a str or bytes.
+        body: bytes
+            The body, of which core refuses more than 256 KiB with 413. So read at most one byte more.
+        timeout: float | None
+            Seconds to wait. The response is usually there at once; it has to wait if the node has a ``state_dir``, for the disk or
+            for the process that leads the node.
+
+        While the node cannot accept a callback, such as after a stop, the response is 503 with a Retry-After header.
+        Raises NodeTimeoutError, ForkedError, and TypeError for a value of the wrong type. Ctrl-C ends the wait.
+        """
+        return self._handle_request(method, path, headers, body, timeout)
 
     def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until ``off_event`` or the node stops. Works as a decorator.

@@ -18,7 +18,7 @@ use serde::de::IgnoredAny;
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A longer body is refused. DDS lists domains in it, so it may be much longer than a secret.
-const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 
 /// The status that a callback is refused with, and the reason. A reason never repeats what was sent.
 pub(super) type Refusal = (StatusCode, &'static str);

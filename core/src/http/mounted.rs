@@ -12,9 +12,7 @@ use axum::routing::any;
 use hyper::body::Body;
 use hyper::{Request, StatusCode};
 
-use super::routes::{
-    Callback, HEALTH_PATH, REGISTRATIONS_PATH, Response, Route, respond_on, respond_without_node, unavailable,
-};
+use super::routes::{Callback, PATHS, Response, Route, respond_on, respond_without_node, unavailable};
 use crate::fork::Generation;
 use crate::state::registration::STOPPED;
 use crate::tenants::Tenants;
@@ -76,7 +74,6 @@ pub(crate) fn router(mounted: Arc<Mounted>) -> Router {
             .map(|response| response.map(axum::body::Body::new))
             .ok_or(StatusCode::NOT_FOUND)
     };
-    let paths =
-        [REGISTRATIONS_PATH, HEALTH_PATH].into_iter().flat_map(|path| [path.to_owned(), format!("{path}/")]);
+    let paths = PATHS.into_iter().flat_map(|path| [path.to_owned(), format!("{path}/")]);
     paths.fold(Router::new(), |router, path| router.route(&path, any(handle))).with_state(mounted)
 }

@@ -20,8 +20,10 @@ use crate::secret::Secret;
 use crate::state::registration::Acceptance;
 use crate::state::store::Store;
 
-pub(super) const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
-pub(super) const HEALTH_PATH: &str = "/health";
+const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
+const HEALTH_PATH: &str = "/health";
+/// The path of each route.
+pub(crate) const PATHS: [&str; 2] = [REGISTRATIONS_PATH, HEALTH_PATH];
 
 /// A longer secret is refused.
 const MAX_SECRET: usize = 4096;
