@@ -64,6 +64,7 @@
  *     siwe_domain                  SIWE_DOMAIN                  -
  *     siwe_format                  SIWE_FORMAT                  posemesh
  *     state_dir                    STATE_DIR                    -
+ *     state_url                    STATE_URL                    -
  *     ca_file                      CA_FILE                      -
  *     allow_insecure_http          ALLOW_INSECURE_HTTP          false
  *

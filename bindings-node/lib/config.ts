@@ -104,6 +104,12 @@ export interface CoreOptions {
    */
   stateDir?: string | URL | undefined
   /**
+   * A Redis, Valkey or etcd that makes replicas on several machines one node: `redis://`, `rediss://`, `etcd+http://` or
+   * `etcd+https://`, with user and password, which is a secret. Not together with `stateDir`. `STATE_URL` or
+   * `STATE_URL_FILE`, by default not shared.
+   */
+  stateUrl?: string | undefined
+  /**
    * A PEM file with certificate authorities to trust in addition to the system's. `CA_FILE`, by default the file that
    * `NODE_EXTRA_CA_CERTS` names, as in Node.js.
    */

@@ -77,6 +77,7 @@ def sync() -> None:
         max_retry=3,
         ca_file=Path("ca.pem"),
         state_dir=Path("state"),
+        state_url="redis://localhost",
     )
     assert_type(node, Node)
     assert_type(Node.from_env(), Node)

@@ -31,7 +31,6 @@ mod options;
 mod set;
 mod settings;
 mod signer;
-#[allow(dead_code, reason = "used by what comes next")]
 mod state_url;
 mod values;
 
@@ -40,8 +39,7 @@ pub(crate) use node_url::{CallbackPath, NodeUrl};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;
-#[allow(unused_imports, reason = "used by what comes next")]
-pub(crate) use state_url::StateUrl;
+pub(crate) use state_url::{Server, StateUrl, StoreKind};
 pub use values::{CallbackPolicy, Identity, SiweFormat};
 pub(crate) use values::{SiweDomain, is_loopback};
 

@@ -27,6 +27,17 @@ impl Default for Lookups {
     }
 }
 
+/// The addresses of a host, which may be an address itself.
+#[cfg(feature = "state-url")]
+pub(crate) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<std::net::IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = host.parse::<Name>().map_err(io::Error::other)?;
+    let addresses = SystemResolver.call(name).await?;
+    Ok(addresses.map(|address| SocketAddr::new(address.ip(), port)).collect())
+}
+
 /// `getaddrinfo`, for the HTTP client.
 #[derive(Clone)]
 pub(crate) struct SystemResolver;

@@ -39,7 +39,6 @@ pub(crate) use response::Response;
 use response::within;
 use roots::{add_ca_file, system_roots};
 use tls::tls_config;
-#[allow(unused_imports, reason = "used by what comes next")]
 pub(crate) use tls::tls_of_system;
 
 /// A registration uses its connection twice within milliseconds, and then not for hours.

@@ -18,7 +18,7 @@
 //! | `reconcile` | a state that several machines write |
 //! | `registration_state`, `default_store`, `lock_guard` | the functions of this module |
 
-mod callback;
+pub(crate) mod callback;
 pub(crate) mod default_store;
 pub(crate) mod lock_guard;
 pub(crate) mod observed;
@@ -30,7 +30,6 @@ pub(crate) mod registration;
 pub(crate) mod registration_state;
 #[cfg(any(target_os = "linux", feature = "state-url"))]
 mod replica;
-#[allow(dead_code, reason = "used by what comes next")]
 pub(crate) mod requests;
 pub(crate) mod store;
 pub(crate) mod token;

@@ -165,6 +165,16 @@ fn bad_values(option: &str) -> &'static [&'static str] {
         // The file is checked by the start.
         "state_dir" | "ca_file" | "secp256k1_keystore_file" => &[],
         "callback_tls_cert" | "callback_tls_key" | "callback_tls_client_ca" => &[],
+        "state_url" => &[
+            "localhost:6379",
+            "http://p4ssw0rd@redis.example",
+            "redis:///0",
+            "redis://redis.example/first",
+            "redis://user:p4ssw0rd@redis.example?db=1",
+            "redis://redis.example:65536",
+            "etcd://etcd.example",
+            "etcd+https://one,,two",
+        ],
         "allow_insecure_http" => &["yes", "no", "TRUE", "on", "2", "-1", "t rue"],
         other => panic!("no bad values for the option {other}: add some"),
     }
@@ -265,6 +275,16 @@ fn every_option_accepts_its_good_values() {
         ("identity", &["wallet", "robot", " robot\n"]),
         ("siwe_format", &["posemesh", "eip4361"]),
         ("state_dir", &["/var/lib/node", "relative path"]),
+        (
+            "state_url",
+            &[
+                "redis://localhost",
+                "rediss://user:p%40ss@redis.example:6380/15",
+                "etcd+http://[::1]",
+                "etcd+https://one,two:2380/prefix",
+                " redis://localhost\n",
+            ],
+        ),
         ("ca_file", &["/etc/ssl/ca.pem", "relative path"]),
         ("allow_insecure_http", &["true", "false", "1", "0", " true"]),
     ] {
@@ -575,6 +595,7 @@ fn every_option_is_loaded_from_its_variable() {
         ("SIWE_DOMAIN", "sign.example"),
         ("SIWE_FORMAT", "eip4361"),
         ("STATE_DIR", "/from/env/state"),
+        ("STATE_URL", "redis://from-env"),
         ("CA_FILE", "/from/env/ca.pem"),
         ("ALLOW_INSECURE_HTTP", "true"),
     ];
@@ -936,6 +957,7 @@ fn the_builder_sets_the_same_values_as_text() {
         .identity(Identity::Robot)
         .siwe_format(SiweFormat::Eip4361)
         .state_dir(Path::new("state"))
+        .state_url("redis://localhost")
         .ca_file("ca.pem")
         .allow_insecure_http(true)
         .build()
@@ -963,6 +985,7 @@ fn the_builder_sets_the_same_values_as_text() {
         ("identity", "robot"),
         ("siwe_format", "eip4361"),
         ("state_dir", "state"),
+        ("state_url", "redis://localhost"),
         ("ca_file", "ca.pem"),
         ("allow_insecure_http", "true"),
     ] {
@@ -989,6 +1012,14 @@ fn the_builder_reports_the_first_bad_value() {
         let error = refused(builder.allow_insecure_http(true).build(), &option);
         assert!(error.message().starts_with(option) && error.message().contains("expected "), "{error}");
     }
+}
+
+#[test]
+fn a_state_is_in_one_place() {
+    let state = [("state_dir", "state"), ("state_url", "redis://user:p4ssw0rd@localhost")];
+    let error = refused(support::config("http://127.0.0.1:1", &state).check(), &state);
+    assert!(error.message().starts_with("state_dir and state_url are both set"), "{error}");
+    assert!(!error.message().contains("p4ssw0rd"), "{error}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ class _Optional(TypedDict, total=False):
     siwe_domain: str | None
     siwe_format: Literal["posemesh", "eip4361"] | None
     state_dir: str | os.PathLike[str] | None
+    state_url: str | None
     ca_file: str | os.PathLike[str] | None
     allow_insecure_http: bool | None
 

@@ -162,6 +162,8 @@ class Node(NodeBase):
             The form of the signed message: DDS's own, or strict EIP-4361.
         state_dir: str | os.PathLike[str]
             A directory for state that outlives the process and is shared by the processes of a node.
+        state_url: str
+            A Redis, Valkey or etcd that makes replicas on several machines one node; not with state_dir.
         ca_file: str | os.PathLike[str]
             Certificate authorities to trust in addition to the system's, such as a company proxy's.
         allow_insecure_http: bool = False

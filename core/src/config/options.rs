@@ -11,6 +11,7 @@ use url::Url;
 use super::networks::Networks;
 use super::node_url::{CallbackPath, NodeUrl};
 use super::option::{ConfigOption, Invalid, OptionKind};
+use super::state_url::StateUrl;
 use super::values::{
     CallbackPolicy, Identity, SiweDomain, SiweFormat, check_capabilities, check_concurrency, check_interval,
     check_max_retry, check_path, check_period, parse_base_url, parse_bind, parse_boolean,
@@ -392,6 +393,13 @@ options! {
         typed: (impl Into<PathBuf>) check_path,
         expects: "the path of a directory for this node alone, on a disk of this machine; created if missing",
         help: "A directory for state that outlives the process and is shared by the processes of a node.",
+    }
+    state_url: StateUrl, optional, secret {
+        env: "STATE_URL",
+        kind: OptionKind::Text,
+        parse: StateUrl::parse,
+        expects: "redis://, rediss://, etcd+http:// or etcd+https://, then user:password@ if needed, host:port, and /database or /prefix",
+        help: "A Redis, Valkey or etcd that makes replicas on several machines one node; not with state_dir.",
     }
     ca_file: PathBuf, optional {
         env: "CA_FILE",

@@ -95,6 +95,12 @@ impl Config {
             return Err(missing_options(&missing, robot));
         }
         let mut values = config.values();
+        if values.state_dir.is_some() && values.state_url.is_some() {
+            return Err(Error::invalid_config(
+                "state_dir and state_url are both set; set state_dir if all processes of this node run on one machine, and \
+                 state_url otherwise",
+            ));
+        }
         let url = &values.dds_base_url;
         if url.scheme() == "http" && !is_loopback(url) && !values.allow_insecure_http {
             return Err(Error::invalid_config(format!(

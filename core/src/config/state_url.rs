@@ -41,6 +41,11 @@ pub(crate) struct StateUrl {
 
 impl StateUrl {
     pub(super) fn parse(value: &str) -> Result<Self, Invalid> {
+        if cfg!(not(feature = "state-url")) {
+            return Err(Invalid::because(
+                "this build cannot use it; enable the cargo feature state-url of this library",
+            ));
+        }
         let value = value.trim();
         let (scheme, rest) = value.split_once("://").ok_or_else(|| Invalid::value("is not a URL"))?;
         let (kind, tls, default_port) = match scheme {

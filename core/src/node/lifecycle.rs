@@ -16,9 +16,9 @@ use crate::http::{Mounted, Tls};
 use crate::latch::Latch;
 use crate::log::log;
 use crate::runtime::Runtime;
+use crate::share::Share;
 use crate::sign_in::signer::Signer;
 use crate::state::store::Store;
-use crate::state_dir::Leadership;
 use crate::status::Role;
 use crate::tenants::Tenants;
 use crate::thread::OwnThread;
@@ -76,24 +76,19 @@ impl Inner {
         let turns = runtime.http_clients().permits(&settings);
         let store = Arc::new(Store::new(EventChannel::new(Arc::clone(runtime.dispatcher()))));
         store.identify(settings.reg_secret.node_id(), wallet.is_none());
-        let shared = settings.state_dir.as_deref();
-        let shared = shared.map(|path| Leadership::join(path, &name, &settings, &store)).transpose()?;
-        let (mut shared, role) = shared.map_or((None, Role::Leader), |(shared, role)| (Some(shared), role));
+        let (mut share, role) = Share::join(&name, &settings, &store)?;
+        let serves = role == Role::Leader || share.has_servers_everywhere();
         let server = match &settings.callback_bind {
-            Some(address) if role == Role::Leader => {
-                Some(serve(bind(address)?, &store, &settings, tls.as_ref())?)
-            }
+            Some(address) if serves => Some(serve(bind(address)?, &store, &settings, tls.as_ref())?),
             _ => None,
         };
-        if let (Some(shared), Role::Leader) = (&mut shared, role) {
-            shared.announce();
-        }
+        share.announce();
         drop(store.events().replace(subscription));
         claim.publish(&store, &settings);
         if settings.callback_bind.is_some() || settings.node_url.is_some() {
             store.expect_callbacks();
         }
-        store.set_running(settings.state_dir.is_some());
+        store.set_running(settings.state_dir.is_some() || settings.state_url.is_some());
 
         let (stop, stopped) = oneshot::channel::<()>();
         let (tenancy, done) = runtime.tenants().add(&store)?;
@@ -104,7 +99,7 @@ impl Inner {
             turns,
             tls,
             server,
-            shared,
+            share,
         };
         let task = runtime.handle().spawn(supervisor.run(stopped));
         let crashed = Arc::clone(&store);

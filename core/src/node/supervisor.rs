@@ -11,8 +11,8 @@ use crate::healthcheck::watch_healthchecks;
 use crate::http::{Server, Tls};
 use crate::http_client::HttpClient;
 use crate::register::registrar::Registrar;
+use crate::share::Share;
 use crate::state::store::Store;
-use crate::state_dir::Leadership;
 use crate::status::Role;
 use crate::token_refresh::run_token_refresher;
 
@@ -24,9 +24,9 @@ pub(super) struct Supervisor {
     pub(super) turns: Arc<Semaphore>,
     /// None for a node whose callback server speaks HTTP without TLS.
     pub(super) tls: Option<Arc<Tls>>,
-    /// None for a node that has no callback server, and for one that follows.
+    /// None for a node that has no callback server, and for one that follows and leaves this to the leader.
     pub(super) server: Option<Server>,
-    pub(super) shared: Option<Leadership>,
+    pub(super) share: Share,
 }
 
 impl Supervisor {
@@ -34,33 +34,39 @@ impl Supervisor {
     pub(super) async fn run(mut self, stopped: oneshot::Receiver<()>) {
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let client = self.client.clone();
+        let mut own_server = if self.share.has_servers_everywhere() { self.server.take() } else { None };
         tokio::select! {
             _ = stopped => {}
             () = self.live() => {}
+            () = run(&mut own_server) => {}
             () = run_token_refresher(&store, &settings, client) => {}
+            () = store.requests().expire() => {}
         }
-        self.close_server().await;
-        if let Some(shared) = self.shared {
-            shared.close().await;
+        for server in self.server.into_iter().chain(own_server) {
+            server.close().await;
+        }
+        self.share.close().await;
+    }
+
+    /// Follows while another process leads, and leads otherwise. Never returns.
+    async fn live(&mut self) {
+        loop {
+            if self.store.status().role == Role::Follower {
+                self.share.follow().await;
+            }
+            self.lead().await;
         }
     }
 
-    /// Follows if another process leads, then leads. Never returns.
-    async fn live(&mut self) {
-        if let Some(shared) = &mut self.shared
-            && self.store.status().role == Role::Follower
-        {
-            shared.follow().await;
-        }
-        let share = async {
-            match &mut self.shared {
-                Some(shared) => shared.lead().await,
-                None => std::future::pending().await,
-            }
-        };
+    /// Does what only the leader does. Returns when another process may lead.
+    async fn lead(&mut self) {
+        let mandate = self.share.mandate();
+        let binds = !self.share.has_servers_everywhere();
+        let share = self.share.lead();
         let register = async {
             if let Some(address) = &self.settings.callback_bind
                 && self.server.is_none()
+                && binds
             {
                 let listener = bind_patiently(address, &self.store).await;
                 match serve(listener, &self.store, &self.settings, self.tls.as_ref()) {
@@ -68,12 +74,6 @@ impl Supervisor {
                     Err(error) => self.store.report(error),
                 }
             }
-            let serve = async {
-                match &mut self.server {
-                    Some(server) => server.run().await,
-                    None => std::future::pending().await,
-                }
-            };
             let watch = async {
                 match self.settings.healthcheck_ttl {
                     Some(ttl) => watch_healthchecks(&self.store, ttl).await,
@@ -92,19 +92,21 @@ impl Supervisor {
                 () = again => {}
                 () = watch => {}
                 () = watch_for_callback(&self.store) => {}
-                () = serve => {}
+                () = run(&mut self.server) => {}
             }
         };
         // Followers are served even while the port of a leader that has just died is still taken.
         tokio::select! {
             () = share => {}
-            () = register => {}
+            () = mandate.within(register) => {}
         }
     }
+}
 
-    async fn close_server(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.close().await;
-        }
+/// Runs a callback server. Pending if there is none.
+async fn run(server: &mut Option<Server>) {
+    match server {
+        Some(server) => server.run().await,
+        None => std::future::pending().await,
     }
 }

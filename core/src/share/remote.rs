@@ -1,10 +1,16 @@
 //! What a store on another machine must be able to do: one key, which is read, and swapped if it is unchanged.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
+use crate::config::StateUrl;
+use crate::dds::repeats;
 use crate::error::Result;
+use crate::foreign::foreign;
 
 /// How long a read or a swap may take, from connecting to the reply. Longer ones have failed.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +52,17 @@ pub(crate) trait RemoteKey: Send + Sync {
 
     /// Closes the connections.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Words of the server, unless they repeat the user or the password.
+pub(super) fn presentable(url: &StateUrl, words: impl Display) -> String {
+    let shown = foreign(words);
+    let password = url.password.iter().map(|password| password.expose());
+    let secrets: Vec<_> = password
+        .chain(url.user.as_deref())
+        .map(|secret| Zeroizing::new(secret.as_bytes().to_vec()))
+        .collect();
+    if repeats(&shown, &secrets) { "[redacted] (the text repeats credentials)".into() } else { shown }
 }
 
 /// The outcome of a swap.

@@ -118,7 +118,7 @@ impl Store {
         let own = self.record_of(inner);
         let address = own.callback_address;
         let merged = match inner.status.role {
-            Role::Leader => own.with(stored),
+            Role::Leader => own.clone().with(stored),
             Role::Follower => stored.clone().with(&own),
         };
         if inner.status.role == Role::Leader && merged.says_the_same_as(&own) {
@@ -129,6 +129,12 @@ impl Store {
             inner.status.callback_overdue = false;
         }
         self.follow_registration(inner, Record { callback_address: address, ..merged })
+    }
+
+    /// Whether the node has registered, or tried to, before.
+    pub(crate) fn has_history(&self) -> bool {
+        let inner = self.lock();
+        inner.registration > 0 || inner.status.attempts > 0 || inner.status.state != State::Disconnected
     }
 
     /// Begins a new registration, because the state is that of processes that have ended.

@@ -362,6 +362,7 @@ impl Store {
                 inner.ended_by = Some(error);
             }
         });
+        self.requests.close();
     }
 
     /// Caches another token, or none.

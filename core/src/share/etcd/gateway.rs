@@ -8,15 +8,13 @@ use hyper::{StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-use zeroize::Zeroizing;
 
 use super::message::{Authenticate, Authenticated, Refusal};
 use crate::config::StateUrl;
-use crate::dds::repeats;
 use crate::error::{Error, ErrorCode, Result};
 use crate::foreign::{foreign, foreign_error};
 use crate::http_client::{DirectClient, RequestError, Response};
-use crate::share::remote::OPERATION_TIMEOUT;
+use crate::share::remote::{OPERATION_TIMEOUT, presentable};
 
 /// The longest response. Records are much shorter.
 const MAX_RESPONSE: usize = 1024 * 1024;
@@ -238,7 +236,7 @@ impl Gateway {
         match code {
             UNAVAILABLE => {
                 self.leave(server);
-                self.error(&self.presentable(&message)).into()
+                self.error(&presentable(&self.url, &message)).into()
             }
             UNAUTHENTICATED | INVALID_ARGUMENT if is_about_token(&message) && self.url.user.is_some() => {
                 Failure::NoToken(self.error("it does not accept its own token"))
@@ -256,23 +254,12 @@ impl Gateway {
             RESOURCE_EXHAUSTED if message.contains("space exceeded") => {
                 self.error("its space is exhausted: compact and defragment it, and disarm the alarm").into()
             }
-            _ => self.error(&self.presentable(&message)).into(),
+            _ => self.error(&presentable(&self.url, &message)).into(),
         }
     }
 
     fn error(&self, why: &str) -> Error {
         Error::new(ErrorCode::Io, format!("state_url {}: {why}", self.url))
-    }
-
-    /// Words of the server, unless they repeat a credential.
-    fn presentable(&self, words: &str) -> String {
-        let shown = foreign(words);
-        let password = self.url.password.iter().map(|password| password.expose());
-        let secrets: Vec<_> = password
-            .chain(self.url.user.as_deref())
-            .map(|secret| Zeroizing::new(secret.as_bytes().to_vec()))
-            .collect();
-        if repeats(&shown, &secrets) { "[redacted] (the text repeats credentials)".into() } else { shown }
     }
 }
 

@@ -1,0 +1,290 @@
+//! A key of a Redis, a Valkey, or another server that speaks version 3 of their protocol: Redis 6 or newer.
+//!
+//! A swap is a script, which the server runs as a whole. One connection serves the requests and receives the messages
+//! about changes. It is opened when it is first needed, and again after it has broken.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `connection` | TCP and TLS |
+//! | `failure` | what an error of the server means |
+
+mod connection;
+mod failure;
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
+    RedisResult, ServerErrorKind, Value, cmd,
+};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use rustls::ClientConfig;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::remote::{OPERATION_TIMEOUT, REPLICATION_TIMEOUT, RemoteKey, Reply, Swap};
+use crate::config::StateUrl;
+use crate::error::Result;
+use crate::http_client::tls_of_system;
+use crate::log::log;
+use failure::Failure;
+
+/// The message comes before the write, because a server may allow one and not the other. Nobody reads in between.
+const SWAP: &str = "\
+local value = redis.call('GET', KEYS[1])
+if (value or '') ~= ARGV[1] then return {0, value} end
+redis.call('PUBLISH', KEYS[1], ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2])
+return {1}";
+
+pub(crate) struct RedisKey {
+    url: StateUrl,
+    name: String,
+    tls: Option<Arc<ClientConfig>>,
+    /// Taken while it is used: a request that is given up, or that fails, closes it.
+    open: Mutex<Option<Open>>,
+    /// Counts failures of servers. The next connection is made to the next one.
+    turns: AtomicUsize,
+    changed: Arc<Notify>,
+    /// The name of the script on the server: its SHA-1.
+    script: String,
+    /// Marks the messages of this process.
+    sender: String,
+    warned_of_eviction: AtomicBool,
+}
+
+/// An open connection. It is closed on drop.
+struct Open {
+    connection: MultiplexedConnection,
+    driver: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl RedisKey {
+    /// Reads certificates if it needs them. Connects to nothing.
+    pub(crate) fn new(url: &StateUrl, name: &str, ca_file: Option<&Path>) -> Result<Self> {
+        let tls = if url.tls { Some(tls_of_system(ca_file)?) } else { None };
+        Ok(Self {
+            url: url.clone(),
+            name: name.to_owned(),
+            tls,
+            open: Mutex::default(),
+            turns: AtomicUsize::new(0),
+            changed: Arc::default(),
+            script: hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, SWAP.as_bytes())),
+            sender: format!("{:016x}", rand::random::<u64>()),
+            warned_of_eviction: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes a request, over the open connection or a new one. Closes the connection if it fails.
+    async fn request<T>(
+        &self,
+        request: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T> {
+        let answered = timeout(OPERATION_TIMEOUT, async {
+            let mut slot = self.open.lock().await;
+            let (open, is_new) = match slot.take() {
+                Some(open) => (open, false),
+                None => (self.connect().await?, true),
+            };
+            let mut connection = open.connection.clone();
+            let response = if is_new {
+                // Sent together, because the network may be slow.
+                let (prepared, response) = tokio::join!(self.prepare(&open), request(&mut connection));
+                prepared?;
+                response?
+            } else {
+                request(&mut connection).await?
+            };
+            *slot = Some(open);
+            Ok(response)
+        });
+        let failure = match answered.await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Silent,
+        };
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        Err(failure.to_error(&self.url))
+    }
+
+    async fn connect(&self) -> std::result::Result<Open, Failure> {
+        let server = &self.url.servers[self.turns.load(Ordering::Relaxed) % self.url.servers.len()];
+        let stream = connection::open(server, self.tls.as_ref()).await?;
+        let mut login = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_skip_set_lib_name()
+            .set_db(self.url.database.into());
+        if let Some(user) = &self.url.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &self.url.password {
+            login = login.set_password(password.expose());
+        }
+        let (changed, sender) = (Arc::clone(&self.changed), self.sender.clone());
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(OPERATION_TIMEOUT))
+            .set_push_sender(move |push: PushInfo| {
+                if is_news(&push, &sender) {
+                    changed.notify_one();
+                }
+                Ok::<_, redis::aio::SendError>(())
+            });
+        let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
+        let driver = tokio::spawn(driver).abort_handle();
+        Ok(Open { connection, driver })
+    }
+
+    /// What the first request over a connection is sent together with.
+    async fn prepare(&self, open: &Open) -> std::result::Result<(), Failure> {
+        let [mut loads, mut asks, mut asks_more, mut subscribes] =
+            std::array::from_fn(|_| open.connection.clone());
+        let mut load = cmd("SCRIPT");
+        let (loaded, role, eviction, subscribed) = tokio::join!(
+            load.arg("LOAD").arg(SWAP).query_async::<Value>(&mut loads),
+            self.check_role(&mut asks),
+            self.check_eviction(&mut asks_more),
+            subscribes.subscribe(&self.name),
+        );
+        loaded?;
+        role?;
+        eviction?;
+        Ok(subscribed?)
+    }
+
+    /// A replica may be behind, and takes no writes.
+    async fn check_role(&self, connection: &mut MultiplexedConnection) -> std::result::Result<(), Failure> {
+        match unless_forbidden(cmd("ROLE").query_async::<Value>(connection).await)? {
+            Some(Value::Array(role)) if !is_text(role.first(), "master") => Err(Failure::Replica),
+            _ => Ok(()),
+        }
+    }
+
+    /// The key has no time to live, so the other policies spare it.
+    async fn check_eviction(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut info = cmd("INFO");
+        let info = unless_forbidden(info.arg("memory").query_async::<String>(connection).await)?;
+        let policy = info
+            .as_deref()
+            .and_then(|info| info.lines().find_map(|line| line.trim().strip_prefix("maxmemory_policy:")));
+        if let Some(policy) = policy
+            && policy.starts_with("allkeys-")
+            && !self.warned_of_eviction.swap(true, Ordering::Relaxed)
+        {
+            log!(
+                Warn,
+                "state",
+                "{} may remove the state of this node when its memory is full, because its maxmemory-policy is {}; set \
+                 noeviction or one of the volatile policies",
+                self.url,
+                crate::foreign::foreign(policy)
+            );
+        }
+        Ok(())
+    }
+
+    async fn get(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<Vec<u8>>> {
+        cmd("GET").arg(&self.name).query_async(connection).await
+    }
+
+    async fn run_script(
+        &self,
+        connection: &mut MultiplexedConnection,
+        expected: Option<&[u8]>,
+        value: &[u8],
+    ) -> RedisResult<Swap> {
+        let mut script = cmd("EVALSHA");
+        script.arg(&self.script).arg(1).arg(&self.name);
+        script.arg(expected.unwrap_or_default()).arg(value).arg(&self.sender);
+        match script.query_async(connection).await? {
+            Value::Array(result) => match <[Value; 2]>::try_from(result) {
+                Ok([_, Value::BulkString(value)]) => Ok(Swap::Changed(Some(value))),
+                Ok(_) => Ok(Swap::Changed(None)),
+                Err(_) => Ok(Swap::Done),
+            },
+            _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "an unexpected result of a script"))),
+        }
+    }
+
+    /// Waits for the copies of the last write, if there are any.
+    async fn wait(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let role = unless_forbidden(cmd("ROLE").query_async::<Value>(connection).await)?;
+        let Some(Value::Array(role)) = role else { return Ok(()) };
+        let Some(Value::Array(replicas)) = role.get(2) else { return Ok(()) };
+        if !replicas.is_empty() {
+            let mut wait = cmd("WAIT");
+            wait.arg(replicas.len()).arg(milliseconds(REPLICATION_TIMEOUT));
+            unless_forbidden(wait.query_async::<Value>(connection).await)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message says that another process has written, or that such a message may be missed.
+fn is_news(push: &PushInfo, sender: &str) -> bool {
+    match push.kind {
+        PushKind::Message => !is_text(push.data.get(1), sender),
+        PushKind::Disconnection => true,
+        _ => false,
+    }
+}
+
+fn is_text(value: Option<&Value>, text: &str) -> bool {
+    match value {
+        Some(Value::BulkString(bytes)) => bytes == text.as_bytes(),
+        Some(Value::SimpleString(found)) => found == text,
+        _ => false,
+    }
+}
+
+/// A user need not be allowed to ask how the server is set up. `None` if it is not.
+fn unless_forbidden<T>(response: RedisResult<T>) -> RedisResult<Option<T>> {
+    match response {
+        Ok(response) => Ok(Some(response)),
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl RemoteKey for RedisKey {
+    fn read(&self) -> Reply<'_, Option<Vec<u8>>> {
+        Box::pin(self.request(async |connection| self.get(connection).await))
+    }
+
+    fn swap<'a>(&'a self, expected: Option<&'a [u8]>, value: &'a [u8]) -> Reply<'a, Swap> {
+        Box::pin(self.request(async move |connection| self.run_script(connection, expected, value).await))
+    }
+
+    fn replicated(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            // The write itself has succeeded, so a failure here is that of the next request.
+            let _ = self.request(async |connection| self.wait(connection).await).await;
+        })
+    }
+
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.changed.notified())
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.open.lock().await.take();
+        })
+    }
+}
