@@ -85,6 +85,51 @@ fn it_runs_on_older_systems() {
     assert!(highest <= OLDEST_GLIBC, "it needs glibc {highest:?}");
 }
 
+#[test]
+fn it_names_no_path_of_the_building_machine() {
+    let home = std::env::var("HOME").expect("a home directory");
+    let root = crate_root().join("..").canonicalize().expect("the repository");
+    for name in ["libposemesh_node.so", "libposemesh_node.a"] {
+        let library = fs::read(library(name)).expect("the library is there");
+        let text = String::from_utf8_lossy(&library);
+        for path in [format!("{home}/"), format!("{}/", root.display())] {
+            let named: Vec<_> = text.matches(&path).collect();
+            assert!(named.is_empty(), "{name} names {path} {} times", named.len());
+        }
+    }
+}
+
+#[test]
+fn it_comes_with_licences_and_a_bill_of_materials() {
+    let read = |path: &str| fs::read_to_string(release().join("share").join(path)).expect(path);
+    assert!(read("licenses/posemesh_node/LICENSE").contains("MIT License"));
+    assert!(
+        read("licenses/posemesh_node/THIRD-PARTY-LICENSES.txt")
+            .contains("\nrustls (Apache-2.0 OR ISC OR MIT)\n")
+    );
+    let bill: serde_json::Value = serde_json::from_str(&read("sbom/posemesh_node.cdx.json")).expect("JSON");
+    assert_eq!(bill["metadata"]["component"]["version"], env!("CARGO_PKG_VERSION"));
+    let components = bill["components"].as_array().expect("a list");
+    assert!(components.len() > 100 && components.iter().any(|component| component["name"] == "rustls"));
+}
+
+#[test]
+fn it_is_hardened_and_has_a_build_id() {
+    let read = |option: &str| {
+        stdout(&run(Command::new("readelf").args([option, "--wide"]).arg(library("libposemesh_node.so"))))
+    };
+    let segments = read("--segments");
+    assert!(segments.contains("GNU_RELRO"), "{segments}");
+    let stack = segments.lines().find(|line| line.contains("GNU_STACK")).expect("a stack");
+    assert!(stack.contains(" RW ") && !stack.contains(" RWE "), "{stack}");
+    let dynamic = read("--dynamic");
+    assert!(dynamic.contains("BIND_NOW") || dynamic.contains("Flags: NOW"), "{dynamic}");
+    assert!(!dynamic.contains("TEXTREL"), "{dynamic}");
+    // The C code of ring has stack canaries.
+    assert!(read("--dyn-syms").contains("__stack_chk_fail"));
+    assert!(read("--notes").contains("Build ID: "), "{}", read("--notes"));
+}
+
 /// In either order.
 #[test]
 fn it_links_with_another_rust_library() {
