@@ -1,8 +1,10 @@
-// A Fastify service that is also a posemesh node. It is registered while it serves, and stops its node when it closes.
+// A Fastify service that is also a posemesh node. It is registered while it serves, DDS can call the node through it, and it
+// stops its node when it closes.
 import process from 'node:process'
 
 import Fastify, { type FastifyInstance } from 'fastify'
 import { PosemeshNode } from 'posemesh-node'
+import { fastifyPlugin } from 'posemesh-node/http'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -19,11 +21,13 @@ export async function buildServer(): Promise<FastifyInstance> {
   })
   app.decorate('posemesh', node)
   app.addHook('onClose', () => node.stop())
+  // DDS calls a node whose URL it knows.
+  app.register(fastifyPlugin(node))
 
   // For a load balancer: ready once DDS knows this node.
   app.get('/ready', async (_request, reply) => {
-    const { state, lastError } = node.status()
-    return reply.code(state === 'registered' ? 200 : 503).send({ state, why: lastError?.message })
+    const { ready, reason } = node.ready()
+    return reply.code(ready ? 200 : 503).send({ ready, reason })
   })
   app.post<{ Body: string }>('/sign', async ({ body }) => ({
     wallet: node.walletAddress,

@@ -82,7 +82,9 @@ describe('the examples', () => {
     // The node may be registered before the server listens, or after. The example's timeout bounds this.
     let ready = await fetch(`${url}/ready`)
     while (ready.status !== 200) ready = await fetch(`${url}/ready`)
-    assert.deepEqual(await ready.json(), { state: 'registered' })
+    assert.deepEqual(await ready.json(), { ready: true, reason: 'registered' })
+    await dds.setNodeUrl(`${url}`)
+    assert.equal((await dds.callBack()).status, 200)
     const signed = await fetch(`${url}/sign`, {
       method: 'POST',
       headers: { 'content-type': 'text/plain' },

@@ -7,6 +7,8 @@ import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type TestContext, describe, it } from 'node:test'
 
+import express, { type RequestHandler } from 'express'
+import Fastify from 'fastify'
 import { PosemeshNode } from 'posemesh-node'
 import { type NodeSource, fastifyPlugin, fetchHandler, nodeHandler } from 'posemesh-node/http'
 import { callBack, callback, json, probe, send } from './send.js'
@@ -149,6 +151,17 @@ describe('nodeHandler', { concurrency: true }, () => {
     const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
     assert.deepEqual([headers[':status'], await text(stream)], [200, '{"ok":true}'])
     assert.equal(node.readSecret(), 'over HTTP/2')
+  })
+
+  it('has types that fit those of Express and Fastify', async (t) => {
+    const node = await registered(t)
+    const handle: RequestHandler = nodeHandler(node)
+    const port = await serve(t, express().use(handle).use('/node', nodeHandler(() => node)))
+    assert.equal((await send(port, 'GET', '/node/health', probe)).status, 200)
+    const app = Fastify()
+    await app.register(fastifyPlugin(node), { prefix: '/node' })
+    const injected = await app.inject({ url: '/node/health', headers: probe })
+    assert.equal(injected.statusCode, 200)
   })
 
   it('accepts a node behind a Proxy, and nothing else', async (t) => {
