@@ -457,7 +457,7 @@ describe('options', () => {
       healthcheckTtlSecs: '1',
       callbackPath: 1,
       callbackAllow: '192.0.2.7',
-      trustedProxies: [1],
+      trustedProxies: 1,
       callbackTlsCert: 1,
       callbackTlsKey: {},
       callbackTlsClientCa: true,
