@@ -291,4 +291,4 @@ impl LeaderTerm {
 }
 
 #[cfg(test)]
-mod simulation;
+mod tests;
