@@ -111,7 +111,9 @@ mod tests {
     /// Replicas with different versions of this library must understand each other.
     #[test]
     fn a_record_of_an_earlier_version_opens() {
-        let sealed = hex::decode(include_str!("seal/sealed.hex").trim()).expect("hex");
+        // Made with the `cryptography` of Python.
+        let sealed = "000102030405060708090a0bc58f24d4d19648334bee45a6ef4ed56d01d189e55b967a7b8033";
+        let sealed = hex::decode(sealed).expect("hex");
         assert_eq!(Seal::for_test().open(&sealed).as_deref().map(Vec::as_slice), Some(&b"the record"[..]));
     }
 }
