@@ -89,6 +89,11 @@ export interface CoreOptions {
    */
   callbackTlsClientCa?: string | URL | undefined
   /**
+   * Where this process serves `/livez`, `/readyz` and `/metrics`, `host:port`; port 0 = any. `ADMIN_BIND`, by default
+   * there is no such server.
+   */
+  adminBind?: string | undefined
+  /**
    * The URL at which DDS reaches this node's callback routes. The node then registers it (legacy registration).
    * `NODE_URL`, by default the node registers without a URL.
    */

@@ -59,6 +59,8 @@ export declare class NativeNode {
   rearm(): undefined | Failure
   /** The address of the callback server. */
   callbackAddress(): string | null | Failure
+  /** The address of this process's admin server. */
+  adminAddress(): string | null | Failure
   /** The node's Ethereum address. Fails with `ERR_NOT_FOUND` for a robot. */
   walletAddress(): string | Failure
   /** Signs a message with the node's key. Fails with `ERR_NOT_FOUND` if the key is not in this process. */

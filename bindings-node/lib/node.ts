@@ -306,6 +306,11 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     return call(() => behindProxy(this, 'PosemeshNode').#native.callbackAddress())
   }
 
+  /** The address of this process's admin server, such as `127.0.0.1:9090`; `null` without `adminBind`. */
+  get adminAddress(): string | null {
+    return call(() => behindProxy(this, 'PosemeshNode').#native.adminAddress())
+  }
+
   /**
    * The node's Ethereum address: `0x` and 40 lowercase hex digits.
    *

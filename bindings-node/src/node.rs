@@ -202,6 +202,12 @@ impl NativeNode {
         outcome(|| Ok(self.inner.node().callback_address()?.map(|address| address.to_string())))
     }
 
+    /// The address of this process's admin server.
+    #[napi(ts_return_type = "string | null | Failure")]
+    pub fn admin_address(&self) -> Either<Option<String>, Failure> {
+        outcome(|| Ok(self.inner.node().admin_address()?.map(|address| address.to_string())))
+    }
+
     /// The node's Ethereum address. Fails with `ERR_NOT_FOUND` for a robot.
     #[napi]
     pub fn wallet_address(&self) -> Either<String, Failure> {

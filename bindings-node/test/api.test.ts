@@ -138,6 +138,16 @@ describe('a node', () => {
     assert.equal(node.readSecret(), null)
   })
 
+  it('serves its readiness and its metrics', async (t) => {
+    const dds = await localDds(t)
+    const node = await startNode(t, dds, { adminBind: '127.0.0.1:0' })
+    await node.waitRegistered(wait)
+    const get = async (path: string) => (await fetch(`http://${node.adminAddress}${path}`)).text()
+    assert.equal(await get('/readyz'), 'registered\n')
+    assert.match(await get('/metrics'), /^posemesh_node_state\{state="registered"\} 1$/m)
+    assert.equal((await startNode(t, dds)).adminAddress, null)
+  })
+
   // scenario: dds-stops-probing
   it('registers again when DDS stops probing it', async (t) => {
     const dds = await localDds(t)
@@ -414,6 +424,7 @@ describe('options', () => {
     callbackTlsCert: true,
     callbackTlsKey: true,
     callbackTlsClientCa: true,
+    adminBind: true,
     nodeUrl: true,
     siweDomain: true,
     siweFormat: true,

@@ -206,6 +206,13 @@ impl Node {
         Ok(address.map(|address| address.to_string()))
     }
 
+    /// The address of this process's admin server, as `host:port`. None without `admin_bind`.
+    #[getter]
+    fn admin_address(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let address = run(py, || self.core().admin_address())?;
+        Ok(address.map(|address| address.to_string()))
+    }
+
     /// The node's Ethereum address: `0x` and 40 lowercase hex digits. A robot has none: NotFoundError.
     #[getter]
     fn wallet_address(&self, py: Python<'_>) -> PyResult<&str> {

@@ -32,6 +32,7 @@ def test_calls_in_a_child_on_the_parents_node_raise(node: Node) -> None:
             lambda: node.sign(b"x"),
             lambda: node.wallet_address,
             lambda: node.callback_address,
+            lambda: node.admin_address,
             lambda: node.on_event(print),
         ]
         for call in calls:

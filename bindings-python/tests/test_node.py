@@ -245,6 +245,17 @@ def test_a_node_signs_as_its_wallet(node: Node) -> None:
         node.sign("hello")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def test_a_node_serves_its_readiness_and_its_metrics(dds: LocalDds) -> None:
+    with Node.start(**dds.options(admin_bind="127.0.0.1:0")) as node:
+        node.wait_registered(timeout=GUARD)
+        with urllib.request.urlopen(f"http://{node.admin_address}/readyz") as response:
+            assert response.read() == b"registered\n"
+        with urllib.request.urlopen(f"http://{node.admin_address}/metrics") as response:
+            assert b'posemesh_node_state{state="registered"} 1\n' in response.read()
+    with Node.start(**dds.options()) as node:
+        assert node.admin_address is None
+
+
 def test_a_node_without_a_callback_server_has_no_callback_address(dds: LocalDds) -> None:
     with Node.start(**dds.options()) as node:
         assert node.callback_address is None

@@ -1,4 +1,5 @@
-//! The callback server: where DDS sends the node secret and probes the node's health.
+//! The servers of a node: the callback server, where DDS sends the node secret and probes the node's health, and the
+//! admin server, where operators read its health and its metrics.
 //!
 //! | file | owns |
 //! |---|---|
@@ -6,6 +7,8 @@
 //! | `body` | the body of a callback |
 //! | `routes` | which requests are accepted, and the responses |
 //! | `mounted` | the routes in a server of the host |
+//! | `admin` | what operators call |
+//! | `service` | what a node's own server serves: the routes, or `admin` |
 //! | `connection` | one connection to a node's own server |
 //! | `server` | the listener, its connections, and their bound |
 //! | `tls` | handshakes, and certificates that are replaced while the server runs |
@@ -19,16 +22,19 @@ use axum::Router;
 use crate::state::default_store::default_store;
 
 mod access;
+mod admin;
 mod body;
 mod connection;
 mod mounted;
 mod routes;
 mod server;
+mod service;
 mod tls;
 mod tls_files;
 mod warnings;
 
 pub(crate) use access::Access;
+pub(crate) use admin::Admin;
 pub(crate) use body::MAX_BODY;
 pub use body::{CallbackBody, RegistrationCallbackRequest};
 pub(crate) use mounted::{Mounted, router};

@@ -428,6 +428,14 @@ impl Node {
         Ok(self.inner()?.store.callback_address())
     }
 
+    /// The address that the admin server of this process listens on; `None` without `admin_bind`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`].
+    pub fn admin_address(&self) -> Result<Option<SocketAddr>> {
+        Ok(self.inner()?.admin_address)
+    }
+
     /// The id that DDS knows the node by. `None` as long as it is not known; see [`Status::node_id`].
     ///
     /// # Errors

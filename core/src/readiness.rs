@@ -47,6 +47,17 @@ impl Readiness {
     pub fn error(&self) -> Option<&Error> {
         self.0.as_ref().err()
     }
+
+    /// As [`reason`](Self::reason), for a stranger: without the words of DDS.
+    pub(crate) fn summary(&self) -> &'static str {
+        match self.0.as_ref().map_err(Error::code) {
+            Ok(reason) => reason,
+            Err(ErrorCode::NotFound) => "registered, but DDS has not called back with the node secret",
+            Err(ErrorCode::Rejected) => "not registered, because DDS refuses the registration; see the log",
+            Err(ErrorCode::Unavailable) => "not registered yet; see the log",
+            Err(_) => "the node has ended; see the log",
+        }
+    }
 }
 
 fn not_registered(status: &Status, last_error: Option<Error>) -> Error {
@@ -122,16 +133,20 @@ mod tests {
         assert!(store.finish_attempt(registration, None));
         let ready = Readiness::of(&store, false);
         assert!(ready.is_ready() && ready.error().is_none());
-        assert_eq!(ready.reason(), "registered");
+        assert_eq!((ready.reason(), ready.summary()), ("registered", "registered"));
     }
 
     #[test]
-    fn a_failed_attempt_is_named() {
-        for (code, answer) in [
-            (ErrorCode::Rejected, ErrorCode::Rejected),
-            (ErrorCode::Unavailable, ErrorCode::Unavailable),
+    fn a_failed_attempt_is_named_and_not_shown_to_strangers() {
+        for (code, answer, summary) in [
+            (
+                ErrorCode::Rejected,
+                ErrorCode::Rejected,
+                "not registered, because DDS refuses the registration; see the log",
+            ),
+            (ErrorCode::Unavailable, ErrorCode::Unavailable, "not registered yet; see the log"),
             // Of this process, such as a port that is taken.
-            (ErrorCode::Bind, ErrorCode::Unavailable),
+            (ErrorCode::Bind, ErrorCode::Unavailable, "not registered yet; see the log"),
         ] {
             let store = running();
             let registration = store.begin_attempt().expect("not registered");
@@ -140,6 +155,7 @@ mod tests {
             let reason = "not registered; attempts that have failed in a row: 1, the next one is due in 120 s; last \
                           attempt: the words of DDS";
             assert_not_ready(&store, false, answer, reason);
+            assert_eq!(Readiness::of(&store, false).summary(), summary);
         }
     }
 
@@ -171,5 +187,6 @@ mod tests {
         register(&store);
         store.stop(None);
         assert_not_ready(&store, false, ErrorCode::Stopped, "the node was stopped; start a new one");
+        assert_eq!(Readiness::of(&store, true).summary(), "the node has ended; see the log");
     }
 }

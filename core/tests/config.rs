@@ -81,7 +81,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
         ],
         "healthcheck_ttl_secs" | "reregister_secs" => &["-1", "1.5", "4294967296", "off", "1 0", "5 m", "m"],
         "max_retry" => &["-2", "2147483648", "-2147483649", "1.0", "--1", "many", "- 1"],
-        "callback_bind" => &[
+        "callback_bind" | "admin_bind" => &[
             "8080",
             "localhost",
             ":",
@@ -271,6 +271,7 @@ fn every_option_accepts_its_good_values() {
         ("callback_tls_cert", &["/tls/tls.crt", "relative path"]),
         ("callback_tls_key", &["/tls/tls.key", "relative path"]),
         ("callback_tls_client_ca", &["/tls/ca.crt", "relative path"]),
+        ("admin_bind", &["127.0.0.1:9090", "[::1]:0", ":9090"]),
         ("siwe_domain", &["dds.auki.network", "dds.auki.network:8443", "[::1]:9000", "127.0.0.1", "any"]),
         ("identity", &["wallet", "robot", " robot\n"]),
         ("siwe_format", &["posemesh", "eip4361"]),
@@ -387,7 +388,9 @@ fn http_is_refused_for_other_machines() {
     }
     for loopback in ["http://127.0.0.1:1", "http://127.255.255.254:1", "http://[::1]:1", "http://localhost:1"]
     {
-        let node = Node::start(&support::config(loopback, &[])).unwrap_or_else(|error| panic!("{error}"));
+        // Another test of this process starts the same node with another path.
+        let dds = format!("{loopback}/loopback");
+        let node = Node::start(&support::config(&dds, &[])).unwrap_or_else(|error| panic!("{error}"));
         node.stop(GUARD).expect("stops");
     }
 }
@@ -592,6 +595,7 @@ fn every_option_is_loaded_from_its_variable() {
         ("CALLBACK_TLS_CERT", "/from/env/tls.crt"),
         ("CALLBACK_TLS_KEY", "/from/env/tls.key"),
         ("CALLBACK_TLS_CLIENT_CA", "/from/env/ca.crt"),
+        ("ADMIN_BIND", "127.0.0.1:7655"),
         ("SIWE_DOMAIN", "sign.example"),
         ("SIWE_FORMAT", "eip4361"),
         ("STATE_DIR", "/from/env/state"),
@@ -953,6 +957,7 @@ fn the_builder_sets_the_same_values_as_text() {
         .reregister_interval(Duration::from_secs(3600))
         .node_url("https://node.example/")
         .callback_path("/node-1/")
+        .admin_bind("127.0.0.1:9090")
         .siwe_domain("any")
         .identity(Identity::Robot)
         .siwe_format(SiweFormat::Eip4361)
@@ -981,6 +986,7 @@ fn the_builder_sets_the_same_values_as_text() {
         ("reregister_secs", "1h"),
         ("node_url", "https://node.example"),
         ("callback_path", "/node-1"),
+        ("admin_bind", "127.0.0.1:9090"),
         ("siwe_domain", "any"),
         ("identity", "robot"),
         ("siwe_format", "eip4361"),

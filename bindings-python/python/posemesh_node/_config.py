@@ -34,6 +34,7 @@ class _Optional(TypedDict, total=False):
     callback_tls_cert: str | os.PathLike[str] | None
     callback_tls_key: str | os.PathLike[str] | None
     callback_tls_client_ca: str | os.PathLike[str] | None
+    admin_bind: str | None
     node_url: str | None
     siwe_domain: str | None
     siwe_format: Literal["posemesh", "eip4361"] | None

@@ -141,6 +141,10 @@ class Node:
         """The address of the callback server, as ``host:port``. None if there is no callback server."""
 
     @property
+    def admin_address(self) -> str | None:
+        """The address of this process's admin server, as ``host:port``. None without ``admin_bind``."""
+
+    @property
     def wallet_address(self) -> str:
         """The node's Ethereum address: ``0x`` and 40 lowercase hex digits. A robot has none: NotFoundError."""
 

@@ -154,6 +154,8 @@ class Node(NodeBase):
             The private key of callback_tls_cert. Read again when it changes.
         callback_tls_client_ca: str | os.PathLike[str]
             Certificate authorities, one of which must have issued the certificate of who calls the callback server.
+        admin_bind: str
+            The address where this process serves /livez, /readyz and /metrics; there is no such server unless it is set.
         node_url: str
             The URL at which DDS reaches this node's callback routes, for the legacy registration.
         siwe_domain: str

@@ -364,6 +364,13 @@ options! {
         expects: "the path of a PEM file with at least one certificate",
         help: "Certificate authorities, one of which must have issued the certificate of who calls the callback server.",
     }
+    admin_bind: String, optional {
+        env: "ADMIN_BIND",
+        kind: OptionKind::Text,
+        parse: parse_bind,
+        expects: "host:port, such as 127.0.0.1:9090 or [::1]:0, or :9090 for all interfaces (port 0 = any)",
+        help: "The address where this process serves /livez, /readyz and /metrics; there is no such server unless it is set.",
+    }
     node_url: NodeUrl, optional {
         env: "NODE_URL",
         kind: OptionKind::Text,

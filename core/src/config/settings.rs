@@ -101,6 +101,14 @@ impl Config {
                  state_url otherwise",
             ));
         }
+        if let Some(address) = &values.admin_bind
+            && Some(address) == values.callback_bind.as_ref()
+            && !address.ends_with(":0")
+        {
+            return Err(Error::invalid_config(format!(
+                "admin_bind and callback_bind are both {address}; set admin_bind to another port, which DDS cannot reach"
+            )));
+        }
         let url = &values.dds_base_url;
         if url.scheme() == "http" && !is_loopback(url) && !values.allow_insecure_http {
             return Err(Error::invalid_config(format!(

@@ -1,4 +1,4 @@
-//! One connection to the callback server: how much of a request it has received, and when it has been idle for too
+//! One connection to a server of a node: how much of a request it has received, and when it has been idle for too
 //! long.
 
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::access::Caller;
 use super::body::READ_TIMEOUT;
-use super::routes::{Callback, route};
+use super::service::Service;
 use crate::log::log;
 
 /// How much of a header, and of responses that the peer does not read, is kept in memory. A longer header is refused
@@ -30,16 +30,16 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     opening: impl Future<Output = Option<S>>,
     peer: SocketAddr,
     caller: Caller,
-    callback: Arc<Callback>,
+    service: Arc<Service>,
     progress: Arc<Progress>,
 ) {
     let progress = &*progress;
-    let service = service_fn(async |request: hyper::Request<Incoming>| {
-        if let Some(refusal) = caller.refuse(request.headers(), &callback.warnings) {
+    let handler = service_fn(async |request: hyper::Request<Incoming>| {
+        if let Some(refusal) = caller.refuse(request.headers(), service.warnings()) {
             return Ok(refusal);
         }
         progress.begin_request(request.body().is_end_stream());
-        let response = route(&callback, request.map(|body| Arriving { body, progress })).await;
+        let response = service.respond(request.map(|body| Arriving { body, progress })).await;
         progress.end_request();
         Ok::<_, Infallible>(response)
     });
@@ -51,7 +51,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             // A peer that has closed its sending side still expects the response.
             .half_close(true)
             .max_buf_size(MAX_BUFFER)
-            .serve_connection(TokioIo::new(Watched { stream, progress }), service);
+            .serve_connection(TokioIo::new(Watched { stream, progress }), handler);
         if let Err(error) = served.await {
             log!(Debug, "http", "connection from {peer} ended: {error}");
         }
@@ -252,6 +252,7 @@ impl Body for Arriving<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::routes::Callback;
     use crate::state::store::Store;
     use std::future::{pending, ready};
     use std::pin::pin;
@@ -288,7 +289,13 @@ mod tests {
         let caller = Caller::new(address.ip(), &Arc::default());
         (
             peer,
-            serve(ready(Some(stream)), address, caller, callback.into(), Progress::new(Phase::Idle).into()),
+            serve(
+                ready(Some(stream)),
+                address,
+                caller,
+                Arc::new(callback.into()),
+                Progress::new(Phase::Idle).into(),
+            ),
         )
     }
 
@@ -330,12 +337,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_handshake_that_stalls_ends_as_a_connection_without_a_request() {
-        let callback = Callback::new(Arc::new(Store::default()), None, None).into();
+        let callback = Callback::new(Arc::new(Store::default()), None, None);
+        let service = Arc::new(callback.into());
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let caller = Caller::new(address.ip(), &Arc::default());
         let began = Instant::now();
         let handshake = pending::<Option<DuplexStream>>();
-        serve(handshake, address, caller, callback, Progress::new(Phase::Idle).into()).await;
+        serve(handshake, address, caller, service, Progress::new(Phase::Idle).into()).await;
         assert!(began.elapsed() >= READ_TIMEOUT && began.elapsed() < READ_TIMEOUT * 2);
     }
 

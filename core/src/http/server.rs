@@ -1,4 +1,4 @@
-//! The listener of a node's callback server, its connections, and which of them are closed when there are too many.
+//! The listener of a node's server, its connections, and which of them are closed when there are too many.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 
 use super::access::{Access, Caller};
 use super::connection::{self, Phase, Progress};
-use super::routes::Callback;
+use super::service::Service;
 use super::tls::{self, Tls};
 use crate::fork::CloseOnFork;
 
@@ -20,18 +20,18 @@ use crate::fork::CloseOnFork;
 const MAX_CONNECTIONS: usize = 256;
 /// Connections that are allowed however few files the process may open.
 const MIN_CONNECTIONS: usize = 8;
-/// For responses, each of a few hundred bytes at most.
+/// For responses, each of a few hundred bytes, or of a few thousand for the metrics.
 const SEND_BUFFER: usize = 16 * 1024;
 /// The pause after an `accept` that failed for a reason that closing connections does not remove.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How often to try for a free file descriptor while there is none, not even by closing a connection.
 const FILE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The callback server of one node. Dropping it closes everything; [`Server::close`] also waits until that is done.
+/// A server of one node. Dropping it closes everything; [`Server::close`] also waits until that is done.
 pub(crate) struct Server {
     _close_on_fork: CloseOnFork,
     listener: TcpListener,
-    callback: Arc<Callback>,
+    service: Arc<Service>,
     access: Arc<Access>,
     tls: Option<Arc<Tls>>,
     tasks: JoinSet<()>,
@@ -46,13 +46,13 @@ struct Connection {
 }
 
 impl Server {
-    pub(crate) fn new(listener: TcpListener, callback: Callback, access: Access) -> Self {
+    pub(crate) fn new(listener: TcpListener, service: impl Into<Service>, access: Access) -> Self {
         // Connections inherit it. By default, the kernel buffers megabytes for a peer that does not read responses.
         let _ = socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
         Self {
             _close_on_fork: CloseOnFork::new(&listener),
             listener,
-            callback: Arc::new(callback),
+            service: Arc::new(service.into()),
             access: Arc::new(access),
             tls: None,
             tasks: JoinSet::new(),
@@ -90,12 +90,12 @@ impl Server {
         let caller = Caller::new(peer.ip(), &self.access);
         // A handshake, or the place of another connection, would cost more than the peer gets.
         if caller.is_refused() && (!has_room || self.tls.is_some()) {
-            return caller.report_refused(&self.callback.warnings);
+            return caller.report_refused(self.service.warnings());
         }
         if !has_room && !self.make_room().await && is_full {
             let max = self.max_connections;
-            self.callback
-                .warnings
+            self.service
+                .warnings()
                 .write("refused", format_args!("a connection was refused: all {max} are busy with requests"));
             return;
         }
@@ -108,9 +108,9 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let phase = if caller.is_refused() { Phase::Refused } else { Phase::Idle };
         let progress = Arc::new(Progress::new(phase));
-        let opening = tls::open(stream, self.tls.clone(), peer, Arc::clone(&self.callback));
+        let opening = tls::open(stream, self.tls.clone(), peer, Arc::clone(&self.service));
         let served =
-            connection::serve(opening, peer, caller, Arc::clone(&self.callback), Arc::clone(&progress));
+            connection::serve(opening, peer, caller, Arc::clone(&self.service), Arc::clone(&progress));
         let task = self.tasks.spawn(served);
         self.oldest_first.push_back(Connection { task, progress });
     }
@@ -131,7 +131,7 @@ impl Server {
         let open = self.oldest_first.len();
         let Some(closed) = least.and_then(|(at, _)| self.oldest_first.remove(at)) else { return false };
         closed.task.abort();
-        self.callback.warnings.write(
+        self.service.warnings().write(
             "closed",
             format_args!("a connection without a whole request was closed to make room: {open} were open"),
         );
@@ -162,9 +162,10 @@ impl Server {
     }
 
     fn warn_of_accept(&self, error: &io::Error) {
-        self.callback
-            .warnings
-            .write("accept", format_args!("the callback server cannot accept connections: {error}"));
+        let name = self.service.name();
+        self.service
+            .warnings()
+            .write("accept", format_args!("the {name} cannot accept connections: {error}"));
     }
 
     /// Frees the port and ends every connection.
@@ -248,6 +249,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::routes::Callback;
     use crate::state::store::Store;
 
     /// A server with connections in these phases, the oldest first.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::routes::Callback;
+use super::service::Service;
 use super::tls_files::{TlsFiles, Version};
 use super::warnings::Warnings;
 use crate::blocking::{Blocking, blocking};
@@ -41,12 +41,12 @@ pub(super) async fn open(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
     peer: SocketAddr,
-    callback: Arc<Callback>,
+    service: Arc<Service>,
 ) -> Option<Transport> {
     match tls {
         None => Some(Transport::Plain(stream)),
         // Boxed, because a connection without TLS has no use for the space.
-        Some(tls) => Box::pin(tls.accept(stream, peer, &callback.warnings)).await,
+        Some(tls) => Box::pin(tls.accept(stream, peer, service.warnings())).await,
     }
 }
 

@@ -1,11 +1,12 @@
 //! How a node starts and stops.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::listener::{bind, callback, serve};
+use super::listener::{bind_callback, callback, serve, serve_admin};
 use super::registry::Claim;
 use super::supervisor::Supervisor;
 use crate::config::{Config, Settings};
@@ -35,6 +36,8 @@ pub(super) struct Inner {
     pub(super) wallet: Option<String>,
     /// The routes for a server of the host.
     pub(super) mounted: Arc<Mounted>,
+    /// The address of this process's admin server.
+    pub(super) admin_address: Option<SocketAddr>,
     lifecycle: Mutex<Lifecycle>,
     ended: Condvar,
 }
@@ -79,9 +82,11 @@ impl Inner {
         let (mut share, role) = Share::join(&name, &settings, &store)?;
         let serves = role == Role::Leader || share.has_servers_everywhere();
         let server = match &settings.callback_bind {
-            Some(address) if serves => Some(serve(bind(address)?, &store, &settings, tls.as_ref())?),
+            Some(address) if serves => Some(serve(bind_callback(address)?, &store, &settings, tls.as_ref())?),
             _ => None,
         };
+        let admin = settings.admin_bind.as_ref().map(|address| serve_admin(address, &store)).transpose()?;
+        let (admin, admin_address) = admin.unzip();
         share.announce();
         drop(store.events().replace(subscription));
         claim.publish(&store, &settings);
@@ -99,6 +104,7 @@ impl Inner {
             turns,
             tls,
             server,
+            admin,
             share,
         };
         let task = runtime.handle().spawn(supervisor.run(stopped));
@@ -124,6 +130,7 @@ impl Inner {
             mounted,
             settings,
             wallet,
+            admin_address,
             lifecycle: Mutex::new(Lifecycle::Running(running)),
             ended: Condvar::new(),
         })

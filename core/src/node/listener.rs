@@ -1,4 +1,5 @@
-//! The callback server's listening socket: bound at the start, or when the node takes over.
+//! The listening sockets of the callback server, which is bound at the start or when the node takes over, and of the
+//! admin server.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::blocking::blocking;
 use crate::config::Settings;
 use crate::error::{Error, ErrorCode, Result};
-use crate::http::{Access, Callback, Server, Tls};
+use crate::http::{Access, Admin, Callback, Server, Tls};
 use crate::log::log;
 use crate::state::store::Store;
 
@@ -43,14 +44,24 @@ pub(super) fn callback(store: &Arc<Store>, settings: &Settings) -> Callback {
     Callback::new(Arc::clone(store), Some(settings.callback_policy), node_id)
 }
 
-/// Binds the callback address. A name is resolved, and the first address that can be bound is used.
-pub(super) fn bind(address: &str) -> Result<TcpListener> {
+/// An admin server for this process, and its address. Needs the runtime's context.
+pub(super) fn serve_admin(address: &str, store: &Arc<Store>) -> Result<(Server, SocketAddr)> {
+    let listener = bind("admin_bind", address)?;
+    let address = listener.local_addr().map_err(|error| io_error(&error))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| io_error(&error))?;
+    Ok((Server::new(listener, Admin::new(Arc::clone(store)), Access::default()), address))
+}
+
+/// Binds the callback address.
+pub(super) fn bind_callback(address: &str) -> Result<TcpListener> {
+    bind("callback_bind", address)
+}
+
+/// Binds the address in this option. A name is resolved, and the first address that can be bound is used.
+fn bind(option: &str, address: &str) -> Result<TcpListener> {
     let failed = |error: io::Error| {
-        Error::new(
-            ErrorCode::Bind,
-            format!("callback_bind {address}: {error}; choose another address or port"),
-        )
-        .with_os_error(&error)
+        Error::new(ErrorCode::Bind, format!("{option} {address}: {error}; choose another address or port"))
+            .with_os_error(&error)
     };
     if let Some(port) = address.strip_prefix(':') {
         let port = port.parse().expect("checked when the option was set");
@@ -93,14 +104,14 @@ fn bind_all_interfaces(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// As [`bind`], for a node that takes over: retries until it succeeds.
+/// As [`bind_callback`], for a node that takes over: retries until it succeeds.
 pub(super) async fn bind_patiently(address: &str, store: &Store) -> TcpListener {
     let began = Instant::now();
     let mut pause = BIND_PAUSE;
     let mut reported = false;
     loop {
         let owned = address.to_owned();
-        let error = match blocking(move || bind(&owned)).await {
+        let error = match blocking(move || bind_callback(&owned)).await {
             Ok(listener) => return listener,
             Err(error) => error,
         };

@@ -26,6 +26,8 @@ pub(super) struct Supervisor {
     pub(super) tls: Option<Arc<Tls>>,
     /// None for a node that has no callback server, and for one that follows and leaves this to the leader.
     pub(super) server: Option<Server>,
+    /// Every process that has `admin_bind` has one, whether it leads or follows.
+    pub(super) admin: Option<Server>,
     pub(super) share: Share,
 }
 
@@ -34,15 +36,17 @@ impl Supervisor {
     pub(super) async fn run(mut self, stopped: oneshot::Receiver<()>) {
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let client = self.client.clone();
+        let mut admin = self.admin.take();
         let mut own_server = if self.share.has_servers_everywhere() { self.server.take() } else { None };
         tokio::select! {
             _ = stopped => {}
             () = self.live() => {}
             () = run(&mut own_server) => {}
             () = run_token_refresher(&store, &settings, client) => {}
+            () = run(&mut admin) => {}
             () = store.requests().expire() => {}
         }
-        for server in self.server.into_iter().chain(own_server) {
+        for server in self.server.into_iter().chain(own_server).chain(admin) {
             server.close().await;
         }
         self.share.close().await;
@@ -103,7 +107,7 @@ impl Supervisor {
     }
 }
 
-/// Runs a callback server. Pending if there is none.
+/// Runs a server. Pending if there is none.
 async fn run(server: &mut Option<Server>) {
     match server {
         Some(server) => server.run().await,

@@ -72,6 +72,7 @@ pub(crate) fn work() {
                 id.map_or_else(|| "none".into(), |id| id.to_string())
             }
             "address" => format!("{:?}", node.callback_address().expect("not forked")),
+            "admin-address" => node.admin_address().expect("not forked").expect("a server").to_string(),
             "error" => format!("{:?}", node.last_error().expect("not forked")),
             "registered" => format!("{:?}", node.wait(Wait::Registered, Some(GUARD))),
             "has-secret" => format!("{:?}", node.wait(Wait::Secret, Some(GUARD))),
