@@ -14,14 +14,25 @@ interface Attempt {
 /** The name of this platform in the names of binary packages, such as `linux-x64-gnu`. */
 export function target(): string {
   const { platform, arch } = process
-  const libc = platform === 'linux' ? `-${linuxLibc()}` : ''
-  return `${platform}-${arch}${libc}`
+  return `${platform}-${arch}${abi()}`
 }
 
-function linuxLibc(): 'gnu' | 'musl' {
+function abi(): string {
+  switch (process.platform) {
+    case 'linux':
+      return `-${linuxLibc()}`
+    case 'win32':
+      return '-msvc'
+    default:
+      return ''
+  }
+}
+
+type Libc = 'gnu' | 'musl'
+
+function linuxLibc(): Libc {
   try {
-    // In musl, the dynamic loader is the C library.
-    return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-') ? 'musl' : 'gnu'
+    return libcOf(readFileSync('/proc/self/maps', 'latin1'))
   } catch {
     // If /proc cannot be read, a report contains the answer. It takes milliseconds, but seconds if it resolves the addresses
     // of open sockets.
@@ -38,6 +49,14 @@ function linuxLibc(): 'gnu' | 'musl' {
       report.excludeNetwork = before ?? false
     }
   }
+}
+
+/**
+ * The C library of a process with these mapped files. In musl, the dynamic loader is the C library, and one file has both
+ * names: Alpine links `libc.so` to `ld-musl-x86_64.so.1`, other systems the reverse. glibc is `libc.so.6` or `libc-2.28.so`.
+ */
+export function libcOf(maps: string): Libc {
+  return /\/(ld-musl-|libc\.so$)/m.test(maps) ? 'musl' : 'gnu'
 }
 
 /** Loads the addon, or throws an error that lists each path and its failure. */
@@ -69,6 +88,8 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
         return require('posemesh-node-darwin-x64')
       case 'darwin-arm64':
         return require('posemesh-node-darwin-arm64')
+      case 'win32-x64-msvc':
+        return require('posemesh-node-win32-x64-msvc')
       default:
         throw new Error('no binary is published for this platform')
     }

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
-import { target } from '../lib/binary.js'
-import { BINARY, pack, platformPackage } from './packed.js'
+import { libcOf, target } from '../lib/binary.js'
+import { BINARY, type Packed, contents, pack } from './packed.js'
 import { PACKAGE, assertEnded, run, runNode } from './support.js'
 
 const program = (imports: string) => `${imports}
@@ -41,27 +41,32 @@ const { LocalDds } = require('posemesh-node/testing')`
 
 describe('the packed package', () => {
   let project: string
+  let packed: Packed
   let binaries: string
 
   before(async () => {
     project = await mkdtemp(join(tmpdir(), 'posemesh-node-'))
-    // The binary of this machine, as a release would publish it.
-    const binary = join(project, 'binary')
-    await platformPackage(binary)
     await writeFile(join(project, 'package.json'), '{ "private": true }')
 
-    const main = await pack(PACKAGE, project)
-    const paths = main.files.map((file) => file.path)
-    const names = async (directory: string) =>
-      (await readdir(join(PACKAGE, directory))).map((name) => `${directory}/${name}`)
-    const texts = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+    packed = await pack(join(project, 'packed'))
+    const names = async (directory: string) => {
+      const found = await readdir(join(PACKAGE, directory), { recursive: true, withFileTypes: true })
+      return found.filter((entry) => entry.isFile()).map((entry) => relative(PACKAGE, join(entry.parentPath, entry.name)))
+    }
+    const texts = ['CHANGELOG.md', 'LICENSE', 'README.md', 'THIRD-PARTY-LICENSES.txt', 'package.json']
     assert.deepEqual(
-      paths.filter((path) => !/^dist\/[a-z-]+\.(js|mjs|d\.ts|d\.mts)$/.test(path)).sort(),
+      (await contents(packed.main)).filter((path) => !/^dist\/[a-z-]+\.(js|mjs|d\.ts|d\.mts)$/.test(path)),
       [...texts, ...(await names('docs')), ...(await names('examples'))].sort(),
     )
-    const platform = await pack(binary, project)
+    assert.deepEqual(await contents(packed.platform), [
+      'LICENSE',
+      'THIRD-PARTY-LICENSES.txt',
+      'package.json',
+      'posemesh-node.cdx.json',
+      `posemesh-node.${target()}.node`,
+    ])
     binaries = join(project, 'node_modules', `posemesh-node-${target()}`)
-    const install = ['install', '--no-save', '--omit=optional', `./${main.filename}`, `./${platform.filename}`]
+    const install = ['install', '--no-save', packed.main, packed.platform]
     assertEnded(await run('npm', install, { cwd: project }), 0)
     for (const types of ['@types/node', 'undici-types']) {
       await cp(join(PACKAGE, 'node_modules', types), join(project, 'node_modules', types), { recursive: true })
@@ -73,6 +78,11 @@ describe('the packed package', () => {
     await writeFile(join(project, file), text)
     assertEnded(await runNode([file], { cwd: project }), 0, 'registered')
   }
+
+  it('installs the addon for the platform', async () => {
+    const installed = JSON.parse(await readFile(join(project, 'node_modules/posemesh-node/package.json'), 'utf8'))
+    assert.deepEqual(installed.optionalDependencies, { [`posemesh-node-${target()}`]: installed.version })
+  })
 
   it('works from an ES module', () => use('esm.mjs', program(ESM)))
 
@@ -147,6 +157,20 @@ describe('the packed package', () => {
 })
 
 describe('the name of this platform', () => {
+  it('contains the C library, whichever of its names is the link', () => {
+    const maps = (library: string) => `
+7f7418021000-7f741803b000 r-xp 00021000 08:01 1186  /usr/bin/node
+7f741803b000-7f7418061000 r-xp 00014000 08:01 1186  ${library}
+7ffd5b5f0000-7ffd5b611000 rw-p 00000000 00:00 0     [stack]
+`
+    for (const library of ['/lib/ld-musl-x86_64.so.1', '/usr/lib/x86_64-linux-musl/libc.so', '/usr/lib/libc.so']) {
+      assert.equal(libcOf(maps(library)), 'musl', library)
+    }
+    for (const library of ['/usr/lib/x86_64-linux-gnu/libc.so.6', '/lib64/libc-2.28.so', '/lib64/ld-linux-x86-64.so.2']) {
+      assert.equal(libcOf(maps(library)), 'gnu', library)
+    }
+  })
+
   it('is the same if /proc cannot be read', async () => {
     const [major = 0] = process.versions.node.split('.').map(Number)
     const permission = major < 24 ? '--experimental-permission' : '--permission'

@@ -8,7 +8,7 @@ import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, after, before, describe, it } from 'node:test'
 
-import { BINARY, installOffline, pack } from './packed.js'
+import { BINARY, type Packed, installOffline, pack } from './packed.js'
 import { HANG_MS, PACKAGE, assertEnded, run, runNode } from './support.js'
 
 const PROJECT = join(__dirname, 'packaging')
@@ -21,12 +21,12 @@ const environment = {
 }
 
 let scratch: string
-let tarball: string
+let packed: Packed
 
 before(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'posemesh-node-packaging-'))
-  tarball = join(scratch, (await pack(PACKAGE, scratch)).filename)
-  await installOffline(tarball, NODE_MODULES)
+  packed = await pack(scratch)
+  await installOffline(packed, NODE_MODULES)
 })
 after(() => rm(scratch, { recursive: true }))
 
@@ -112,10 +112,10 @@ describe('checks of the packed package', () => {
   })
 
   it('attw resolves the types in every way', async () => {
-    assertEnded(await run('attw', [tarball], { env: environment }), 0)
+    assertEnded(await run('attw', [packed.main], { env: environment }), 0)
   })
 
   it('publint reports nothing', async () => {
-    assertEnded(await run('publint', ['--strict', tarball], { env: environment }), 0)
+    assertEnded(await run('publint', ['--strict', packed.main], { env: environment }), 0)
   })
 })

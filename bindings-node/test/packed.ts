@@ -1,38 +1,49 @@
 // The package as npm publishes it.
-import { copyFile, cp, mkdir, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { target } from '../lib/binary.js'
 import { PACKAGE, assertEnded, run } from './support.js'
 
+/** The tarballs of the packages that a release publishes. */
 export interface Packed {
-  readonly filename: string
-  readonly files: readonly { readonly path: string }[]
+  readonly main: string
+  /** With the addon for this platform. */
+  readonly platform: string
 }
+
+const VERSION: string = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')).version
 
 /** The file with the addon for this platform. */
 export const BINARY = join(PACKAGE, `posemesh-node.${target()}.node`)
 
-export async function pack(directory: string, destination: string): Promise<Packed> {
-  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', destination]
-  const packed = await run('npm', args, { cwd: directory })
-  assertEnded(packed, 0)
-  const [first] = JSON.parse(packed.stdout) as [Packed]
-  return first
+/** Packs the package and the addon into a directory. */
+export async function pack(directory: string): Promise<Packed> {
+  assertEnded(await run('bash', ['build-packages', directory, BINARY], { cwd: PACKAGE }), 0)
+  return {
+    main: join(directory, `posemesh-node-${VERSION}.tgz`),
+    platform: join(directory, `posemesh-node-${target()}-${VERSION}.tgz`),
+  }
 }
 
-/** Creates the directory of the package with the addon for this platform, as a release publishes it. */
-export async function platformPackage(directory: string): Promise<void> {
-  await cp(join(PACKAGE, 'npm', target()), directory, { recursive: true })
-  await copyFile(BINARY, join(directory, `posemesh-node.${target()}.node`))
+/** The paths of the files in a tarball of npm, sorted. */
+export async function contents(tarball: string): Promise<string[]> {
+  const listed = await run('tar', ['-tzf', tarball])
+  assertEnded(listed, 0)
+  const paths = listed.stdout.trim().split('\n')
+  return paths.map((path) => path.replace('package/', '')).sort()
 }
 
-/** Installs a tarball of this package, and the addon, without a registry. */
-export async function installOffline(tarball: string, nodeModules: string): Promise<void> {
-  const main = join(nodeModules, 'posemesh-node')
-  const platform = join(nodeModules, `posemesh-node-${target()}`)
-  for (const directory of [main, platform]) await rm(directory, { recursive: true, force: true })
-  await mkdir(main, { recursive: true })
-  assertEnded(await run('tar', ['-xzf', tarball, '--strip-components=1', '-C', main]), 0)
-  await platformPackage(platform)
+/** Installs both tarballs without a registry. */
+export async function installOffline({ main, platform }: Packed, nodeModules: string): Promise<void> {
+  for (const [tarball, name] of [
+    [main, 'posemesh-node'],
+    [platform, `posemesh-node-${target()}`],
+  ] as const) {
+    const directory = join(nodeModules, name)
+    await rm(directory, { recursive: true, force: true })
+    await mkdir(directory, { recursive: true })
+    assertEnded(await run('tar', ['-xzf', tarball, '--strip-components=1', '-C', directory]), 0)
+  }
 }
