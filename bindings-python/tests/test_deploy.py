@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -110,6 +111,29 @@ def test_docker_secrets_configure_the_service(run: Callable[..., Program], dds: 
     eventually(dds.nodes)
     assert dds.nodes()[0].version == "1.0.0"
     stop(service)
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_local_dds_its_node_and_prometheus_find_each_other(run: Callable[..., Program]) -> None:
+    services: Any = yaml.safe_load((DEPLOY / "compose.local.yaml").read_text())["services"]
+    env = dict(services["node"]["environment"])
+    bind, url = services["dds"]["command"][1::2]
+    assert (env.pop("DDS_BASE_URL"), env["CALLBACK_BIND"]) == (f"http://{bind}", url.removeprefix("http://"))
+    prometheus: Any = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    assert prometheus["scrape_configs"][0]["static_configs"] == [{"targets": [env["ADMIN_BIND"]]}]
+
+    # On ports that are free.
+    env |= {"CALLBACK_BIND": free_address(), "ADMIN_BIND": free_address()}
+    with LocalDds(node_url=f"http://{env['CALLBACK_BIND']}") as dds:
+        service = run_service(run, dds, env)
+        eventually(lambda: dds.last_secret)
+        with urlopen(f"http://{env['ADMIN_BIND']}/metrics", timeout=GUARD) as metrics:
+            assert b"posemesh_node_state" in metrics.read()
+        stop(service)
 
 
 def test_the_ordinal_of_a_pod_picks_its_wallet(run: Callable[..., Program], dds: LocalDds, tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ impl Drop for Running {
     }
 }
 
+/// The one of the Python examples, on another port.
+#[test]
+fn a_compose_file_starts_it() {
+    let compose = include_str!("../../../../bindings-python/examples/deploy/compose.local.yaml");
+    let command = compose.lines().find_map(|line| line.trim().strip_prefix("command: ")).expect("a command");
+    let arguments: Vec<String> = serde_json::from_str(command).expect("a list of texts");
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.replace(":8081", ":0")).collect();
+    let running = Running::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    running.authority();
+}
+
 #[test]
 fn it_prints_its_url_and_every_event() {
     let node = Node::start(&[OK]);
