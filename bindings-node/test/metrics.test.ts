@@ -26,6 +26,7 @@ function samples(text: string): Map<string, number> {
 const wait = { timeoutMs: HANG_MS }
 
 describe('ready()', () => {
+  // scenario: readiness
   it('says whether the node is registered and has a secret, and why not', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
     await dds.inject('challenge', { fault: 'status', code: 403, body: 'not today' }, 1)
@@ -52,6 +53,7 @@ describe('ready()', () => {
 })
 
 describe('metrics()', () => {
+  // scenario: metrics
   it('counts what the node does, and agrees with metricsText()', async (t) => {
     const dds = await localDds(t, { callback: 'never' })
     await dds.inject('challenge', { fault: 'status', code: 503, retryAfter: '0' }, 1)

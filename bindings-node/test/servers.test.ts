@@ -25,6 +25,7 @@ interface Servers {
 describe('the routes of a node', async () => {
   const { servers, HEALTH, UNKNOWN }: Servers = await import(pathToFileURL(join(linkServers(), 'servers.mjs')).href)
   for (const [name, start, prefix] of servers) {
+    // scenario: mounted-routes
     it(`in ${name}`, async (t) => {
       let node: PosemeshNode | undefined
       const server = await start(() => node)

@@ -35,6 +35,7 @@ def unreachable(dds: LocalDds) -> Iterator[Node]:
         yield node
 
 
+# scenario: mounted-routes
 def test_a_callback_is_accepted(unreachable: Node) -> None:
     with pytest.raises(NotFoundError, match="callback_bind"):
         unreachable.wait_secret(timeout=GUARD)
@@ -199,8 +200,8 @@ asyncio.run(asynchronous())
 """
 
 
-# scenario: wait-cancelled
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a state directory")
+# scenario: wait-cancelled
 def test_a_response_that_waits_for_the_disk(
     run: Callable[..., Program], dds: LocalDds, frozen_disk: Path, tmp_path: Path
 ) -> None:

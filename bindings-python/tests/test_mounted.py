@@ -33,6 +33,7 @@ SITES = {
 
 
 @pytest.mark.parametrize("name", SITES)
+# scenario: mounted-routes
 def test_a_site_has_the_routes_of_its_node(name: str, tmp_path: Path) -> None:
     server, app, prefix = SITES[name]
     with LocalDds(callback="never", secret="the-secret") as dds, serve(dds, server, app, tmp_path / "log", prefix) as site:
@@ -112,7 +113,8 @@ def test_a_slow_disk_does_not_hold_the_event_loop(frozen_disk: Path, tmp_path: P
     freeze = tmp_path / "frozen"
     env = {"LD_PRELOAD": str(frozen_disk), "FROZEN_DISK": str(freeze), "STATE_DIR": str(tmp_path / "node")}
     with (
-        ThreadPoolExecutor() as pool,
+        # Each callback waits in a thread.
+        ThreadPoolExecutor(40) as pool,
         LocalDds(callback="never", secret="the-secret") as dds,
         serve(dds, "uvicorn", "site_starlette:wrapped", tmp_path / "log", **env) as site,
     ):
@@ -120,7 +122,7 @@ def test_a_slow_disk_does_not_hold_the_event_loop(frozen_disk: Path, tmp_path: P
         freeze.touch()
         # The machine may take the processor away from the event loop for longer than that, but not every time.
         longest, response = 1.0, None
-        for _ in range(5):
+        for _ in range(20):
             pause = pool.submit(site.send, "GET", "/pause")
             response = pool.submit(site.post, callback())
             longest = float(pause.result().body)

@@ -150,6 +150,7 @@ fn every_metric_and_every_label_is_there_from_the_start() {
     }
 }
 
+// scenario: metrics
 #[test]
 fn a_registration_its_callbacks_and_its_probes_are_counted() {
     let dds = quiet_dds();
@@ -340,6 +341,7 @@ fn events_that_a_slow_callback_misses_are_counted() {
     drop(release);
 }
 
+// scenario: readiness
 #[test]
 fn a_node_is_ready_once_it_is_registered_or_has_its_secret() {
     let dds = quiet_dds();

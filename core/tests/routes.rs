@@ -408,6 +408,7 @@ fn a_plain_hyper_server_asks_the_node_first() {
 }
 
 /// DDS itself calls the node through the host's server.
+// scenario: mounted-routes
 #[test]
 fn dds_calls_the_node_through_the_host() {
     let dds = DevDds::start().expect("a DDS");
