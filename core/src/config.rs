@@ -39,6 +39,7 @@ pub(crate) use node_url::{CallbackPath, NodeUrl};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;
+#[cfg(feature = "state-url")]
 pub(crate) use state_url::{Server, StateUrl, StoreKind};
 pub use values::{CallbackPolicy, Identity, SiweFormat};
 pub(crate) use values::{SiweDomain, is_loopback};

@@ -1,6 +1,7 @@
 //! The HTTP clients for DDS, and the permits to register.
 
 mod connector;
+#[cfg(feature = "state-url")]
 mod direct;
 mod error;
 mod keep_alive;
@@ -31,6 +32,7 @@ use crate::error::Result;
 use crate::secret::Secret;
 
 use connector::{Connector, PRODUCT};
+#[cfg(feature = "state-url")]
 pub(crate) use direct::DirectClient;
 pub(crate) use error::RequestError;
 use keep_alive::KeepAlive;
@@ -39,6 +41,7 @@ pub(crate) use response::Response;
 use response::within;
 use roots::{add_ca_file, system_roots};
 use tls::tls_config;
+#[cfg(feature = "state-url")]
 pub(crate) use tls::tls_of_system;
 
 /// A registration uses its connection twice within milliseconds, and then not for hours.

@@ -25,11 +25,14 @@ pub(crate) mod observed;
 #[cfg(feature = "state-url")]
 pub(crate) mod reconcile;
 #[cfg(any(target_os = "linux", feature = "state-url"))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod registration_state;
 #[cfg(any(target_os = "linux", feature = "state-url"))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
 mod replica;
+#[cfg_attr(not(feature = "state-url"), allow(dead_code, reason = "without it every process decides alone"))]
 pub(crate) mod requests;
 pub(crate) mod store;
 pub(crate) mod token;

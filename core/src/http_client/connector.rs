@@ -68,6 +68,7 @@ impl Connector {
     }
 
     /// For connections that stay open.
+    #[cfg(feature = "state-url")]
     pub(super) fn for_long_connections(self) -> Self {
         Self { close_on_fork: true, ..self }
     }

@@ -1,10 +1,12 @@
 //! TLS with ring, whose provider is passed explicitly and never becomes the process's default.
 
+#[cfg(feature = "state-url")]
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 
+#[cfg(feature = "state-url")]
 use super::roots::{add_ca_file, system_roots};
 use crate::error::{Error, ErrorCode, Result};
 use crate::foreign::foreign_error;
@@ -23,6 +25,7 @@ pub(super) fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
 
 /// For a server other than DDS. Reads the authorities of the system or the environment, and those of the option
 /// `ca_file`.
+#[cfg(feature = "state-url")]
 pub(crate) fn tls_of_system(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
     let mut roots = system_roots();
     if let Some(path) = ca_file {
