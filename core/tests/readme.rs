@@ -65,6 +65,15 @@ fn it_shows_the_tested_examples() {
 }
 
 #[test]
+fn its_addresses_of_stores_are_good() {
+    let urls: Vec<_> = README.lines().filter_map(|line| line.strip_prefix("STATE_URL=")).collect();
+    assert_eq!(urls.len(), 3);
+    for url in urls {
+        Config::new().set("state_url", url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+}
+
+#[test]
 fn the_node_example_runs() {
     let example = include_str!("../examples/node.rs");
     let shown = &example[example.find("use std").unwrap()..];

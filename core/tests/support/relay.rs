@@ -62,7 +62,12 @@ enum Direction {
 impl Relay {
     /// To a server on this port of loopback.
     pub(crate) fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::at("127.0.0.1", port)
+    }
+
+    /// As [`Relay::to`], reached at this address of the test's machine.
+    pub(crate) fn at(ip: &str, port: u16) -> Self {
+        let listener = TcpListener::bind((ip, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let state = State {
             target: SocketAddr::from(([127, 0, 0, 1], port)),
@@ -144,6 +149,12 @@ impl Relay {
     /// How many connections were opened.
     pub(crate) fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn open_connections(&self) -> usize {
+        let mut state = self.shared.lock();
+        state.open.retain(|pair| Arc::strong_count(pair) > 1);
+        state.open.len()
     }
 
     fn set(&self, mode: Mode) {

@@ -194,6 +194,15 @@ impl Worker {
         worker
     }
 
+    /// Starts a worker in another network namespace.
+    pub(crate) fn start_in_namespace(name: &str, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let mut program = Command::new("ip");
+        program.args(["netns", "exec", name]).arg(std::env::current_exe().expect("this binary"));
+        let worker = Self::spawn_as(program, dds_base_url, options);
+        worker.until("started");
+        worker
+    }
+
     /// Starts a worker that may open only `limit` files.
     pub(crate) fn start_with_files(limit: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         let mut program = Command::new("prlimit");
