@@ -1,7 +1,7 @@
 """A FastAPI service with a node: `uvicorn fastapi_node:app`, and with STATE_DIR also `--workers 4`.
 
-The node runs as long as the application, and registers while the application already serves requests. Workers that share
-STATE_DIR share one node.
+The node runs as long as the application, and registers while the application already serves requests. DDS calls it back
+through the application. Workers that share STATE_DIR share one node.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
-from posemesh_node import AsyncNode, NodeTimeoutError, State, Status
+from posemesh_node import METRICS_CONTENT_TYPE, AsyncNode, Status
+from posemesh_node.asgi import Callbacks
 
 
 @asynccontextmanager
@@ -23,6 +24,7 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
 
 
 app = FastAPI(lifespan=lifespan)
+app.add_middleware(Callbacks, node=lambda: getattr(app.state, "node", None))
 
 
 def get_node(request: Request) -> AsyncNode:
@@ -40,11 +42,14 @@ async def status(node: Node) -> Status:
 
 @app.get("/ready")
 async def ready(node: Node) -> str:
-    """Whether the node is registered and can call other services."""
-    if node.status().state is not State.REGISTERED:
-        raise HTTPException(503, f"the node is {node.status().state}")
-    try:
-        await node.access_token(timeout=5)
-    except NodeTimeoutError as error:
-        raise HTTPException(503, str(error)) from error
-    return "ready"
+    """Whether the node is registered. Without traffic, DDS could not send the secret, so do not wait for that here."""
+    ready, reason = node.ready()
+    if not ready:
+        raise HTTPException(503, reason)
+    return reason
+
+
+@app.get("/metrics")
+async def metrics(node: Node) -> Response:
+    """For Prometheus."""
+    return Response(node.metrics_text(), media_type=METRICS_CONTENT_TYPE)

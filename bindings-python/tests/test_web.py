@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import GUARD, environment, eventually, free_address, reaches_the_node
+from posemesh_node import METRICS_CONTENT_TYPE
 from posemesh_node.testing import LocalDds
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -72,6 +73,14 @@ def test_a_fastapi_service_registers_under_uvicorn(serve: Serve, dds: LocalDds) 
     with serve("uvicorn", "fastapi_node:app", "--port", "0", cwd=EXAMPLES) as url:
         eventually(lambda: get(f"{url}/status")["state"] == "registered")
         assert len(dds.nodes()) == 1
+        # DDS calls the node back through the service.
+        dds.set_node_url(url)
+        assert dds.call_back().status == 200
+        with urllib.request.urlopen(f"{url}/ready", timeout=GUARD) as response:
+            assert json.load(response) == "registered"
+        with urllib.request.urlopen(f"{url}/metrics", timeout=GUARD) as response:
+            assert response.headers["content-type"] == METRICS_CONTENT_TYPE
+            assert b'posemesh_node_callbacks_total{outcome="accepted"} 1' in response.read()
 
 
 def test_fastapi_workers_share_one_node(serve: Serve, dds: LocalDds, tmp_path: Path) -> None:
