@@ -9,6 +9,7 @@
  *     pmn_node      a running node             pmn_node_start, _stop, _free, _wait, _status, _last_error
  *                     its access tokens        pmn_node_access_token, _invalidate_token_if, _token_claims
  *                     its identity             pmn_node_id, _wallet_address, _sign
+ *                     its health               pmn_node_ready, _metrics_text, _admin_address
  *     pmn_event     what happens to a node     pmn_node_set_event_callback
  *     pmn_log_...   log records                pmn_set_log_callback
  *     pmn_sign_fn   a signer in place of a key pmn_config_set_signer
@@ -60,6 +61,7 @@
  *     callback_tls_cert            CALLBACK_TLS_CERT            -
  *     callback_tls_key             CALLBACK_TLS_KEY             -
  *     callback_tls_client_ca       CALLBACK_TLS_CLIENT_CA       -
+ *     admin_bind                   ADMIN_BIND                   -
  *     node_url                     NODE_URL                     -
  *     siwe_domain                  SIWE_DOMAIN                  -
  *     siwe_format                  SIWE_FORMAT                  posemesh
@@ -606,6 +608,48 @@ pmn_result pmn_node_read_secret(const pmn_node *node,
                                 char *buffer,
                                 size_t capacity,
                                 size_t *length);
+
+// -----------------------------------------------------------------------------------------------------------
+// Readiness and metrics
+// -----------------------------------------------------------------------------------------------------------
+
+/// Whether the node is ready: running and registered and, with `needs_secret`, with a secret. PMN_OK, or why not.
+///
+/// Writes what a ready node has, or why the node is not ready, for people; it may repeat what DDS has answered.
+/// `buffer`, `capacity`, `length`: see "Text" at the top, except that the text is written also when the node is not
+/// ready, and that a text that does not fit is cut, so that the result is always about the node. NULL and 0 ask for
+/// the result alone. `node` must not be NULL. Does not block. Works after a stop.
+///
+/// PMN_ERR_STOPPED, or PMN_ERR_PANIC if a bug ended the node; PMN_ERR_REJECTED while DDS refuses to register it;
+/// PMN_ERR_UNAVAILABLE while it is not registered for another reason; PMN_ERR_NOT_FOUND if only the secret is missing.
+pmn_result pmn_node_ready(const pmn_node *node,
+                          bool needs_secret,
+                          char *buffer,
+                          size_t capacity,
+                          size_t *length);
+
+/// The capacity of a buffer that fits the metrics and a NUL.
+#define PMN_METRICS_CAPACITY 32768
+
+/// Writes the metrics of the node for Prometheus, which the project's README lists. Serve them with the content type
+/// "text/plain; version=0.0.4; charset=utf-8". They end with a line feed, and may be appended to other metrics.
+///
+/// `buffer`, `capacity`, `length`: see "Text" at the top; PMN_METRICS_CAPACITY is always enough. The length changes
+/// from call to call. `node` must not be NULL. Does not block. Works after a stop, with the last values.
+pmn_result pmn_node_metrics_text(const pmn_node *node,
+                                 char *buffer,
+                                 size_t capacity,
+                                 size_t *length);
+
+/// Writes the address on which this process serves /livez, /readyz and /metrics, such as "127.0.0.1:9090", with the
+/// actual port if `admin_bind` has port 0.
+///
+/// `buffer`, `capacity`, `length`: see "Text" at the top; 64 bytes are always enough. `node` must not be NULL. Does
+/// not block. Works after a stop. PMN_ERR_NOT_FOUND without `admin_bind`.
+pmn_result pmn_node_admin_address(const pmn_node *node,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *length);
 
 // -----------------------------------------------------------------------------------------------------------
 // Events

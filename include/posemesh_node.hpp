@@ -452,6 +452,16 @@ private:
     std::unique_ptr<pmn_config, void (*)(pmn_config *)> config_;
 };
 
+/// Whether a node is ready, and why not.
+struct Readiness {
+    /// PMN_OK if it is ready; see pmn_node_ready().
+    pmn_result result;
+    /// What a ready node has, or why the node is not ready, for people: its first 511 bytes.
+    std::string reason;
+
+    explicit operator bool() const { return result == PMN_OK; }
+};
+
 /// A node that registers with DDS, and stays registered until it is stopped or destroyed.
 class Node {
 public:
@@ -580,6 +590,36 @@ public:
     std::optional<std::string> callback_address() const
     {
         return find("pmn_node_callback_address", pmn_node_callback_address);
+    }
+
+    /// The address on which this process serves /livez, /readyz and /metrics; empty without admin_bind.
+    std::optional<std::string> admin_address() const
+    {
+        return find("pmn_node_admin_address", pmn_node_admin_address);
+    }
+
+    /// Whether the node is ready: running and registered and, with `needs_secret`, with a secret. Works after a stop.
+    Readiness ready(bool needs_secret = false) const
+    {
+        std::size_t length = 0;
+        char reason[512];
+        const pmn_result result = pmn_node_ready(node_.get(), needs_secret, reason, sizeof reason, &length);
+        if (result == PMN_ERR_FORKED || result == PMN_ERR_INVALID_ARGUMENT) {
+            throw Error(result, "pmn_node_ready");
+        }
+        return {result, std::string(reason)};
+    }
+
+    /// The metrics of the node for Prometheus, of content type "text/plain; version=0.0.4; charset=utf-8". They may be
+    /// appended to other metrics. Works after a stop.
+    std::string metrics_text() const
+    {
+        std::string text(PMN_METRICS_CAPACITY - 1, '\0'); // the string has room for a NUL after its end
+        std::size_t length = 0;
+        detail::check(pmn_node_metrics_text(node_.get(), text.data(), PMN_METRICS_CAPACITY, &length),
+                      "pmn_node_metrics_text");
+        text.resize(length);
+        return text;
     }
 
     /// The id that DDS knows the node by, a UUID; empty as long as it is not known.

@@ -21,6 +21,8 @@ pub mod token;
 
 pub mod secret;
 
+pub mod metrics;
+
 pub mod event;
 
 pub mod log;

@@ -9,7 +9,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
-use support::{Dds, Link, WARNINGS, compilers, crate_root, include, output, run, stderr, stdout};
+use support::{
+    Dds, Link, WARNINGS, compile, compilers, crate_root, include, output, run, stderr, stdout,
+    without_token_length,
+};
 
 /// A compiler with the warnings of a strict project.
 fn strict(compiler: &str, standard: &str) -> Command {
@@ -65,6 +68,27 @@ fn a_process_may_end_while_its_node_runs() {
 fn a_health_probe_reaches_the_program() {
     let dds = Dds::with(DevDds::builder().health_interval(Duration::from_millis(5)));
     run(dds.environment(&mut Command::new(program("healthcheck"))));
+}
+
+// scenario: robot
+#[test]
+fn the_robot_example_gets_a_token_without_a_key() {
+    for link in [Link::Shared, Link::Sanitized] {
+        let dds = Dds::start();
+        let mut command = Command::new(compile("examples/robot.cpp", link));
+        dds.environment(&mut command)
+            .env_remove("SECP256K1_PRIVHEX")
+            .env_remove("REG_SECRET")
+            .env_remove("CALLBACK_BIND")
+            .env("ROBOT_REGISTRATION_CREDENTIALS", "credentials of a robot");
+        let printed = without_token_length(&stdout(&run(&mut command)));
+        let lines: Vec<_> = printed.lines().collect();
+        assert!(
+            matches!(lines[..], [id, "token", claims] if id.len() == "robot ".len() + 36
+                && claims.contains("\"node_type\":\"robot\"")),
+            "{link:?}: {printed}"
+        );
+    }
 }
 
 #[test]

@@ -54,23 +54,3 @@ fn the_cpp_example_says_which_option_is_missing() {
     let log = stderr(&output);
     assert!(log.starts_with("ERROR PMN_ERR_INVALID_CONFIG: ") && log.contains("REG_SECRET_FILE"), "{log}");
 }
-
-#[test]
-fn the_robot_example_gets_a_token_without_a_key() {
-    for link in [Link::Shared, Link::Sanitized] {
-        let dds = Dds::start();
-        let mut command = Command::new(compile("examples/robot.cpp", link));
-        dds.environment(&mut command)
-            .env_remove("SECP256K1_PRIVHEX")
-            .env_remove("REG_SECRET")
-            .env_remove("CALLBACK_BIND")
-            .env("ROBOT_REGISTRATION_CREDENTIALS", "credentials of a robot");
-        let printed = without_token_length(&stdout(&run(&mut command)));
-        let lines: Vec<_> = printed.lines().collect();
-        assert!(
-            matches!(lines[..], [id, "token", claims] if id.len() == "robot ".len() + 36
-                && claims.contains("\"node_type\":\"robot\"")),
-            "{link:?}: {printed}"
-        );
-    }
-}

@@ -78,20 +78,38 @@ impl<'a> TextOut<'a> {
     }
 
     /// Writes the text and a NUL, or only the length if the buffer is too small.
-    pub(crate) fn write(self, text: &str) -> Result<()> {
-        if let Some(length) = self.length {
-            length.write(text.len());
-        }
+    pub(crate) fn write(mut self, text: &str) -> Result<()> {
+        self.write_length(text);
         if self.capacity <= text.len() {
             let message = format!("the buffer needs {} bytes and has {}", text.len() + 1, self.capacity);
             return Err(Error::new(ErrorCode::BufferTooSmall, message));
         }
+        self.copy(text);
+        Ok(())
+    }
+
+    /// Writes as many characters as fit and a NUL, and the length of the whole text.
+    pub(crate) fn write_start(mut self, text: &str) {
+        self.write_length(text);
+        let Some(room) = self.capacity.checked_sub(1) else { return };
+        let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        self.copy(&text[..end.unwrap_or_default()]);
+    }
+
+    fn write_length(&mut self, text: &str) {
+        if let Some(length) = &mut self.length {
+            length.write(text.len());
+        }
+    }
+
+    /// The text must be shorter than the capacity.
+    fn copy(self, text: &str) {
+        assert!(text.len() < self.capacity);
         // SAFETY: the buffer has room for the text and a NUL, as checked, and does not overlap the text, which
         // is Rust's.
         unsafe {
             self.buffer.copy_from_nonoverlapping(text.as_ptr().cast(), text.len());
             self.buffer.add(text.len()).write(0);
         }
-        Ok(())
     }
 }

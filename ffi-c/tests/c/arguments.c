@@ -287,6 +287,31 @@ static void node_functions(pmn_node *node)
     pmn_node_free(NULL);
 }
 
+static void readiness_and_metrics(pmn_node *node)
+{
+    char reason[128] = "#";
+    size_t length = 77;
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_ready(NULL, false, reason, sizeof reason, &length));
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_ready(node, false, NULL, 1, &length));
+    CHECK(reason[0] == '#' && length == 77);
+    EXPECT(PMN_OK, pmn_node_ready(node, true, NULL, 0, NULL));
+    EXPECT(PMN_OK, pmn_node_ready(node, false, reason, sizeof reason, &length));
+    CHECK(strcmp(reason, "registered") == 0 && length == strlen("registered"));
+    // A text that does not fit is cut: the result is about the node.
+    memset(reason, '#', sizeof reason);
+    EXPECT(PMN_OK, pmn_node_ready(node, false, reason, 4, &length));
+    CHECK(strcmp(reason, "reg") == 0 && reason[4] == '#' && length == strlen("registered"));
+
+    static char metrics[PMN_METRICS_CAPACITY];
+    EXPECT(PMN_ERR_INVALID_ARGUMENT, pmn_node_metrics_text(NULL, metrics, sizeof metrics, &length));
+    EXPECT(PMN_ERR_BUFFER_TOO_SMALL, pmn_node_metrics_text(node, NULL, 0, &length));
+    CHECK(length < sizeof metrics / 3); // later versions have more
+    EXPECT(PMN_OK, pmn_node_metrics_text(node, metrics, sizeof metrics, &length));
+    CHECK(length == strlen(metrics) && metrics[length - 1] == '\n');
+    CHECK(strstr(metrics, "\nposemesh_node_state{state=\"registered\"} 1\n") != NULL);
+    CHECK(strstr(metrics, "\nposemesh_node_has_secret 1\n") != NULL);
+}
+
 static void status_sizes(const pmn_node *node)
 {
     struct {
@@ -378,9 +403,16 @@ static void after_stop(pmn_node *node)
     buffers(pmn_node_callback_address, node);
     buffers(pmn_node_wallet_address, node);
     buffers(sign, node);
+    char reason[128];
+    size_t length = 0;
+    EXPECT(PMN_ERR_STOPPED, pmn_node_ready(node, false, reason, sizeof reason, &length));
+    CHECK(strstr(reason, "stopped") != NULL && length == strlen(reason));
+    static char metrics[PMN_METRICS_CAPACITY];
+    EXPECT(PMN_OK, pmn_node_metrics_text(node, metrics, sizeof metrics, NULL));
+    CHECK(strstr(metrics, "\nposemesh_node_state{state=\"disconnected\"} 1\n") != NULL);
 }
 
-// scenario: already-running, wait-cannot-succeed, dropped-without-stop
+// scenario: already-running, wait-cannot-succeed, dropped-without-stop, readiness
 static void not_found(void)
 {
     char buffer[64] = "#";
@@ -397,9 +429,15 @@ static void not_found(void)
     pmn_node *node = NULL;
     EXPECT(PMN_OK, pmn_node_start(config, &node, NULL));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_callback_address(node, buffer, sizeof buffer, &length));
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_admin_address(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_read_secret(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_token_claims(node, buffer, sizeof buffer, &length));
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_id(node, buffer, sizeof buffer, &length));
+    char reason[512];
+    EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
+    EXPECT(PMN_OK, pmn_node_ready(node, false, reason, sizeof reason, NULL));
+    EXPECT(PMN_ERR_NOT_FOUND, pmn_node_ready(node, true, reason, sizeof reason, NULL));
+    CHECK(strstr(reason, "registered, but the node has no secret") == reason);
     pmn_error *no_secret = NULL; // immediately: without a callback server, no secret can arrive
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_wait_with_error(node, PMN_WAIT_SECRET, PMN_NO_TIMEOUT, &no_secret));
     CHECK(strstr(pmn_error_message(no_secret), "callback_bind") != NULL);
@@ -434,6 +472,7 @@ int main(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_SECRET, GUARD_MS));
     node_functions(node);
+    readiness_and_metrics(node);
     status_sizes(node);
     tokens(node);
     after_stop(node);

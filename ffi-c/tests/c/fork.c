@@ -30,6 +30,9 @@ static void child(pmn_node *inherited)
     CHECK(none == NULL);
     EXPECT(PMN_ERR_FORKED, pmn_node_read_secret(inherited, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_callback_address(inherited, text, sizeof text, NULL));
+    EXPECT(PMN_ERR_FORKED, pmn_node_admin_address(inherited, text, sizeof text, NULL));
+    EXPECT(PMN_ERR_FORKED, pmn_node_metrics_text(inherited, text, sizeof text, NULL));
+    EXPECT(PMN_ERR_FORKED, pmn_node_ready(inherited, false, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_wallet_address(inherited, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_sign(inherited, NULL, 0, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_set_event_callback(inherited, NULL, NULL, NULL));

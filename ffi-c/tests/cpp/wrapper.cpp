@@ -196,6 +196,10 @@ static void a_node()
     node.wait_registered(guard);
     node.wait_secret();
     CHECK(node.callback_address() == std::getenv("CALLBACK_BIND"));
+    CHECK(!node.admin_address());
+    const posemesh::Readiness ready = node.ready(true);
+    CHECK(ready && ready.result == PMN_OK && ready.reason == "registered, and the node has a secret");
+    CHECK(node.metrics_text().find("\nposemesh_node_has_secret 1\n") != std::string::npos);
     CHECK(node.wallet_address() == wallet);
     CHECK(node.sign("hello") == posemesh::sign_eip191(key, "hello"));
 
@@ -332,7 +336,7 @@ static void without_a_dds()
     SAYS(node.last_error()->what(), node.access_token(0ms));
 }
 
-// scenario: wait-cannot-succeed
+// scenario: wait-cannot-succeed, readiness
 static void a_node_without_a_server()
 {
     posemesh::Config config;
@@ -341,9 +345,14 @@ static void a_node_without_a_server()
         .set("secp256k1_privhex", key)
         .set("capabilities", "/example/v1")
         .set("node_version", "1.0.0");
+    config.set("admin_bind", "127.0.0.1:0");
     posemesh::Node node(config);
     CHECK(!node.callback_address());
+    CHECK(node.admin_address()->find("127.0.0.1:") == 0);
     CHECK(!node.read_secret());
+    const posemesh::Readiness waiting = node.ready(true);
+    CHECK(!waiting && (waiting.result == PMN_ERR_NOT_FOUND || waiting.result == PMN_ERR_UNAVAILABLE));
+    CHECK(waiting.reason.find("registered") != std::string::npos);
     // Without a callback server, no secret can arrive.
     THROWS(PMN_ERR_NOT_FOUND, node.wait_secret());
     CHECK(!node.token_claims());
