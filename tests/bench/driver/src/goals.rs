@@ -167,6 +167,7 @@ pub static THINGS: &[(&Thing, Option<&str>)] = &[
     (&read::STATUS_CONTENDED, Some(REFERENCE)),
     (&read::SECRET, Some(REFERENCE)),
     (&read::SECRET_CONTENDED, Some(REFERENCE)),
+    (&read::METRICS, None),
     (&token::TOKEN, None),
     (&token::CONTENDED, None),
     (&token::AWAITED, None),

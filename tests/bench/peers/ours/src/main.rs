@@ -59,6 +59,11 @@ fn main() {
             on_threads(number(threads), number(times), || drop(black_box(node.status())));
             String::new()
         }
+        ["metrics", threads, times] => {
+            let node = &nodes[0];
+            on_threads(number(threads), number(times), || drop(black_box(node.metrics_text())));
+            String::new()
+        }
         ["secret", threads, times] => {
             let node = &nodes[0];
             let length = || node.with_secret(|secret| secret.map(|secret| secret.expose().len()));
