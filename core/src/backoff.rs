@@ -27,6 +27,19 @@ pub(crate) fn jitter(pause: Duration) -> Duration {
 }
 
 /// Returns `pause`, or a longer one that DDS asks for.
+///
+/// DDS may name one moment to many nodes. So that they do not all come at that moment, up to a fifth of the longer pause
+/// is added to it, or up to `pause` if that is more, but at most [`MAX_BACKOFF`].
+pub(crate) fn spread_at_least(pause: Duration, retry_after: Option<Duration>) -> Duration {
+    let asked = at_least(pause, retry_after);
+    if asked == pause {
+        return pause;
+    }
+    let spread = (asked / 5).max(pause).min(MAX_BACKOFF);
+    asked + spread.mul_f64(rand::thread_rng().gen_range(0.0..=1.0))
+}
+
+/// Returns `pause`, or a longer one that DDS asks for.
 pub(crate) fn at_least(pause: Duration, retry_after: Option<Duration>) -> Duration {
     pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
 }
@@ -90,6 +103,24 @@ mod tests {
         }
         assert_eq!(limit.next(start + WARN_INTERVAL), (Level::Warn, 1000));
         assert_eq!(limit.next(start + WARN_INTERVAL * 2), (Level::Warn, 0));
+    }
+
+    #[test]
+    fn nodes_that_are_told_the_same_moment_spread_after_it() {
+        for (pause, asked, longest) in
+            [(2, 7, 9), (2, 30, 36), (60, 300, 360), (2, 600, 660), (8, 86_400, 660)]
+        {
+            let [pause, asked, longest] = [pause, asked, longest].map(Duration::from_secs);
+            let asked_at_most = asked.min(MAX_RETRY_AFTER);
+            let mut pauses: Vec<_> = (0..1000).map(|_| spread_at_least(pause, Some(asked))).collect();
+            pauses.sort();
+            let tenth = (longest - asked_at_most) / 10;
+            assert!(pauses[0] >= asked_at_most && pauses[0] < asked_at_most + tenth, "{:?}", pauses[0]);
+            assert!(pauses[999] <= longest && pauses[999] > longest - tenth, "{:?}", pauses[999]);
+        }
+        for shorter in [None, Some(Duration::ZERO), Some(MAX_BACKOFF)] {
+            assert_eq!(spread_at_least(MAX_BACKOFF, shorter), MAX_BACKOFF);
+        }
     }
 
     #[test]

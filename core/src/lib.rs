@@ -57,6 +57,9 @@ mod dns;
 pub mod error;
 pub mod event;
 mod file;
+#[cfg(any(test, feature = "fleet"))]
+#[doc(hidden)]
+pub mod fleet;
 mod foreign;
 mod fork;
 #[cfg(feature = "fuzzing")]

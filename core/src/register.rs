@@ -17,6 +17,11 @@ mod reregistration;
 mod retry_policy;
 mod url;
 
+#[cfg(any(test, feature = "fleet"))]
+pub(crate) use registrar::keep_registered;
+#[cfg(any(test, feature = "fleet"))]
+pub(crate) use retry_policy::RetryPolicy;
+
 pub use attempt::{RegistrationAttempt, RegistrationAttemptKind};
 #[cfg(feature = "predecessor")]
 pub use predecessor::{RegistrationConfig, register_once, run_registration_loop};

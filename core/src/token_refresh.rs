@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::backoff::{RateLimit, at_least, backoff};
+use crate::backoff::{RateLimit, backoff, spread_at_least};
 use crate::config::Settings;
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::http_client::HttpClient;
@@ -56,7 +56,7 @@ async fn sign_in(
 }
 
 /// Signs in when a caller asks for a token, and again before the token becomes too old. Never returns.
-async fn refresh_token<A, F>(store: &Store, sign_in: A)
+pub(crate) async fn refresh_token<A, F>(store: &Store, sign_in: A)
 where
     A: Fn() -> F,
     F: Future<Output = Result<CachedToken, Failure>>,
@@ -192,7 +192,7 @@ impl Refresher<'_> {
         // after that, the node must not register and sign in in a tight loop.
         let at_once = after == AfterFailure::Register && !std::mem::replace(&mut self.unknown, true);
         if !at_once {
-            let pause = at_least(backoff(self.failures), failure.retry_after);
+            let pause = spread_at_least(backoff(self.failures), failure.retry_after);
             log::write(
                 self.warnings.level(Instant::now()),
                 "posemesh_node::token",

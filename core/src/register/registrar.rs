@@ -103,7 +103,7 @@ impl<'a> Registrar<'a> {
 ///
 /// `attempt` receives the number of the registration. It returns `None` when another registration loop is making an
 /// attempt.
-pub(super) async fn keep_registered<A, F>(store: &Store, mut policy: RetryPolicy, attempt: A)
+pub(crate) async fn keep_registered<A, F>(store: &Store, mut policy: RetryPolicy, attempt: A)
 where
     A: Fn(u64) -> F,
     F: Future<Output = Option<Outcome>>,

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backoff::{RateLimit, at_least, backoff};
+use crate::backoff::{RateLimit, at_least, backoff, spread_at_least};
 use crate::dds::{Failure, FailureClass};
 use crate::log::Level;
 
 /// Decides when to make the next attempt, and at which level to log the failure.
-pub(super) struct RetryPolicy {
+pub(crate) struct RetryPolicy {
     pub(super) interval: Duration,
     max_retry: i32,
     /// Retryable failures in a row since the last pause.
@@ -27,7 +27,7 @@ pub(super) struct Next {
 }
 
 impl RetryPolicy {
-    pub(super) fn new(interval: Duration, max_retry: i32) -> Self {
+    pub(crate) fn new(interval: Duration, max_retry: i32) -> Self {
         Self {
             interval,
             max_retry,
@@ -67,6 +67,7 @@ impl RetryPolicy {
         } else {
             (backoff(self.failures), "")
         };
-        Next { pause: at_least(own_pause, retry_after), level: self.retryable.level(now), remark }
+        let pause = spread_at_least(own_pause, retry_after);
+        Next { pause, level: self.retryable.level(now), remark }
     }
 }

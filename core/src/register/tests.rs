@@ -132,15 +132,18 @@ fn jitter_covers_its_whole_range() {
 fn retry_after_counts_when_longer_and_up_to_ten_minutes() {
     let now = Instant::now();
     let pause = |retry_after| RetryPolicy::new(INTERVAL, -1).failed(&retryable_after(retry_after), now).pause;
-    assert_eq!(pause(secs(30)), secs(30));
-    assert_eq!(pause(secs(600)), secs(600));
-    assert_eq!(pause(secs(601)), secs(600));
-    assert_eq!(pause(Duration::MAX), secs(600));
+    // Many nodes may be told the same moment, so each comes at another one after it.
+    let is_between =
+        |pause: Duration, min, max| assert!(pause >= secs(min) && pause <= secs(max), "{pause:?}");
+    is_between(pause(secs(30)), 30, 36);
+    is_between(pause(secs(600)), 600, 660);
+    is_between(pause(secs(601)), 600, 660);
+    is_between(pause(Duration::MAX), 600, 660);
     assert_jittered(pause(secs(1)), secs(2));
     assert_jittered(pause(Duration::ZERO), secs(2));
     // It also makes the pause after max_retry longer, which is one interval.
     let mut policy = RetryPolicy::new(INTERVAL, 1);
-    assert_eq!(policy.failed(&retryable_after(secs(300)), now).pause, secs(300));
+    is_between(policy.failed(&retryable_after(secs(300)), now).pause, 300, 360);
     assert_eq!(policy.failed(&retryable_after(secs(3)), now).pause, INTERVAL);
 }
 
