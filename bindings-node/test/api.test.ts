@@ -429,6 +429,7 @@ describe('options', () => {
     siweDomain: true,
     siweFormat: true,
     stateDir: true,
+    stateUrl: true,
     caFile: true,
     allowInsecureHttp: true,
   }
@@ -472,10 +473,12 @@ describe('options', () => {
       callbackTlsCert: 1,
       callbackTlsKey: {},
       callbackTlsClientCa: true,
+      adminBind: 8080,
       nodeUrl: 1,
       siweDomain: Symbol(secret),
       siweFormat: [],
       stateDir: 1,
+      stateUrl: [secret],
       caFile: 1,
       allowInsecureHttp: 'true',
     }
