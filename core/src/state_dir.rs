@@ -21,7 +21,7 @@
 //! | `record_file` | the record on the disk |
 //! | `socket`, `frame` | connections, and the messages on them |
 //! | `writer`, `acceptor`, `followers` | the leader: writes, listens, serves |
-//! | `link` | the follower's connection to its leader |
+//! | `link`, `questions` | the follower: its connection to the leader, and what it asks there |
 //! | `leadership` | who leads: start, follow, take over |
 //! | `handle` | `StateDir`, for programs that run the registrar themselves |
 
@@ -45,6 +45,8 @@ mod link;
 mod lock;
 #[cfg(target_os = "linux")]
 mod or_pending;
+#[cfg(target_os = "linux")]
+mod questions;
 #[cfg(target_os = "linux")]
 mod record_file;
 #[cfg(target_os = "linux")]

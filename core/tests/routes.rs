@@ -1,6 +1,15 @@
 //! The routes in a web server of the host's.
 
+#[cfg(target_os = "linux")]
+#[path = "support/place.rs"]
+mod place;
+#[cfg(target_os = "linux")]
+#[path = "routes/processes.rs"]
+mod processes;
 mod support;
+#[cfg(target_os = "linux")]
+#[path = "support/worker.rs"]
+mod worker;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,6 +33,15 @@ use posemesh_node_registration::status::State;
 use serde_json::json;
 use support::{GUARD, at_once};
 use tokio::sync::oneshot;
+
+/// Not a test: the body of a worker process.
+#[cfg(target_os = "linux")]
+#[test]
+fn worker() {
+    if support::child_case().is_some() {
+        worker::work();
+    }
+}
 
 const REGISTRATIONS: &str = "/internal/v1/registrations";
 const DDS: (&str, &str) = ("user-agent", "DDS v1.0");
@@ -224,6 +242,32 @@ fn a_wait_for_the_secret_needs_routes_that_are_used() {
     stop(&node);
 }
 
+/// Sends a request. Returns the status, the header in lowercase, and the body of the response.
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).expect("the host listens");
+    stream.set_read_timeout(Some(GUARD)).expect("not zero");
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n{headers}");
+    let framing = match body.is_empty() {
+        true => "\r\n".to_owned(),
+        false => format!("content-length: {}\r\n\r\n", body.len()),
+    };
+    // The host may respond and close before it has read everything.
+    let _ = stream.write_all(&[head.as_bytes(), framing.as_bytes(), body].concat());
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    let response = String::from_utf8(response).expect("text");
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no header: {response:?}"));
+    let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+    (status, head.to_lowercase(), body.to_owned())
+}
+
 /// Serves an application on a runtime of its own, as long as this exists.
 struct Host {
     address: SocketAddr,
@@ -254,7 +298,7 @@ impl Host {
         Self { address, _end: end }
     }
 
-    /// The status, the header in lowercase, and the body of the response.
+    /// As [`exchange`].
     fn exchange(
         &self,
         method: &str,
@@ -262,23 +306,7 @@ impl Host {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(self.address).expect("the host listens");
-        stream.set_read_timeout(Some(GUARD)).expect("not zero");
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n{headers}");
-        let framing = match body.is_empty() {
-            true => "\r\n".to_owned(),
-            false => format!("content-length: {}\r\n\r\n", body.len()),
-        };
-        // The host may respond and close before it has read everything.
-        let _ = stream.write_all(&[head.as_bytes(), framing.as_bytes(), body].concat());
-        let mut response = Vec::new();
-        let _ = stream.read_to_end(&mut response);
-        let response = String::from_utf8(response).expect("text");
-        let (head, body) =
-            response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no header: {response:?}"));
-        let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
-        (status, head.to_lowercase(), body.to_owned())
+        exchange(self.address, method, path, headers, body)
     }
 
     fn status(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> u16 {

@@ -62,7 +62,7 @@ pub(super) fn router(callback: Callback) -> Router {
         registration(&callback, request).await.map(axum::body::Body::new)
     };
     let get_health = |State(callback): State<Arc<Callback>>, headers: HeaderMap| async move {
-        health(&callback, &headers).map(axum::body::Body::new)
+        health(&callback, &headers).await.map(axum::body::Body::new)
     };
     Router::new()
         .route(REGISTRATIONS_PATH, post(post_registration))
@@ -139,7 +139,7 @@ where
     }
     match route {
         Route::Registration => registration(callback, request).await,
-        Route::Health => health(callback, request.headers()),
+        Route::Health => health(callback, request.headers()).await,
     }
 }
 
@@ -169,9 +169,11 @@ fn is_from_dds(headers: &HeaderMap) -> bool {
     user_agent.is_some_and(|agent| agent.starts_with("DDS v"))
 }
 
-fn health(callback: &Callback, headers: &HeaderMap) -> Response {
+async fn health(callback: &Callback, headers: &HeaderMap) -> Response {
     if is_from_dds(headers) {
-        callback.store.touch_healthcheck();
+        if let Acceptance::Unavailable(why) = callback.store.receive_probe().await {
+            return unavailable(why);
+        }
         log!(Debug, "http", "health probe from DDS");
     }
     status(StatusCode::OK)

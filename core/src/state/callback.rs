@@ -27,8 +27,22 @@ pub(crate) enum Acceptance {
     Unavailable(&'static str),
 }
 
+impl Acceptance {
+    /// Whether the node keeps the secret, so DDS must not hear of it before the secret is safe.
+    pub(crate) fn is_kept(self) -> bool {
+        matches!(self, Self::New(_) | Self::Same)
+    }
+}
+
 /// Why a node that was stopped accepts nothing.
 pub(crate) const STOPPED: &str = "the node was stopped";
+
+/// Every reason of [`Acceptance::NotWaiting`].
+pub(crate) const NOT_WAITING: [&str; 3] = [NOT_BEGUN, NOT_SENT, REFUSED];
+
+const NOT_BEGUN: &str = "the node is not waiting for a callback: it has not begun to register";
+const NOT_SENT: &str = "the node is not waiting for a callback: it has not sent DDS its registration yet";
+const REFUSED: &str = "the node is not waiting for a callback: DDS has refused its registration";
 
 /// A registration at the moment of a callback.
 #[derive(Clone, Copy)]
@@ -56,15 +70,11 @@ impl Moment {
     fn awaits_no_callback(self) -> Option<&'static str> {
         match self.state {
             State::Registered => None,
-            State::Disconnected => {
-                Some("the node is not waiting for a callback: it has not begun to register")
-            }
+            State::Disconnected => Some(NOT_BEGUN),
             State::Registering => match self.hand_in {
                 Some(HandIn::Pending(registration)) if registration == self.registration => None,
-                Some(HandIn::Refused(registration)) if registration == self.registration => {
-                    Some("the node is not waiting for a callback: DDS has refused its registration")
-                }
-                _ => Some("the node is not waiting for a callback: it has not sent DDS its registration yet"),
+                Some(HandIn::Refused(registration)) if registration == self.registration => Some(REFUSED),
+                _ => Some(NOT_SENT),
             },
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::callback::Moment;
-pub(crate) use super::callback::{Acceptance, HandIn, STOPPED};
+pub(crate) use super::callback::{Acceptance, HandIn, NOT_WAITING, STOPPED};
 use super::store::{Inner, Store};
 use crate::config::CallbackPolicy;
 use crate::error::{Error, Result};
@@ -167,8 +167,8 @@ impl Store {
     /// As [`Store::accept_secret`], wherever that is decided. Returns when the secret is safe: written, or its write has
     /// failed.
     pub(crate) async fn receive_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
-        let remote = self.lock().remote;
-        let acceptance = if remote {
+        let elsewhere = self.decides_elsewhere();
+        let acceptance = if elsewhere {
             self.requests().ask(policy, secret).await
         } else {
             self.accept_secret(policy, secret)
@@ -180,7 +180,7 @@ impl Store {
             Acceptance::NotWaiting(_) => CallbackOutcome::NotWaiting,
             Acceptance::Unavailable(_) => CallbackOutcome::Unavailable,
         });
-        if !remote && matches!(acceptance, Acceptance::New(_) | Acceptance::Same) {
+        if !elsewhere && acceptance.is_kept() {
             self.settled().await;
         }
         acceptance
@@ -192,6 +192,45 @@ impl Store {
         inner.status.has_secret = true;
         inner.status.secret_version += 1;
         inner.status.secret_version
+    }
+
+    /// Decides the requests that were left when this process began to lead. Never returns.
+    pub(crate) async fn decide_requests(&self) {
+        loop {
+            self.requests().take_probes().into_iter().for_each(|probe| {
+                self.touch_healthcheck();
+                probe.decide(Acceptance::Same);
+            });
+            for request in self.requests().take() {
+                let acceptance = self.accept_secret(request.policy, request.secret.clone());
+                if acceptance.is_kept() {
+                    self.settled().await;
+                }
+                request.decide(acceptance);
+            }
+            self.requests().added().await;
+        }
+    }
+
+    /// As [`Store::touch_healthcheck`], wherever that is recorded. [`Acceptance::Same`] if it is.
+    pub(crate) async fn receive_probe(&self) -> Acceptance {
+        if self.leader_records_probes() {
+            return self.requests().ask_to_record_probe().await;
+        }
+        self.touch_healthcheck();
+        Acceptance::Same
+    }
+
+    /// Whether another process, or a store on another machine, decides about callbacks.
+    fn decides_elsewhere(&self) -> bool {
+        let inner = self.lock();
+        inner.remote || inner.status.role == Role::Follower
+    }
+
+    /// Whether another process records probes. A store on another machine takes them from every process.
+    fn leader_records_probes(&self) -> bool {
+        let inner = self.lock();
+        inner.status.role == Role::Follower && !inner.remote
     }
 
     /// DDS has just probed the node's health.

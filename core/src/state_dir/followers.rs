@@ -10,14 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::frame::{Answer, Frame, FrameReader, FromLeader, Hello, Request, VERSION};
+use super::or_pending::or_pending;
 use super::socket::Connection;
 use crate::log::log;
+use crate::secret::Secret;
 use crate::state::record::{self, Owner};
+use crate::state::registration::Acceptance;
 use crate::state::store::Store;
 
 /// With this many followers, new connections are closed at once.
@@ -27,8 +30,8 @@ const MAX_GREETING: usize = 64;
 const MIN_GREETING: Duration = Duration::from_millis(100);
 /// A connection without a hello ends after this time.
 const MAX_GREETING_TIME: Duration = Duration::from_secs(5);
-/// The longest request.
-const MAX_REQUEST: usize = 4096;
+/// The longest request: a kind, a number, another kind, a policy, and the longest secret that a callback may bring.
+const MAX_REQUEST: usize = 1 + 8 + 1 + 1 + 4096;
 /// How many answers a follower may leave unread. With more, its requests wait.
 const MAX_ANSWERS: usize = 16;
 
@@ -142,42 +145,88 @@ async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<Atomi
     }
 }
 
+/// An answer to the request with this number.
+struct Unsent {
+    number: u64,
+    answer: Answer,
+    /// The revision that must be written before the follower receives it, or whose write must have failed.
+    after: u64,
+}
+
 /// Sends the answers, and the latest state whenever it has changed.
 async fn send(
     mut writer: OwnedWriteHalf,
     records: &Records,
-    mut answers: mpsc::Receiver<(u64, Answer)>,
+    mut answers: mpsc::Receiver<Unsent>,
 ) -> io::Result<()> {
     let mut revision = records.store.revision();
     revision.mark_changed();
+    let mut settlements = records.store.settlements();
+    let mut next: Option<Unsent> = None;
     loop {
+        let after = next.as_ref().map(|unsent| unsent.after);
         tokio::select! {
-            answer = answers.recv() => {
-                let Some((number, answer)) = answer else { return Ok(()) };
-                FromLeader::Answer(number, answer).encode().write(&mut writer).await?;
-            }
+            // The state first, so that a follower that has an answer also has the state that it is about.
+            biased;
             _ = revision.changed() => records.latest().write(&mut writer).await?,
+            () = or_pending(after.map(|after| until_settled(&mut settlements, after))) => {
+                if let Some(Unsent { number, answer, .. }) = next.take() {
+                    FromLeader::Answer(number, answer).encode().write(&mut writer).await?;
+                }
+            }
+            unsent = answers.recv(), if next.is_none() => {
+                let Some(unsent) = unsent else { return Ok(()) };
+                next = Some(unsent);
+            }
         }
     }
+}
+
+/// Waits until this revision was written, or its write has failed.
+async fn until_settled(settlements: &mut watch::Receiver<u64>, revision: u64) {
+    // The sender is a field of the store, so it outlives the wait.
+    let _ = settlements.wait_for(|settled| *settled >= revision).await;
 }
 
 /// Carries out the requests.
 async fn receive(
     mut frames: FrameReader<OwnedReadHalf>,
     store: &Store,
-    answers: mpsc::Sender<(u64, Answer)>,
+    answers: mpsc::Sender<Unsent>,
 ) -> io::Result<()> {
     loop {
-        let (number, request) = Request::decode(&frames.next().await?)?;
-        let answer = match request {
+        let frame = frames.next().await?;
+        let (number, request) = Request::decode(&frame)?;
+        let (answer, changes) = match request {
             Request::Rearm { registration } if store.rearm_after(registration) => {
                 log!(Info, "state", "re-armed by another process of this node: registering again");
-                Answer::Done
+                (Answer::Done, false)
             }
-            Request::Rearm { .. } => Answer::Outdated,
-            Request::Unknown => Answer::Unknown,
+            Request::Rearm { .. } => (Answer::Outdated, false),
+            Request::Secret { policy, secret } => {
+                let acceptance = store.accept_secret(policy, Secret::new(secret));
+                log_acceptance(acceptance);
+                (Answer::Secret(acceptance), acceptance.is_kept())
+            }
+            Request::Probe => {
+                store.touch_healthcheck();
+                (Answer::Done, false)
+            }
+            Request::Unknown => (Answer::Unknown, false),
         };
+        let after = if changes { *store.revision().borrow() } else { 0 };
         // This fails only when the task ends.
-        let _ = answers.send((number, answer)).await;
+        let _ = answers.send(Unsent { number, answer, after }).await;
+    }
+}
+
+/// The process that DDS has called logs the rest.
+fn log_acceptance(acceptance: Acceptance) {
+    if let Acceptance::New(version) = acceptance {
+        log!(
+            Info,
+            "state",
+            "a new node secret (version {version}) came through another process of this node"
+        );
     }
 }

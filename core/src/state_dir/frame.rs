@@ -8,6 +8,9 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
+use crate::config::CallbackPolicy;
+use crate::state::registration::{Acceptance, NOT_WAITING};
+
 /// The version of the protocol. It grows when processes with different versions of this library could misunderstand
 /// each other.
 pub(super) const VERSION: u8 = 1;
@@ -18,6 +21,19 @@ const REQUEST: u8 = 2;
 const ANSWER: u8 = 3;
 
 const REARM: u8 = 1;
+const SECRET: u8 = 2;
+const PROBE: u8 = 3;
+
+const DONE: u8 = 0;
+const OUTDATED: u8 = 1;
+const UNKNOWN: u8 = 2;
+const NEW: u8 = 3;
+const SAME: u8 = 4;
+const ANOTHER: u8 = 5;
+const WAITS_NOT: u8 = 6;
+const UNAVAILABLE: u8 = 7;
+
+const UNDECIDED: Acceptance = Acceptance::Unavailable("the process that leads this node is about to end");
 
 /// The kind and the body of a frame. It may hold the secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,10 +53,14 @@ pub(super) enum FromLeader<'a> {
 }
 
 /// What a follower sends after its hello: requests, each with a number of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request<'a> {
     /// Register again, unless a registration after the one with this number has begun.
     Rearm { registration: u64 },
+    /// DDS has sent the follower this secret: accept it if the policy allows it.
+    Secret { policy: Option<CallbackPolicy>, secret: &'a str },
+    /// DDS has probed the follower: record it.
+    Probe,
     /// A request that this version of the library does not know.
     Unknown,
 }
@@ -53,6 +73,46 @@ pub(super) enum Answer {
     Outdated,
     /// The leader does not know this request.
     Unknown,
+    /// What became of the secret.
+    Secret(Acceptance),
+}
+
+impl Answer {
+    fn encode(self) -> Vec<u8> {
+        match self {
+            Self::Done => vec![DONE],
+            Self::Outdated => vec![OUTDATED],
+            Self::Unknown => vec![UNKNOWN],
+            Self::Secret(Acceptance::New(version)) => [&[NEW][..], &version.to_be_bytes()].concat(),
+            Self::Secret(Acceptance::Same) => vec![SAME],
+            Self::Secret(Acceptance::Another) => vec![ANOTHER],
+            Self::Secret(Acceptance::NotWaiting(why)) => {
+                let number = NOT_WAITING.iter().position(|known| *known == why).unwrap_or_default();
+                vec![WAITS_NOT, u8::try_from(number).unwrap_or_default()]
+            }
+            Self::Secret(Acceptance::Unavailable(_)) => vec![UNAVAILABLE],
+        }
+    }
+
+    fn decode(answer: &[u8]) -> io::Result<Self> {
+        match answer {
+            [DONE] => Ok(Self::Done),
+            [OUTDATED] => Ok(Self::Outdated),
+            [UNKNOWN] => Ok(Self::Unknown),
+            [NEW, version @ ..] => match split_number(version)? {
+                (version, []) => Ok(Self::Secret(Acceptance::New(version))),
+                _ => Err(unexpected()),
+            },
+            [SAME] => Ok(Self::Secret(Acceptance::Same)),
+            [ANOTHER] => Ok(Self::Secret(Acceptance::Another)),
+            [WAITS_NOT, number] => {
+                let why = NOT_WAITING.get(usize::from(*number)).ok_or_else(unexpected)?;
+                Ok(Self::Secret(Acceptance::NotWaiting(why)))
+            }
+            [UNAVAILABLE] => Ok(Self::Secret(UNDECIDED)),
+            _ => Err(unexpected()),
+        }
+    }
 }
 
 impl Frame {
@@ -90,14 +150,7 @@ impl<'a> FromLeader<'a> {
     pub(super) fn encode(&self) -> Frame {
         match self {
             Self::Record(record) => Frame::new(RECORD, &[record]),
-            Self::Answer(number, answer) => {
-                let answer = match answer {
-                    Answer::Done => 0,
-                    Answer::Outdated => 1,
-                    Answer::Unknown => 2,
-                };
-                Frame::new(ANSWER, &[&number.to_be_bytes(), &[answer]])
-            }
+            Self::Answer(number, answer) => Frame::new(ANSWER, &[&number.to_be_bytes(), &answer.encode()]),
         }
     }
 
@@ -106,41 +159,56 @@ impl<'a> FromLeader<'a> {
             Some((&RECORD, record)) => Ok(Self::Record(record)),
             Some((&ANSWER, body)) => {
                 let (number, answer) = split_number(body)?;
-                let answer = match answer {
-                    [0] => Answer::Done,
-                    [1] => Answer::Outdated,
-                    [2] => Answer::Unknown,
-                    _ => return Err(unexpected()),
-                };
-                Ok(Self::Answer(number, answer))
+                Ok(Self::Answer(number, Answer::decode(answer)?))
             }
             _ => Err(unexpected()),
         }
     }
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// `None` for an unknown one, which is never sent.
     pub(super) fn encode(self, number: u64) -> Option<Frame> {
+        let number = &number.to_be_bytes();
         match self {
             Self::Rearm { registration } => {
-                Some(Frame::new(REQUEST, &[&number.to_be_bytes(), &[REARM], &registration.to_be_bytes()]))
+                Some(Frame::new(REQUEST, &[number, &[REARM], &registration.to_be_bytes()]))
             }
+            Self::Secret { policy, secret } => {
+                let policy = match policy {
+                    None => 0,
+                    Some(CallbackPolicy::PerRegistration) => 1,
+                    Some(CallbackPolicy::Open) => 2,
+                };
+                Some(Frame::new(REQUEST, &[number, &[SECRET, policy], secret.as_bytes()]))
+            }
+            Self::Probe => Some(Frame::new(REQUEST, &[number, &[PROBE]])),
             Self::Unknown => None,
         }
     }
 
     /// Returns the request and its number.
-    pub(super) fn decode(frame: &Frame) -> io::Result<(u64, Self)> {
+    pub(super) fn decode(frame: &'a Frame) -> io::Result<(u64, Self)> {
         let Some((&REQUEST, body)) = frame.0.split_first() else { return Err(unexpected()) };
         let (number, body) = split_number(body)?;
-        let request = match body.split_first() {
-            Some((&REARM, body)) => match split_number(body)? {
+        let request = match body {
+            [REARM, body @ ..] => match split_number(body)? {
                 (registration, []) => Self::Rearm { registration },
                 _ => return Err(unexpected()),
             },
-            Some(_) => Self::Unknown,
-            None => return Err(unexpected()),
+            [SECRET, policy, secret @ ..] => {
+                let policy = match policy {
+                    0 => None,
+                    1 => Some(CallbackPolicy::PerRegistration),
+                    2 => Some(CallbackPolicy::Open),
+                    _ => return Err(unexpected()),
+                };
+                let secret = str::from_utf8(secret).map_err(|_| unexpected())?;
+                Self::Secret { policy, secret }
+            }
+            [PROBE] => Self::Probe,
+            [SECRET | PROBE, ..] | [] => return Err(unexpected()),
+            _ => Self::Unknown,
         };
         Ok((number, request))
     }
@@ -244,17 +312,30 @@ mod tests {
             FromLeader::Answer(0, Answer::Done),
             FromLeader::Answer(u64::MAX, Answer::Outdated),
             FromLeader::Answer(5, Answer::Unknown),
+            FromLeader::Answer(6, Answer::Secret(Acceptance::New(u64::MAX))),
+            FromLeader::Answer(7, Answer::Secret(Acceptance::Same)),
+            FromLeader::Answer(8, Answer::Secret(Acceptance::Another)),
+            FromLeader::Answer(9, Answer::Secret(Acceptance::NotWaiting(NOT_WAITING[0]))),
+            FromLeader::Answer(10, Answer::Secret(Acceptance::NotWaiting(NOT_WAITING[2]))),
+            FromLeader::Answer(11, Answer::Secret(UNDECIDED)),
         ] {
             assert_eq!(
                 FromLeader::decode(&frame(message.encode())).expect("a message of the leader"),
                 message
             );
         }
-        let request = Request::Rearm { registration: u64::MAX - 1 };
-        let sent = request.encode(3).expect("known");
-        assert_eq!(Request::decode(&frame(sent)).expect("a request"), (3, request));
+        for request in [
+            Request::Rearm { registration: u64::MAX - 1 },
+            Request::Secret { policy: None, secret: "" },
+            Request::Secret { policy: Some(CallbackPolicy::PerRegistration), secret: "the secret" },
+            Request::Secret { policy: Some(CallbackPolicy::Open), secret: "gehe\u{ed}m" },
+            Request::Probe,
+        ] {
+            let sent = request.encode(3).expect("known");
+            assert!(Request::decode(&frame(sent)).expect("a request") == (3, request));
+        }
         let unknown = Frame::new(REQUEST, &[&9_u64.to_be_bytes(), &[200], b"of a later version"]);
-        assert_eq!(Request::decode(&frame(unknown)).expect("a request"), (9, Request::Unknown));
+        assert!(Request::decode(&frame(unknown)).expect("a request") == (9, Request::Unknown));
     }
 
     #[test]
@@ -280,7 +361,7 @@ mod tests {
             random.fill(&mut body[..]);
             body[0] %= 5;
             if let Some(tag) = body.get_mut(9) {
-                *tag %= 4;
+                *tag %= 9;
             }
             let frame = Frame(Zeroizing::new(body));
             let _ = Hello::decode(&frame);

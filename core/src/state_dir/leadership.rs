@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncRead;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::acceptor::Acceptor;
 use super::directory::Directory;
-use super::frame::{Answer, Frame, FromLeader, Request, VERSION};
+use super::frame::{Frame, FrameReader, FromLeader, VERSION};
 use super::link::Link;
 use super::lock::Lock;
+use super::questions::Questions;
 use super::record_file::Found;
 use super::writer::Writer;
 use crate::blocking::blocking;
@@ -31,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause. A leader that cannot be reached by then is reported as an error.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+const OTHER_VERSION: &str =
+    "the process that leads this node runs a version of this library that this process does not understand";
 
 /// The part of one process among those that share a state directory.
 pub(crate) struct Leadership {
@@ -215,27 +220,35 @@ impl Leadership {
     async fn follow_leader(&self, mut link: Link) -> bool {
         if link.version != VERSION {
             self.fail(other_version(&self.directory, link.version));
-            while link.next().await.is_ok() {}
-            return false;
-        }
-        let mut observed = self.store.observe();
-        let (mut requested, mut received) = (None, false);
-        loop {
-            let pending = self.store.pending_rearm();
-            if let Some(registration) = pending
-                && requested != pending
-            {
-                link.request(Request::Rearm { registration }).await;
-                requested = pending;
-            }
-            tokio::select! {
-                frame = link.next() => match frame {
-                    Ok(frame) => received |= self.receive(&frame),
-                    Err(_) => return received,
-                },
-                _ = observed.changed() => {}
+            loop {
+                tokio::select! {
+                    frame = link.frames.next() => if frame.is_err() { return false },
+                    () = self.store.requests().added() => self.store.requests().refuse(OTHER_VERSION),
+                }
             }
         }
+        let questions = Questions::new(&self.store);
+        tokio::select! {
+            received = self.receive_all(&mut link.frames, &questions) => received,
+            () = questions.send(&mut link.writer) => unreachable!("it never returns"),
+        }
+    }
+
+    /// Uses the frames of the leader until the connection ends. Returns true if one was usable.
+    async fn receive_all(
+        &self,
+        frames: &mut FrameReader<impl AsyncRead + Unpin>,
+        questions: &Questions<'_>,
+    ) -> bool {
+        let mut received = false;
+        while let Ok(frame) = frames.next().await {
+            received |= match FromLeader::decode(&frame) {
+                // The next record shows the result of a re-arm.
+                Ok(FromLeader::Answer(number, answer)) if questions.answered(number, answer) => true,
+                _ => self.receive(&frame),
+            };
+        }
+        received
     }
 
     /// Uses a frame of the leader. Returns false if it is unusable.
@@ -256,9 +269,7 @@ impl Leadership {
                     format!("state_dir {path}: the state that the leader sends cannot be used: {unusable}"),
                 ),
             },
-            // The next record shows the result.
-            Ok(FromLeader::Answer(_, Answer::Done | Answer::Outdated)) => return true,
-            Ok(FromLeader::Answer(_, Answer::Unknown)) => {
+            Ok(FromLeader::Answer(..)) => {
                 Error::new(ErrorCode::Io, format!("state_dir {path}: the leader does not know this request"))
             }
             Err(error) => Error::new(
@@ -291,11 +302,11 @@ impl Leadership {
         log!(Info, "state", "this process has taken over from the former leader, and {then}");
     }
 
-    /// Writes the state, and serves the followers. Never returns.
+    /// Writes the state, serves the followers, and decides what this process was asked before it led. Never returns.
     pub(crate) async fn lead(&mut self) {
         match &mut self.part {
             Part::Leader(leader) => {
-                tokio::join!(leader.writer.run(), leader.acceptor.run());
+                tokio::join!(leader.writer.run(), leader.acceptor.run(), self.store.decide_requests());
             }
             Part::Follower(_) => unreachable!("a node leads when `follow` has returned"),
         }
@@ -319,7 +330,7 @@ async fn meet(directory: &Directory, deadline: Instant) -> Result<Met> {
         if link.version != VERSION {
             return Ok(Met { link, first: None });
         }
-        match link.next().await {
+        match link.frames.next().await {
             Ok(first) => Ok(Met { link, first: Some(first) }),
             Err(_) => Err(silent(directory)),
         }

@@ -6,7 +6,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::directory::Directory;
-use super::frame::{Frame, FrameReader, Hello, Request, VERSION};
+use super::frame::{FrameReader, Hello, VERSION};
 use super::record_file::MAX_RECORD;
 use super::socket::{self, Connection};
 use crate::error::{Error, ErrorCode, Result};
@@ -17,9 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
     _close_on_fork: CloseOnFork,
-    frames: FrameReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
-    last_request: u64,
+    pub(super) frames: FrameReader<OwnedReadHalf>,
+    pub(super) writer: OwnedWriteHalf,
     /// The leader's version of the protocol. From a leader with another version, only the end of the connection has a
     /// meaning.
     pub(super) version: u8,
@@ -39,30 +38,11 @@ impl Link {
             Hello(VERSION).encode().write(&mut writer).await?;
             let mut frames = FrameReader::new(reader, 1 + MAX_RECORD);
             let Hello(version) = Hello::decode(&frames.next().await?)?;
-            Ok::<_, std::io::Error>(Self {
-                _close_on_fork: close_on_fork,
-                frames,
-                writer,
-                last_request: 0,
-                version,
-            })
+            Ok::<_, std::io::Error>(Self { _close_on_fork: close_on_fork, frames, writer, version })
         });
         match greeted.await {
             Ok(greeted) => greeted.map_err(failed),
             Err(_) => Err(failed(std::io::Error::other("it does not respond"))),
-        }
-    }
-
-    /// The next frame. An error when the leader has ended. Cancel-safe.
-    pub(super) async fn next(&mut self) -> std::io::Result<Frame> {
-        self.frames.next().await
-    }
-
-    /// Sends a request. If the leader has ended, [`Link::next`] fails.
-    pub(super) async fn request(&mut self, request: Request) {
-        self.last_request += 1;
-        if let Some(frame) = request.encode(self.last_request) {
-            let _ = frame.write(&mut self.writer).await;
         }
     }
 }

@@ -12,12 +12,13 @@ use std::thread;
 use std::time::Instant;
 
 use posemesh_dev_dds::DevDds;
+use posemesh_node_registration::axum::{self, Router};
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::event::EventKind;
 use posemesh_node_registration::log::{self, Level};
 use posemesh_node_registration::node::{Node, Wait};
 
-use crate::support::{CHILD_CASE, CREDENTIALS, GUARD, KEY};
+use crate::support::{self, CHILD_CASE, CREDENTIALS, GUARD, KEY};
 
 /// The prefix of the lines that the worker prints for the test, because the test harness prints lines too.
 const MARK: &str = "> ";
@@ -110,11 +111,26 @@ pub(crate) fn work() {
             "few-files" => format!("{:?}", limit_files(0)),
             "many-files" => format!("{:?}", limit_files(1000)),
             "chroot" => format!("{:?}", std::os::unix::fs::chroot("/proc").err()),
+            "serve" => serve(node.router()),
             "stop" => format!("{:?}", node.stop(GUARD)),
             other => panic!("unknown command {other}"),
         };
         say(format!("answer {answer}"));
     }
+}
+
+/// Serves the routes of the node in a server of this process, on a thread of its own. Returns the address.
+fn serve(routes: Router) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    listener.set_nonblocking(true).expect("a socket");
+    thread::spawn(move || {
+        support::runtime().block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            axum::serve(listener, routes).await.expect("it serves");
+        });
+    });
+    address
 }
 
 /// `/proc/…/status` of the library's threads.
