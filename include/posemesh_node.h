@@ -9,6 +9,7 @@
  *     pmn_node      a running node             pmn_node_start, _stop, _free, _wait, _status, _last_error
  *                     its access tokens        pmn_node_access_token, _invalidate_token_if, _token_claims
  *                     its identity             pmn_node_id, _wallet_address, _sign
+ *                     in your web server       pmn_node_handle_request
  *                     its health               pmn_node_ready, _metrics_text, _admin_address
  *     pmn_event     what happens to a node     pmn_node_set_event_callback
  *     pmn_log_...   log records                pmn_set_log_callback
@@ -73,9 +74,9 @@
  * If DDS knows your node's URL
  *
  *     DDS can call a node whose URL it knows, to send it a secret and to check its health. It knows the URL from
- *     the console, or from the node if `node_url` is set. Set `callback_bind` to run the callback server, wait with
- *     PMN_WAIT_SECRET, and read the secret with pmn_node_read_secret(). Other nodes never receive a secret, and do
- *     not need one.
+ *     the console, or from the node if `node_url` is set. Set `callback_bind` to run the callback server, or pass
+ *     the requests of your own web server to pmn_node_handle_request(). Wait with PMN_WAIT_SECRET, and read the
+ *     secret with pmn_node_read_secret(). Other nodes never receive a secret, and do not need one.
  *
  * State on disk (`state_dir`, on Linux)
  *
@@ -334,7 +335,8 @@ void pmn_node_free(pmn_node *node);
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why); PMN_ERR_STOPPED as soon as the node is stopped, and
 /// from then on; PMN_ERR_NOT_FOUND immediately for PMN_WAIT_SECRET if no secret can arrive, because the node has
-/// none and neither `callback_bind` nor `state_dir` is set. NULL returns PMN_ERR_INVALID_ARGUMENT.
+/// none, none of `callback_bind`, `node_url` and `state_dir` is set, and pmn_node_handle_request() was not called yet.
+/// NULL returns PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_wait(const pmn_node *node,
                          pmn_wait what,
                          uint32_t timeout_ms);
@@ -608,6 +610,84 @@ pmn_result pmn_node_read_secret(const pmn_node *node,
                                 char *buffer,
                                 size_t capacity,
                                 size_t *length);
+
+// -----------------------------------------------------------------------------------------------------------
+// Requests of DDS in your own web server
+// -----------------------------------------------------------------------------------------------------------
+
+/// The longest body of a request that the library accepts, in bytes. A longer one gets 413, so a server need not keep
+/// more than one byte beyond it.
+#define PMN_MAX_CALLBACK_BODY 262144
+
+/// A header of a request.
+typedef struct pmn_http_header {
+    /// In upper or lower case.
+    const char *name;
+    /// Without the spaces around it.
+    const char *value;
+} pmn_http_header;
+
+/// A request that has reached your web server.
+///
+/// Later versions may add fields at the end; `size` tells the library which ones your header has.
+typedef struct pmn_http_request {
+    /// Set this to sizeof(pmn_http_request).
+    size_t size;
+    /// Such as "POST".
+    const char *method;
+    /// The path, without a prefix under which you have the library's routes. A query after it is ignored.
+    const char *path;
+    /// `header_count` headers. The library reads Content-Type and User-Agent.
+    const pmn_http_header *headers;
+    /// The number of headers.
+    size_t header_count;
+    /// The whole body, or at least its first PMN_MAX_CALLBACK_BODY + 1 bytes.
+    const uint8_t *body;
+    /// The number of bytes at `body`.
+    size_t body_length;
+} pmn_http_request;
+
+/// What to respond.
+///
+/// Later versions may add fields at the end; `size` tells the library which ones your header has. The texts belong to
+/// the library, are NUL-terminated, and stay valid for the life of the process.
+typedef struct pmn_http_response {
+    /// Set this to sizeof(pmn_http_response) before the call.
+    size_t size;
+    /// The status code, such as 200.
+    uint32_t status;
+    /// The value of the header Retry-After, in seconds; 0 = no such header.
+    uint32_t retry_after_s;
+    /// The value of the header Content-Type; NULL = no such header.
+    const char *content_type;
+    /// The value of the header Allow; NULL = no such header.
+    const char *allow;
+    /// The body: never NULL, and "" for none.
+    const char *body;
+    /// The number of bytes at `body` without the NUL.
+    size_t body_length;
+} pmn_http_response;
+
+/// Handles a request that has reached your own web server, if it is one of DDS for this library. Then your server
+/// sends what `*response` says; `callback_bind` is not needed.
+///
+/// For the library are POST /internal/v1/registrations, and GET and HEAD /health if the User-Agent begins with "DDS v";
+/// a slash may follow the path. For every other request, also for /health from others, this returns
+/// PMN_ERR_NOT_FOUND: continue with your own routes. Pass all requests, or at least those with these paths. The first
+/// call, for whatever request, tells the node that DDS may call it: from then on pmn_node_wait() waits for a secret.
+///
+/// On PMN_OK the library has filled `*response`, also if it refuses the request: 403, 405, 409, 413, 415 and so on as
+/// the callback server does, and 503 after a stop. The secret of an accepted request is available before this returns.
+///
+/// Usually does not block. With a `state_dir`, it blocks until the secret is on the disk, and in a follower until the
+/// leader has decided, but at most `timeout_ms` (or PMN_NO_TIMEOUT); do not call it on the thread of an event loop
+/// then. PMN_ERR_TIMEOUT: respond with 503, and DDS tries again. PMN_ERR_FORKED in a forked child: as well. Works
+/// inside a callback. `node`, `request`, `response` and the texts must not be NULL; `headers` and `body` may be if
+/// their number is 0.
+pmn_result pmn_node_handle_request(pmn_node *node,
+                                   const pmn_http_request *request,
+                                   uint32_t timeout_ms,
+                                   pmn_http_response *response);
 
 // -----------------------------------------------------------------------------------------------------------
 // Readiness and metrics

@@ -39,6 +39,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "posemesh_node.h"
 
@@ -192,6 +193,29 @@ inline void wipe(std::string &text) noexcept
     }
     text.clear();
 }
+
+/// A request that has reached your web server. The texts are not copied before Node::handle_request().
+struct HttpRequest {
+    std::string_view method;
+    /// Without a prefix under which you have the library's routes. A query after it is ignored.
+    std::string_view path;
+    /// Names, in upper or lower case, and values. The library reads Content-Type and User-Agent.
+    std::vector<std::pair<std::string_view, std::string_view>> headers;
+    /// The whole body, or at least its first PMN_MAX_CALLBACK_BODY + 1 bytes.
+    std::string_view body;
+};
+
+/// What to respond to a request. The texts stay valid for the life of the process.
+struct HttpResponse {
+    std::uint32_t status;
+    /// The value of the header Retry-After; empty = no such header.
+    std::optional<std::chrono::seconds> retry_after;
+    /// The value of the header Content-Type; empty = no such header.
+    std::string_view content_type;
+    /// The value of the header Allow; empty = no such header.
+    std::string_view allow;
+    std::string_view body;
+};
 
 namespace detail {
 
@@ -510,13 +534,56 @@ public:
     }
 
     /// Waits until the node has a secret. Throws as wait_registered() does, and PMN_ERR_NOT_FOUND immediately if no
-    /// secret can arrive: the node has none, and neither callback_bind nor state_dir is set.
+    /// secret can arrive: see pmn_node_wait().
     void wait_secret(std::chrono::milliseconds timeout = no_timeout) const { wait(PMN_WAIT_SECRET, timeout); }
 
     /// The secret that DDS has sent, or empty if there is none yet. Call wipe() on it when you are done.
     std::optional<std::string> read_secret() const
     {
         return find("pmn_node_read_secret", pmn_node_read_secret);
+    }
+
+    /// Handles a request that has reached your own web server, if it is one of DDS for this library; otherwise returns
+    /// empty: continue with your own routes. See pmn_node_handle_request() for which requests those are, and for when it
+    /// blocks. Throws PMN_ERR_TIMEOUT and PMN_ERR_FORKED: respond with 503, and DDS tries again.
+    std::optional<HttpResponse> handle_request(const HttpRequest &request,
+                                               std::chrono::milliseconds timeout = std::chrono::seconds(5)) const
+    {
+        // A text with a NUL is in no request of DDS, and up to the NUL it would be another text.
+        const auto ends_early = [](std::string_view text) { return text.find('\0') != std::string_view::npos; };
+        if (ends_early(request.method) || ends_early(request.path)) {
+            return std::nullopt;
+        }
+        std::vector<std::pair<std::string, std::string>> texts;
+        for (const auto &[name, value] : request.headers) {
+            if (!ends_early(name) && !ends_early(value)) {
+                texts.emplace_back(name, value);
+            }
+        }
+        std::vector<pmn_http_header> headers;
+        for (const auto &[name, value] : texts) {
+            headers.push_back({name.c_str(), value.c_str()});
+        }
+        const std::string method(request.method), path(request.path);
+        const pmn_http_request sent{sizeof sent,    method.c_str(),
+                                    path.c_str(),   headers.data(),
+                                    headers.size(), detail::bytes(request.body),
+                                    request.body.size()};
+        pmn_http_response response{};
+        response.size = sizeof response;
+        const pmn_result result =
+            pmn_node_handle_request(node_.get(), &sent, detail::timeout_ms(timeout), &response);
+        if (result == PMN_ERR_NOT_FOUND) {
+            return std::nullopt;
+        }
+        detail::check(result, "pmn_node_handle_request");
+        const auto text = [](const char *value) { return value ? std::string_view(value) : std::string_view(); };
+        std::optional<std::chrono::seconds> retry_after;
+        if (response.retry_after_s != 0) {
+            retry_after = std::chrono::seconds(response.retry_after_s);
+        }
+        return HttpResponse{response.status, retry_after, text(response.content_type), text(response.allow),
+                            {response.body, response.body_length}};
     }
 
     /// The error of the last attempt to register; empty after a success.

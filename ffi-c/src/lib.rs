@@ -21,6 +21,8 @@ pub mod token;
 
 pub mod secret;
 
+pub mod http;
+
 pub mod metrics;
 
 pub mod event;

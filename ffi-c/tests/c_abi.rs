@@ -120,6 +120,13 @@ fn callbacks_run_in_order_and_destroy_runs_once() {
 }
 
 #[test]
+fn requests_of_dds_are_handled_in_the_programs_own_server() {
+    passes("tests/c/requests.c", Link::Shared);
+    passes("tests/c/requests.c", Link::Sanitized);
+    passes_under_valgrind("tests/c/requests.c");
+}
+
+#[test]
 fn a_signer_of_the_host_signs_in_place_of_a_key() {
     passes("tests/c/signer.c", Link::Shared);
     passes("tests/c/signer.c", Link::Sanitized);

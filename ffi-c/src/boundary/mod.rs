@@ -11,14 +11,16 @@ mod panics;
 mod pointers;
 mod sized;
 mod text;
+mod texts;
 
 pub(crate) use callback::Callback;
 pub(crate) use panics::{guard, guard_or};
-pub(crate) use pointers::{borrow, borrow_mut, bytes, free, give, invalid, place, required_place};
-pub(crate) use sized::write_sized;
+pub(crate) use pointers::{borrow, borrow_mut, bytes, free, give, invalid, items, place, required_place};
+pub(crate) use sized::{read_sized, write_sized};
 pub(crate) use text::{c_bytes, readable, text, text_out};
+pub(crate) use texts::Texts;
 
 // What the macros expand to.
-pub(crate) use pointers::{byte_slice, shared_ref, take_back, unique_ref};
-pub(crate) use sized::fill_sized;
+pub(crate) use pointers::{shared_ref, slice, take_back, unique_ref};
+pub(crate) use sized::{copy_sized, fill_sized};
 pub(crate) use text::{TextOut, until_nul, utf8};

@@ -93,24 +93,33 @@ pub(crate) use required_place;
 /// Bytes from the caller: `&[u8]`. NULL is allowed when the length is 0.
 macro_rules! bytes {
     ($pointer:ident, $length:ident) => {
-        // SAFETY: the header requires this many readable bytes, or NULL.
-        unsafe { $crate::boundary::byte_slice($pointer, $length, stringify!($pointer)) }
+        $crate::boundary::items!($pointer, $length)
     };
 }
 pub(crate) use bytes;
 
+/// An array of the caller's: `&[T]`. NULL is allowed when the number of items is 0.
+macro_rules! items {
+    ($pointer:ident, $count:ident) => {
+        // SAFETY: the header requires this many readable items, or NULL.
+        unsafe { $crate::boundary::slice($pointer, $count, stringify!($pointer)) }
+    };
+}
+pub(crate) use items;
+
 /// # Safety
-/// `length` readable bytes, or NULL.
-pub(crate) unsafe fn byte_slice<'a>(pointer: *const u8, length: usize, name: &str) -> Result<&'a [u8]> {
-    if length == 0 {
+/// `count` readable items, or NULL.
+pub(crate) unsafe fn slice<'a, T>(pointer: *const T, count: usize, name: &str) -> Result<&'a [T]> {
+    if count == 0 {
         return Ok(&[]);
     }
     if pointer.is_null() {
         return Err(null(name));
     }
-    if isize::try_from(length).is_err() {
+    let length = count.checked_mul(size_of::<T>());
+    if length.and_then(|length| isize::try_from(length).ok()).is_none() {
         return Err(invalid(format!("{name} is longer than the address space")));
     }
     // SAFETY: not NULL and not too long; readable by the caller's promise.
-    Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
 }

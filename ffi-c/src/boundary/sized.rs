@@ -7,6 +7,37 @@ use posemesh_node_registration::error::{Error, Result};
 use super::invalid;
 use super::pointers::null;
 
+/// Reads a struct that begins with its size. Fields that the caller's header does not have are zero.
+macro_rules! read_sized {
+    ($pointer:ident, $first_size:expr) => {
+        // SAFETY: the header requires NULL or a struct that begins with its size in bytes. Zeros are a value of it.
+        unsafe { $crate::boundary::copy_sized($pointer, stringify!($pointer), $first_size) }
+    };
+}
+pub(crate) use read_sized;
+
+/// `first_size` is the size of the struct in the first version of the ABI.
+///
+/// # Safety
+/// NULL, or a struct whose first field is a `size_t` with the number of its bytes, all of them readable. `T` begins with
+/// that field, too, and zeros are a value of it.
+pub(crate) unsafe fn copy_sized<T: Copy>(pointer: *const T, name: &str, first_size: usize) -> Result<T> {
+    if pointer.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: the first field, by the caller's promise.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    if size < first_size {
+        return Err(too_small(name, size));
+    }
+    let mut whole = MaybeUninit::<T>::zeroed();
+    // SAFETY: no more bytes than the caller's struct has, nor than ours; the rest is zero.
+    unsafe {
+        pointer.cast::<u8>().copy_to_nonoverlapping(whole.as_mut_ptr().cast(), size.min(size_of::<T>()));
+        Ok(whole.assume_init())
+    }
+}
+
 /// Fills a struct that begins with its size, as far as the caller's header knows it.
 macro_rules! write_sized {
     ($pointer:ident, $first_size:expr, $fill:expr) => {

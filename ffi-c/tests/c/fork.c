@@ -36,6 +36,9 @@ static void child(pmn_node *inherited)
     EXPECT(PMN_ERR_FORKED, pmn_node_wallet_address(inherited, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_sign(inherited, NULL, 0, text, sizeof text, NULL));
     EXPECT(PMN_ERR_FORKED, pmn_node_set_event_callback(inherited, NULL, NULL, NULL));
+    pmn_http_request request = {.size = sizeof request, .method = "POST", .path = "/internal/v1/registrations"};
+    pmn_http_response response = {.size = sizeof response};
+    EXPECT(PMN_ERR_FORKED, pmn_node_handle_request(inherited, &request, PMN_NO_TIMEOUT, &response));
     EXPECT(PMN_ERR_FORKED, pmn_node_stop(inherited, PMN_NO_TIMEOUT));
     pmn_node_free(inherited);
 

@@ -492,6 +492,35 @@ static void logging()
     CHECK(counts->calls >= 3 && counts.use_count() == 1);
 }
 
+static void requests_of_dds()
+{
+    posemesh::Config config;
+    config.set("dds_base_url", std::getenv("DDS_BASE_URL"))
+        .set("reg_secret", "x")
+        .set("secp256k1_privhex", key)
+        .set("capabilities", "/example/v1")
+        .set("node_version", "1.0.0");
+    const posemesh::Node node(config);
+    THROWS(PMN_ERR_NOT_FOUND, node.wait_secret(1ms));
+    CHECK(!node.handle_request({"GET", "/jobs", {}, ""}));
+    THROWS(PMN_ERR_TIMEOUT, node.wait_secret(1ms));
+    node.wait_registered(guard);
+    const auto json = std::make_pair(std::string_view("Content-Type"), std::string_view("application/json"));
+    const std::string_view path = "/internal/v1/registrations";
+    const auto response = node.handle_request({"POST", path, {json}, R"({"id": "n", "secret": "from DDS"})"}, guard);
+    CHECK(response && response->status == 200 && response->body == R"({"ok":true})");
+    CHECK(response->content_type == "application/json" && response->allow.empty() && !response->retry_after);
+    CHECK(node.read_secret() == "from DDS");
+    CHECK(node.handle_request({"GET", path, {}, ""})->allow == "POST");
+    const std::string zeros(300 * 1024, '\0');
+    CHECK(node.handle_request({"POST", path, {json}, zeros})->status == 413);
+    CHECK(!node.handle_request({"GET", "/health", {}, ""}));
+    CHECK(node.handle_request({"GET", "/health", {{"user-agent", "DDS v1"}}, ""})->status == 200);
+    using namespace std::string_view_literals;
+    CHECK(!node.handle_request({"GET", "/health\0/other"sv, {{"user-agent", "DDS v1"}}, ""}));
+    CHECK(node.handle_request({"POST", "/internal/v1/registrations/", {json, {"x\0y"sv, "z"}}, "{}"})->status == 422);
+}
+
 int main()
 {
     alarm(static_cast<unsigned>(guard.count()));
@@ -507,6 +536,7 @@ int main()
     tokens();
     without_a_dds();
     a_node_without_a_server();
+    requests_of_dds();
     a_signer();
     moving();
     events();

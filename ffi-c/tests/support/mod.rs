@@ -127,6 +127,9 @@ fn compile_now(source: &Path, link: Link) -> PathBuf {
     program
 }
 
+/// Ends a test that hangs. Nothing is expected to take nearly as long.
+pub(crate) const GUARD: Duration = Duration::from_secs(60);
+
 /// Runs a command that must succeed.
 pub(crate) fn run(command: &mut Command) -> Output {
     let output = output(command);
