@@ -5,8 +5,8 @@
 //! that text itself.
 //!
 //! In a node of several processes, each process has metrics of its own. A counter counts what the process has done
-//! itself: only the leader registers, and only the leader counts a callback, whichever process receives it. So the sum
-//! over the processes counts everything once. A gauge that describes the node, such as its state, is the same in every
+//! itself: only the leader registers, and one process counts each callback and each probe, also where another one decides
+//! about it. So the sum over the processes counts everything once. A gauge that describes the node, such as its state, is the same in every
 //! process: take its maximum, or only the process where `leader` is 1.
 //!
 //! | module | owns |

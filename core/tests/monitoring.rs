@@ -140,6 +140,7 @@ fn promtool_accepts_the_metrics_the_alerts_and_the_dashboard() {
     let node = registered(&dds, &[]);
     promtool(&["check", "metrics"], &node.metrics_text().expect("this process"));
     promtool(&["check", "config", "prometheus.yml"], "");
+    promtool(&["test", "rules", "../../tests/monitoring/alerts.test.yml"], "");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("monitoring-rules");
     fs::create_dir_all(&directory).expect("ours");
     let rules = expressions().into_iter().enumerate().map(|(number, expression)| {

@@ -1,7 +1,7 @@
 //! What a node counts, and the counters themselves.
 //!
-//! A counter counts what this process has done. What the leader does for its followers is counted by the leader alone,
-//! so that the sum over the processes of a node counts everything once.
+//! A counter counts what this process has done. What two processes do together is counted by one of them, so that the sum
+//! over the processes of a node counts everything once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
