@@ -90,6 +90,14 @@
  *
  *     A full disk does not stop the node: it continues in memory, and pmn_node_persistence_error() says why.
  *
+ * Replicas on several machines (`state_url`)
+ *
+ *     Processes with the same `state_url`, a Redis, Valkey or etcd, act as one node, too. Each of them has a callback
+ *     server if `callback_bind` is set, and DDS may call any of them. What they share is encrypted with a key that is
+ *     derived from the wallet's key, or from the registration credentials of a node without one. pmn_node_start()
+ *     succeeds even if the store cannot be used: the node follows and registers nothing until it can, and
+ *     pmn_node_persistence_error() says why.
+ *
  * Threads
  *
  *     Every function may be called from any thread. Several threads may use a pmn_node at the same time, but only
@@ -356,11 +364,12 @@ pmn_result pmn_node_wait_with_error(const pmn_node *node,
 /// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND if no attempt has failed since the last success.
 pmn_result pmn_node_last_error(const pmn_node *node, pmn_error **last_error);
 
-/// Returns why the node currently cannot write its state to `state_dir`, or cannot follow the leader there. The
-/// node continues in memory meanwhile.
+/// Returns why the node currently cannot write its state to `state_dir`, cannot follow the leader there, or cannot
+/// use `state_url`. The node continues in memory meanwhile.
 ///
 /// On PMN_OK you free `*persistence_error` with pmn_error_free(). Does not block. Works after a stop. NULL returns
-/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND if there is no such error, or no `state_dir`.
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND if there is no such error, or neither `state_dir`
+/// nor `state_url`.
 pmn_result pmn_node_persistence_error(const pmn_node *node,
                                       pmn_error **persistence_error);
 
@@ -432,11 +441,11 @@ enum {
     PMN_STATE_REGISTERED = 2,
 };
 
-/// A node's role among the processes that share its `state_dir`: PMN_ROLE_...
+/// A node's role among the processes that share its `state_dir` or `state_url`: PMN_ROLE_...
 typedef int32_t pmn_role;
 
 enum {
-    /// This node registers, and DDS calls it. Every node without a `state_dir` is a leader.
+    /// This node registers, and DDS calls it. Every node without a `state_dir` or `state_url` is a leader.
     PMN_ROLE_LEADER = 0,
     /// Another process leads, and this node shows its state. It takes over when the leader ends.
     PMN_ROLE_FOLLOWER = 1,

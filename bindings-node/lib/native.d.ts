@@ -445,9 +445,9 @@ export interface Status {
   lastError: Failure | null
   /** The time until the next attempt, while the registrar waits for it. */
   nextAttemptInMs: number | null
-  /** The role of the node among those that share its `state_dir`. */
+  /** The role of the node among those that share its `state_dir` or `state_url`. */
   role: 'leader' | 'follower'
-  /** Why the state cannot currently be written to `state_dir`. */
+  /** Why the state cannot currently be written to `state_dir`, or shared through `state_url`. */
   persistenceError: Failure | null
   /** When the current access token expires. */
   tokenExpiresAt: number | null

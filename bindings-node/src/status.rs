@@ -35,10 +35,10 @@ pub struct Status {
     pub last_error: Option<Failure>,
     /// The time until the next attempt, while the registrar waits for it.
     pub next_attempt_in_ms: Option<i64>,
-    /// The role of the node among those that share its `state_dir`.
+    /// The role of the node among those that share its `state_dir` or `state_url`.
     #[napi(ts_type = "'leader' | 'follower'")]
     pub role: &'static str,
-    /// Why the state cannot currently be written to `state_dir`.
+    /// Why the state cannot currently be written to `state_dir`, or shared through `state_url`.
     pub persistence_error: Option<Failure>,
     /// When the current access token expires.
     pub token_expires_at: Option<i64>,

@@ -115,6 +115,10 @@ impl Node {
     /// With a `state_dir`, the state kept there is restored first. If another process leads there, this one
     /// follows: it binds nothing and registers nothing until it takes over.
     ///
+    /// With a `state_url`, the node starts as a follower, whose callback server runs, and leads as soon as the store shows
+    /// that no other replica does. The start waits up to a second for the state in the store. It succeeds even if the store
+    /// cannot be used: see [`persistence_error`](Node::persistence_error).
+    ///
     /// # Errors
     /// [`ErrorCode::InvalidConfig`], [`ErrorCode::AlreadyRunning`], [`ErrorCode::Bind`], [`ErrorCode::Io`].
     pub fn start(config: &Config) -> Result<Self> {
@@ -189,8 +193,8 @@ impl Node {
         Ok(self.inner()?.store.last_error())
     }
 
-    /// Why the state cannot be written to `state_dir` at present, or why its leader cannot be followed; none when
-    /// there is no problem.
+    /// Why the state cannot be written to `state_dir` at present, why its leader cannot be followed, or why `state_url`
+    /// cannot be used; none when there is no problem.
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].
@@ -242,7 +246,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`] at once if no secret can arrive: the node has none, `callback_bind`, `node_url` and
-    /// `state_dir` are not set, and no server of the host's has called [`handle`](Node::handle) or
+    /// `state_dir` and `state_url` are not set, and no server of the host's has called [`handle`](Node::handle) or
     /// [`router`](Node::router) yet. [`ErrorCode::Timeout`], [`ErrorCode::Stopped`] when the
     /// node stops meanwhile, [`ErrorCode::Forked`].
     pub fn wait(&self, what: Wait, timeout: Option<Duration>) -> Result<()> {
@@ -420,7 +424,8 @@ impl Node {
         inner.tenants.wake(|| inner.store.rearm())?
     }
 
-    /// The address that the callback server listens on; `None` without one. For a follower: that of its leader.
+    /// The address that the callback server listens on; `None` without one. For a follower in a `state_dir`: that of its
+    /// leader.
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].

@@ -47,11 +47,11 @@ impl fmt::Display for State {
     }
 }
 
-/// The role of a node among the processes that share its `state_dir`.
+/// The role of a node among the processes that share its `state_dir` or `state_url`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Role {
-    /// It runs the registrar and the callback server. Without a `state_dir`, every node is a leader.
+    /// It runs the registrar and the callback server. Without a `state_dir` or `state_url`, every node is a leader.
     #[default]
     Leader = 0,
     /// Another process runs them, and this node shows that process's state. It takes over when that process ends.
@@ -102,9 +102,10 @@ pub struct Status {
     /// When the next attempt is due, in milliseconds since the library's first use; see
     /// [`Status::next_attempt_in`].
     pub(crate) next_attempt_at: Option<u64>,
-    /// The role of this node among those that share its `state_dir`.
+    /// The role of this node among those that share its `state_dir` or `state_url`.
     pub role: Role,
-    /// Why the state cannot be written to `state_dir` at present. Meanwhile the node keeps it in memory.
+    /// Why the state cannot be written to `state_dir`, or shared through `state_url`, at present. Meanwhile the node keeps
+    /// it in memory.
     pub persistence_error: Option<ErrorCode>,
     /// When the access token that the node holds expires, in seconds since 1970 (UTC); none before the first one.
     pub token_expires_at: Option<u64>,

@@ -143,11 +143,12 @@ pub unsafe extern "C" fn pmn_node_last_error(
     })
 }
 
-/// Returns why the node currently cannot write its state to `state_dir`, or cannot follow the leader there. The
-/// node continues in memory meanwhile.
+/// Returns why the node currently cannot write its state to `state_dir`, cannot follow the leader there, or cannot
+/// use `state_url`. The node continues in memory meanwhile.
 ///
 /// On PMN_OK you free `*persistence_error` with pmn_error_free(). Does not block. Works after a stop. NULL returns
-/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND if there is no such error, or no `state_dir`.
+/// PMN_ERR_INVALID_ARGUMENT. PMN_ERR_NOT_FOUND if there is no such error, or neither `state_dir`
+/// nor `state_url`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_persistence_error(
     node: *const pmn_node,
@@ -157,7 +158,7 @@ pub unsafe extern "C" fn pmn_node_persistence_error(
         let (node, place) = (borrow!(node)?, required_place!(persistence_error)?);
         pmn_error::hand_out(
             node.0.persistence_error()?,
-            "the state is saved, or there is no state_dir",
+            "the state is saved or shared, or there is neither state_dir nor state_url",
             place,
         )
     })

@@ -21,10 +21,10 @@ pub const PMN_STATE_REGISTERING: pmn_state = 1;
 /// Registered with DDS.
 pub const PMN_STATE_REGISTERED: pmn_state = 2;
 
-/// A node's role among the processes that share its `state_dir`: PMN_ROLE_...
+/// A node's role among the processes that share its `state_dir` or `state_url`: PMN_ROLE_...
 pub type pmn_role = i32;
 
-/// This node registers, and DDS calls it. Every node without a `state_dir` is a leader.
+/// This node registers, and DDS calls it. Every node without a `state_dir` or `state_url` is a leader.
 pub const PMN_ROLE_LEADER: pmn_role = 0;
 /// Another process leads, and this node shows its state. It takes over when the leader ends.
 pub const PMN_ROLE_FOLLOWER: pmn_role = 1;

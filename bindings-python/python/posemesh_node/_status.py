@@ -28,10 +28,10 @@ class State(str, Enum):
 
 
 class Role(str, Enum):
-    """The role of a node among the processes that share its ``state_dir``."""
+    """The role of a node among the processes that share its ``state_dir`` or ``state_url``."""
 
     LEADER = "leader"
-    """It registers and runs the callback server. Without a ``state_dir``, every node is a leader."""
+    """It registers and runs the callback server. Without either, every node is a leader."""
 
     FOLLOWER = "follower"
     """Another process is the leader, and this node shows that one's state. It takes over when the leader ends."""
@@ -75,10 +75,10 @@ class Status:
     """Seconds until the next attempt, while the node waits for one."""
 
     role: Role
-    """The role of the node among the processes that share its ``state_dir``."""
+    """The role of the node among the processes that share its ``state_dir`` or ``state_url``."""
 
     persistence_error: PosemeshError | None = field(compare=False)
-    """Why the state cannot be written to ``state_dir`` at present. The node continues in memory."""
+    """Why the state cannot be written to ``state_dir`` or shared through ``state_url`` at present."""
 
     token_expires_at: datetime | None
     """When the access token that the node holds expires (UTC, to the second, by DDS's clock)."""

@@ -170,3 +170,6 @@ impl Inner {
         event
     }
 }
+
+#[cfg(test)]
+mod tests;
