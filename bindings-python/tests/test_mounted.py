@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from conftest import eventually
 from posemesh_node.testing import LocalDds
 from sites import FROM_DDS, JSON, REGISTRATIONS, Site, callback, chunked, serve
 
@@ -132,3 +135,81 @@ def test_a_slow_disk_does_not_hold_the_event_loop(frozen_disk: Path, tmp_path: P
         freeze.unlink()
         assert longest < 0.05
         assert response is not None and response.result().status == 200
+
+
+class Workers:
+    """What the workers of a site say about themselves, by process id."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.seen: dict[int, dict[str, object]] = {}
+
+    def ask(self) -> bool:
+        """Ask one of them. Returns whether all four have been seen."""
+        try:
+            worker = json.loads(self.site.send("GET", "/status").body)
+        except OSError:
+            # A worker that was killed a moment ago.
+            return False
+        self.seen[worker["pid"]] = worker
+        return len(self.seen) == 4
+
+    def all_have(self, **values: object) -> bool:
+        return self.ask() and all(worker[name] == value for worker in self.seen.values() for name, value in values.items())
+
+    def leader(self) -> int:
+        (pid,) = (pid for pid, worker in self.seen.items() if worker["role"] == "leader")
+        return pid
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a state directory")
+# scenario: leader-killed
+def test_four_workers_give_the_verdict_of_the_leader(tmp_path: Path) -> None:
+    """Also while the leader is killed, and after that."""
+    conf, state = ("-c", "shared_routes_conf.py"), str(tmp_path / "node")
+    with (
+        ThreadPoolExecutor(8) as pool,
+        LocalDds(callback="never", secret="the-secret") as dds,
+        serve(dds, "gunicorn", "shared_routes:app", tmp_path / "log", "", *conf, STATE_DIR=state) as site,
+    ):
+        workers = Workers(site)
+        eventually(workers.ask)
+
+        def verdict(secret: str) -> int | None:
+            try:
+                response = site.post(callback(secret=secret))
+            except OSError:
+                # The worker was killed.
+                return None
+            assert response.status != 503 or response.headers["retry-after"].isdecimal()
+            return response.status
+
+        assert verdict("the-secret") == 200
+        assert list(pool.map(verdict, ["the-secret", "another"] * 100)) == [200, 403] * 100
+        eventually(lambda: workers.all_have(secret="the-secret"))
+        # A probe counts wherever it arrives.
+        assert dds.probe_health() == 200
+        eventually(lambda: workers.all_have(probed=True))
+
+        leader = workers.leader()
+        os.kill(leader, signal.SIGSTOP)
+        verdicts = [pool.submit(verdict, secret) for secret in ["the-secret", "another"] * 4]
+        os.kill(leader, signal.SIGKILL)
+        for right, wrong in zip(verdicts[::2], verdicts[1::2], strict=True):
+            assert right.result() in (200, 503, None) and wrong.result() in (403, 503, None)
+        # One that was asked in the meantime may have been the leader.
+        eventually(lambda: not is_alive(leader))
+        del workers.seen[leader]
+        eventually(lambda: workers.all_have(secret="the-secret") and verdict("the-secret") == 200)
+        eventually(lambda: workers.ask() and "leader" in [worker["role"] for worker in workers.seen.values()])
+        assert workers.leader() != leader
+        assert list(pool.map(verdict, ["the-secret", "another"] * 10)) == [200, 403] * 10
+        assert len(dds.requests("register")) == 1
