@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -52,7 +52,11 @@ fn is_installed(program: &str) -> bool {
     let installed =
         Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !installed {
-        println!("SKIPPED: {program} is not installed; it is in Debian's package prometheus");
+        // Also if the test's output is captured.
+        let _ = writeln!(
+            io::stderr(),
+            "SKIPPED: {program} is not installed; it is in Debian's package prometheus"
+        );
     }
     installed
 }
