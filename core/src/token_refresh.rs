@@ -66,7 +66,7 @@ where
         observed: store.observe(),
         last: None,
         registration_tokens: 0,
-        replaces_refused: false,
+        replaced_refused: false,
         failures: 0,
         unknown: false,
         warnings: RateLimit::default(),
@@ -85,8 +85,8 @@ struct Refresher<'a> {
     last: Option<Instant>,
     /// How many tokens had come with a registration when this last looked.
     registration_tokens: u64,
-    /// The last token replaced, or the next one replaces, a token that was refused.
-    replaces_refused: bool,
+    /// The last token replaced one that was refused. A sign-in that brings none does not count.
+    replaced_refused: bool,
     /// Failures in a row.
     failures: u32,
     /// DDS has said since the last token that it does not know the node.
@@ -134,9 +134,10 @@ impl Refresher<'_> {
         F: Future<Output = Result<CachedToken, Failure>>,
     {
         loop {
-            self.pace().await;
+            let replaces_refused = self.pace().await;
             until(&mut self.observed, |now| now.state == State::Registered).await;
             if let Some(refresh_in) = self.take_registration_token() {
+                self.replaced_refused = replaces_refused;
                 return refresh_in;
             }
             let Some(attempt) = self.store.begin_sign_in() else { continue };
@@ -149,6 +150,7 @@ impl Refresher<'_> {
                 Ok(token) => {
                     let refresh_in = token.refresh_in();
                     (self.last, self.failures, self.unknown) = (Some(Instant::now()), 0, false);
+                    self.replaced_refused = replaces_refused;
                     self.warnings = RateLimit::default();
                     if self.store.finish_sign_in(&attempt, token) {
                         log!(
@@ -167,15 +169,16 @@ impl Refresher<'_> {
     }
 
     /// Waits between two sign-ins. A refused token is replaced at once, unless it had itself replaced a refused
-    /// one less than [`MIN_LIFE`] ago.
-    async fn pace(&mut self) {
+    /// one less than [`MIN_LIFE`] ago. Returns whether a refused token is to be replaced.
+    async fn pace(&self) -> bool {
         let replaces_refused = self.store.token_was_refused();
-        let at_once = replaces_refused && !std::mem::replace(&mut self.replaces_refused, replaces_refused);
+        let at_once = replaces_refused && !self.replaced_refused;
         if let Some(last) = self.last
             && !at_once
         {
             sleep_until(last + MIN_LIFE).await;
         }
+        replaces_refused
     }
 
     /// Publishes the failure, and waits until the next sign-in is due.

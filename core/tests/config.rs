@@ -116,6 +116,10 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "/a b",
             "/a?x",
             "/a#b",
+            "/%zz",
+            "/a%2",
+            "/%",
+            "/%2/0",
             "/a//b",
             "/a//",
             "//",
@@ -1057,6 +1061,7 @@ fn the_paths_of_the_callbacks_are_not_shown() {
         ("node_url", "https://node.example/s3cr3t?x"),
         ("callback_path", "s3cr3t"),
         ("callback_path", "/s3cr3t path"),
+        ("callback_path", "/s3cr3t%zz"),
     ] {
         let error = refused(config.set(option, value).map(drop), &option);
         assert!(!error.message().contains("s3cr3t"), "{error}");

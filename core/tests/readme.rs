@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use posemesh_dev_dds::{DevDds, Endpoint};
 use posemesh_node_registration::config::{Config, OPTIONS};
-use posemesh_node_registration::node::Node;
+use posemesh_node_registration::node::{Node, Wait};
 use posemesh_node_registration::state;
 use tokio::net::TcpListener;
 
@@ -42,6 +42,14 @@ mod token {
     }
 }
 
+mod mounted {
+    include!("readme/mounted.rs");
+
+    pub(crate) fn routes(node: &Node) -> Router {
+        app(node)
+    }
+}
+
 const README: &str = include_str!("../../README.md");
 const EXAMPLE_KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
 const GUARD: Duration = Duration::from_secs(60);
@@ -56,6 +64,7 @@ fn it_shows_the_tested_examples() {
         include_str!("readme/routes.rs"),
         include_str!("readme/registration.rs"),
         include_str!("readme/token.rs"),
+        include_str!("readme/mounted.rs"),
     ] {
         assert!(
             README.contains(&format!("```rust\n{example}```\n")),
@@ -202,6 +211,32 @@ fn the_token_example_runs() {
 }
 
 /// Runs the first command of the README, and watches the parked node for a moment.
+#[test]
+fn the_example_of_an_own_web_server_receives_the_secret() {
+    let dds = DevDds::start().unwrap();
+    let mut config = Config::new();
+    for (name, value) in [
+        ("dds_base_url", dds.url().as_str()),
+        ("reg_secret", "credentials"),
+        ("secp256k1_privhex", EXAMPLE_KEY),
+        ("capabilities", "/example/v1"),
+        ("node_version", "1.0.0"),
+    ] {
+        config.set(name, value).unwrap();
+    }
+    let node = Node::start(&config).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    dds.set_node_url(Some(format!("http://{}", listener.local_addr().unwrap()))).unwrap();
+    let app = mounted::routes(&node);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), app).await });
+    });
+    node.wait(Wait::Secret, Some(GUARD)).unwrap();
+    node.stop(GUARD).unwrap();
+}
+
 #[test]
 fn the_quickstart_command_runs() {
     let command = README

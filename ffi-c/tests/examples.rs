@@ -35,6 +35,16 @@ fn web_server(link: Link) -> Option<PathBuf> {
     Some(program)
 }
 
+#[test]
+fn the_readme_shows_the_web_server_example() {
+    let read = |name: &str| std::fs::read_to_string(crate_root().join(name)).expect("it is there");
+    let (readme, example) = (read("README.md"), read("examples/web_server.c"));
+    let (_, shown) =
+        readme.split_once("`web_server.c`](examples/web_server.c):\n\n```c\n").expect("the section");
+    let (shown, _) = shown.split_once("```").expect("the end of the block");
+    assert!(example.contains(shown), "not in the example as it is:\n{shown}");
+}
+
 /// Sends a request and returns the response.
 fn exchange(port: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("the example listens");

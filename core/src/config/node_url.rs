@@ -64,6 +64,10 @@ impl CallbackPath {
         if !path.bytes().all(allowed) {
             return Err(Invalid::hidden("has a character that a URL path cannot have"));
         }
+        let mut after_percent = path.split('%').skip(1).map(str::as_bytes);
+        if !after_percent.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit)) {
+            return Err(Invalid::hidden("has a percent sign that two hex digits do not follow"));
+        }
         if path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(Invalid::hidden("has an empty segment, or one that is . or .."));
         }

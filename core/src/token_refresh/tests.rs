@@ -242,6 +242,20 @@ async fn a_lost_node_registers_again_at_once_and_only_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lost_node_has_its_next_token_at_once() {
+    let setup = Setup::new([Ok(token("old", HOUR)), Err(unknown())]);
+    assert_eq!(setup.token().await.unwrap(), "old");
+    // A service refuses the token, because DDS has forgotten the node.
+    setup.store.invalidate_token().unwrap();
+    assert_eq!(setup.token().await.unwrap(), "token 3");
+    assert_eq!(setup.pauses(), [Duration::ZERO; 2]);
+    // The new token has replaced a refused one, so the next one takes its time.
+    setup.store.invalidate_token().unwrap();
+    assert_eq!(setup.token().await.unwrap(), "token 4");
+    assert_eq!(setup.pauses()[2], MIN_LIFE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_token_of_a_lost_node_is_not_handed_out() {
     let store = Store::default();
     let registration = store.begin_attempt().expect("not registered");

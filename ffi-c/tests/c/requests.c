@@ -169,6 +169,7 @@ static void a_stop_while_requests_are_handled(pmn_node *node)
     CHECK(is_left_to_the_program(node, "GET", "/health", &STRANGER));
 }
 
+// scenario: mounted-routes
 int main(void)
 {
     alarm(GUARD_SECONDS);

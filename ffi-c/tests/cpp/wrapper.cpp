@@ -492,6 +492,7 @@ static void logging()
     CHECK(counts->calls >= 3 && counts.use_count() == 1);
 }
 
+// scenario: mounted-routes
 static void requests_of_dds()
 {
     posemesh::Config config;

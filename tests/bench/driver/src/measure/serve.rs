@@ -16,8 +16,14 @@ pub static CALLBACKS: Thing = Thing {
 pub static HEALTH: Thing =
     Thing { title: "Health probes per server CPU second", unit: "1/s", digits: 0, more_is_better: true };
 
+/// The routes of a node in an axum server of the host, and an axum server that does nothing with the same requests.
+pub const MOUNTED: &str = "**ours**, in the host's axum server";
+pub const FLOOR_AXUM: &str = "floor: an empty route in the same axum server";
+
 const CONTENDERS: &[Contender] = &[
     (OURS, OursRust, "serve"),
+    (MOUNTED, OursRust, "mounted"),
+    (FLOOR_AXUM, OursRust, "empty-route"),
     (REFERENCE, Reference, "serve"),
     (REFERENCE_CURRENT_THREAD, ReferenceCurrentThread, "serve"),
     (FLOOR_HYPER, Floors, "serve"),

@@ -4,6 +4,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use ours::config::Config;
 use ours::crypto::{SecretKey, load_secp256k1_privhex};
 use ours::node::{Node, Wait};
@@ -54,6 +59,18 @@ fn main() {
             let address = node.callback_address().expect("not forked");
             address.expect("it serves").to_string()
         }
+        ["mounted"] => {
+            let node = only(&mut nodes, &[("callback_policy", "open")]);
+            host(node.router())
+        }
+        ["empty-route"] => {
+            let respond = async |body: Bytes| {
+                black_box(body);
+                ([(CONTENT_TYPE, "application/json")], r#"{"ok":true}"#)
+            };
+            let health = get(async || ());
+            host(Router::new().route("/internal/v1/registrations", post(respond)).route("/health", health))
+        }
         ["status", threads, times] => {
             let node = &nodes[0];
             on_threads(number(threads), number(times), || drop(black_box(node.status())));
@@ -95,6 +112,21 @@ fn main() {
         }
         _ => panic!("unknown command {words:?}"),
     });
+}
+
+/// Serves an application in a runtime of its own, as a host does. Returns the address.
+fn host(application: Router) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("it binds");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        runtime.block_on(async { axum::serve(listener.tap_io(no_delay), application).await })
+    });
+    address
+}
+
+fn no_delay(stream: &mut tokio::net::TcpStream) {
+    stream.set_nodelay(true).expect("a live socket");
 }
 
 /// A node that has begun to register.
