@@ -210,7 +210,6 @@ fn the_token_example_runs() {
     }
 }
 
-/// Runs the first command of the README, and watches the parked node for a moment.
 #[test]
 fn the_example_of_an_own_web_server_receives_the_secret() {
     let dds = DevDds::start().unwrap();
@@ -237,6 +236,7 @@ fn the_example_of_an_own_web_server_receives_the_secret() {
     node.stop(GUARD).unwrap();
 }
 
+/// Runs the first command of the README, and watches the parked node for a moment.
 #[test]
 fn the_quickstart_command_runs() {
     let command = README
