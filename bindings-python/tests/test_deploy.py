@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from conftest import GUARD, Program, eventually
 from posemesh_node import eth_address
@@ -166,3 +167,86 @@ def test_the_ordinal_of_a_pod_picks_its_wallet(run: Callable[..., Program], dds:
     assert wallets == {eth_address(PRIVATE_KEY), eth_address(OTHER_KEY)}
     for service in services:
         stop(service)
+
+
+def test_the_files_match_the_schemas_of_kubernetes_and_of_compose(tmp_path: Path) -> None:
+    def accepts(manifest: Path) -> bool:
+        command = ["kubernetes-validate", "--strict", "--quiet", str(manifest)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    for manifest in (DEPLOY / "statefulset.yaml", DEPLOY / "deployment.yaml"):
+        assert accepts(manifest), manifest
+        misspelt = tmp_path / manifest.name
+        misspelt.write_text(manifest.read_text().replace("securityContext", "securityKontext"))
+        assert not accepts(misspelt)
+    for compose in DEPLOY.glob("compose*.yaml"):
+        PyCompose.from_yaml(compose.read_text()).validate()
+        with pytest.raises(ValueError, match="biuld"):
+            PyCompose.from_yaml(compose.read_text().replace("    build:", "    biuld:")).validate()
+
+
+def compose_replicas() -> tuple[dict[str, str], str, int, list[str]]:
+    """The environment of a replica, where its secrets are mounted, how many there are, and the command of Redis."""
+    compose: Any = yaml.safe_load((DEPLOY / "compose-replicas.yaml").read_text())
+    node, redis = compose["services"]["node"], compose["services"]["redis"]
+    env = {name: str(value) for name, value in node["environment"].items()}
+    return env, "/run/secrets", node["deploy"]["replicas"], shlex.split(redis["command"])
+
+
+def kubernetes_replicas() -> tuple[dict[str, str], str, int, list[str]]:
+    deployment, service, redis, redis_service = yaml.safe_load_all((DEPLOY / "deployment.yaml").read_text())
+    for server, workload in ((service, deployment), (redis_service, redis)):
+        assert server["spec"]["selector"] == workload["spec"]["template"]["metadata"]["labels"]
+        assert workload["spec"]["selector"]["matchLabels"] == server["spec"]["selector"]
+    (node,) = deployment["spec"]["template"]["spec"]["containers"]
+    (server,) = redis["spec"]["template"]["spec"]["containers"]
+    env = {variable["name"]: variable["value"] for variable in node["env"]}
+    mounted = node["volumeMounts"][0]["mountPath"]
+    return env, mounted, deployment["spec"]["replicas"], ["redis-server", *server["args"]]
+
+
+@pytest.mark.parametrize("replicas", [compose_replicas, kubernetes_replicas])
+def test_replicas_that_share_a_redis_are_one_node(
+    run: Callable[..., Program],
+    dds: LocalDds,
+    tmp_path: Path,
+    notifications: socket.socket,
+    replicas: Callable[[], tuple[dict[str, str], str, int, list[str]]],
+) -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server")
+    env, directory, count, command = replicas()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    files = {
+        "redis_config": "requirepass correct-horse",
+        "state_url": f"redis://:correct-horse@127.0.0.1:{port}/0",
+        "reg_secret": dds.options()["reg_secret"],
+        "wallet": PRIVATE_KEY,
+    }
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    for name, content in files.items():
+        # Kubernetes has names with hyphens.
+        for spelling in (name, name.replace("_", "-")):
+            (mounted / spelling).write_text(f"{content}\n")
+    env = {name: value.replace(directory, str(mounted)) for name, value in env.items()}
+    # Each replica has an address of its own there.
+    env["CALLBACK_BIND"] = "127.0.0.1:0"
+
+    assert command[0] == "redis-server"
+    command = [command[0], str(mounted / "redis_config"), *command[2:]]
+    local = ["--port", port, "--bind", "127.0.0.1", "--dir", str(tmp_path)]
+    redis = subprocess.Popen([*command, *local], stdout=subprocess.DEVNULL)
+    try:
+        services = [run_service(run, dds, env, NOTIFY_SOCKET=str(tmp_path / "notify")) for _ in range(count)]
+        ready = 0
+        while ready < count:
+            ready += notifications.recv(4096).startswith(b"READY=1")
+        # One after the other: the others take over, and DDS notices nothing.
+        for service in services:
+            stop(service)
+        assert [node.registrations for node in dds.nodes()] == [1]
+    finally:
+        redis.kill()
+        redis.wait()

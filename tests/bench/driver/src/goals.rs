@@ -6,7 +6,8 @@ use crate::measure::register::{
 use crate::measure::serve::{CALLBACKS, HEALTH};
 use crate::measure::start::{HANDSHAKE, REARM, START};
 use crate::measure::{
-    FLOOR_HYPER, OURS, OURS_C, OURS_NODE, OURS_PYTHON, REFERENCE, artefacts, cold, many, parked, read, token,
+    FLOOR_HYPER, OURS, OURS_C, OURS_NODE, OURS_PYTHON, REFERENCE, artefacts, cold, many, parked, read,
+    replicas, token,
 };
 use crate::results::{Results, Thing};
 
@@ -146,6 +147,8 @@ pub static GOALS: &[Goal] = &[
     at_most((&many::THREADS, OURS), "as with one", 2.0),
     ratio((&many::CPU, OURS), "1.2 × one registration", &[(1.2, (&REGISTER, OURS))]),
     at_most((&many::STOP, OURS), "2 s", 2000.0),
+    at_most((&replicas::CALLBACK, OURS), "10 ms", 10.0),
+    at_most((&replicas::TAKEOVER, OURS), "10.5 s", 10.5),
     at_most((&artefacts::SIZE, artefacts::LIBRARY), "3.8 MB", 3.8),
     at_most((&artefacts::SIZE, artefacts::WHEEL), "2.5 MB", 2.5),
     at_most((&artefacts::SIZE, artefacts::PACKAGE), "2.5 MB", 2.5),
@@ -177,5 +180,9 @@ pub static THINGS: &[(&Thing, Option<&str>)] = &[
     (&many::THREADS, None),
     (&many::CPU, None),
     (&many::STOP, None),
+    (&replicas::CALLBACK, None),
+    (&replicas::TAKEOVER, None),
+    (&replicas::RENEWAL, None),
+    (&replicas::TRAFFIC, None),
     (&artefacts::SIZE, None),
 ];

@@ -59,6 +59,7 @@ enum Part {
     Token,
     Cold,
     Many,
+    Replicas,
     Artefacts,
 }
 
@@ -116,6 +117,7 @@ impl Part {
             Part::Token => measure::token::measure(round),
             Part::Cold => measure::cold::measure(round),
             Part::Many => measure::many::measure(round),
+            Part::Replicas => measure::replicas::measure(round),
             Part::Artefacts => measure::artefacts::measure(round),
         }
     }
@@ -141,10 +143,19 @@ fn smoke() -> Effort {
     }
 }
 
-/// Whether each thing that Rust programs alone can show was measured, and is drawn if it is one of the main ones.
+/// Whether each thing that Rust programs alone can show was measured, and is drawn if it is one of the main ones. Replicas
+/// need a Redis, which may be missing.
 fn check(results: &Results, drawing: &str) -> io::Result<()> {
-    let others =
-        [&measure::token::AWAITED, &measure::cold::PYTHON, &measure::cold::NODE, &measure::artefacts::SIZE];
+    let others = [
+        &measure::token::AWAITED,
+        &measure::cold::PYTHON,
+        &measure::cold::NODE,
+        &measure::artefacts::SIZE,
+        &measure::replicas::CALLBACK,
+        &measure::replicas::TAKEOVER,
+        &measure::replicas::RENEWAL,
+        &measure::replicas::TRAFFIC,
+    ];
     for (thing, _) in THINGS.iter().filter(|(thing, _)| !others.contains(thing)) {
         if !results.of(thing).any(|row| row.peer == measure::OURS && row.median().is_finite()) {
             return Err(io::Error::other(format!("not measured: {}", thing.title)));

@@ -78,6 +78,13 @@ impl Peer {
         }
     }
 
+    /// Ends it without a chance to do anything about it.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Closes its input and waits for its end.
     pub fn end(mut self) -> io::Result<()> {
         drop(self.stdin.take());

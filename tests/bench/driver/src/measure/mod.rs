@@ -7,6 +7,7 @@ pub mod many;
 pub mod parked;
 pub mod read;
 pub mod register;
+pub mod replicas;
 pub mod serve;
 pub mod start;
 pub mod token;

@@ -13,6 +13,7 @@ use ours::config::Config;
 use ours::crypto::{SecretKey, load_secp256k1_privhex};
 use ours::node::{Node, Wait};
 use ours::register::{RegistrationAttemptKind, register_once};
+use ours::status::Role;
 use peer_commands::{answer, microseconds, number, on_threads, setting};
 
 const GUARD: Option<Duration> = Some(Duration::from_secs(300));
@@ -70,6 +71,20 @@ fn main() {
             };
             let health = get(async || ());
             host(Router::new().route("/internal/v1/registrations", post(respond)).route("/health", health))
+        }
+        ["share", url] => {
+            let options = [("state_url", url), ("callback_bind", "127.0.0.1:0"), ("callback_policy", "open")];
+            let node = only(&mut nodes, &options);
+            node.callback_address().expect("not forked").expect("it serves").to_string()
+        }
+        ["holds", version] => {
+            let version: u64 = number(version);
+            until(|| nodes[0].status().expect("not forked").secret_version >= version);
+            String::new()
+        }
+        ["leads"] => {
+            until(|| nodes[0].status().expect("not forked").role == Role::Leader);
+            String::new()
         }
         ["status", threads, times] => {
             let node = &nodes[0];
@@ -160,6 +175,15 @@ fn only<'a>(nodes: &'a mut Vec<Node>, options: &[(&str, &str)]) -> &'a Node {
 fn register_again(node: &Node) {
     node.rearm().expect("it runs");
     node.wait(Wait::Registered, GUARD).expect("it registers");
+}
+
+/// Waits until this holds.
+fn until(holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < GUARD.unwrap_or_default(), "it does not happen");
+        std::thread::sleep(Duration::from_micros(100));
+    }
 }
 
 /// The private key of one of many nodes.
