@@ -120,11 +120,13 @@ def free_address() -> str:
 
 
 def test_a_local_dds_its_node_and_prometheus_find_each_other(run: Callable[..., Program]) -> None:
-    services: Any = yaml.safe_load((DEPLOY / "compose.local.yaml").read_text())["services"]
+    services: Any = yaml.safe_load((DEPLOY / "compose-local.yaml").read_text())["services"]
     env = dict(services["node"]["environment"])
     bind, url = services["dds"]["command"][1::2]
     assert (env.pop("DDS_BASE_URL"), env["CALLBACK_BIND"]) == (f"http://{bind}", url.removeprefix("http://"))
-    prometheus: Any = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    source, target, _ = services["prometheus"]["volumes"][0].split(":")
+    assert target == "/etc/prometheus"
+    prometheus: Any = yaml.safe_load((DEPLOY / source / "prometheus.yml").read_text())
     assert prometheus["scrape_configs"][0]["static_configs"] == [{"targets": [env["ADMIN_BIND"]]}]
 
     # On ports that are free.

@@ -67,6 +67,12 @@ fn links_have_a_target() {
 }
 
 #[test]
+fn the_readme_has_no_relative_links() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    assert_eq!(links(&readme).collect::<Vec<_>>(), [""; 0], "crates.io shows it, where they lead nowhere");
+}
+
+#[test]
 fn links_are_found() {
     let text =
         "[a](b.md#c) ![d](e.svg \"f\")\n```cpp\n[](const T &)\n```\n[g](https://h.example) [i](#j) [k](l.md)";

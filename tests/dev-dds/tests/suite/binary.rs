@@ -74,7 +74,7 @@ impl Drop for Running {
 /// The one of the Python examples, on another port.
 #[test]
 fn a_compose_file_starts_it() {
-    let compose = include_str!("../../../../bindings-python/examples/deploy/compose.local.yaml");
+    let compose = include_str!("../../../../bindings-python/examples/deploy/compose-local.yaml");
     let command = compose.lines().find_map(|line| line.trim().strip_prefix("command: ")).expect("a command");
     let arguments: Vec<String> = serde_json::from_str(command).expect("a list of texts");
     let arguments: Vec<_> = arguments.iter().map(|argument| argument.replace(":8081", ":0")).collect();
