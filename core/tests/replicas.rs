@@ -213,3 +213,25 @@ fn a_callback_counts_on_every_replica_wherever_it_arrives() {
     let median = times[times.len() / 2];
     assert!(median <= Duration::from_millis(100), "half of the callbacks took longer than {median:?}");
 }
+
+#[test]
+fn a_replica_at_rest_makes_one_request_in_three_seconds() {
+    let redis = Redis::start(&[]);
+    let _fleet = three(&url(&redis));
+    let calls = |command: &str| -> u64 {
+        let stats = redis.ask(&["INFO", "commandstats"]);
+        let calls = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        calls.and_then(|calls| calls.split(',').next()).map_or(0, |calls| calls.parse().expect("a number"))
+    };
+    // What came with the secret is over.
+    thread::sleep(Duration::from_secs(4));
+    let counted = ["evalsha", "get", "script|load", "subscribe"];
+    let before = counted.map(calls);
+    thread::sleep(Duration::from_secs(12));
+    let after = counted.map(calls);
+    let [renewals, reads, loads, subscriptions] = std::array::from_fn(|nth| after[nth] - before[nth]);
+    assert!((3..=5).contains(&renewals), "{renewals} renewals");
+    // The script reads, too.
+    assert!((9..=15).contains(&reads), "{reads} reads");
+    assert_eq!((loads, subscriptions), (0, 0));
+}

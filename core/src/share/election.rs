@@ -205,17 +205,18 @@ impl Membership {
     }
 
     async fn lead_once(&mut self, looks: bool) -> Result<()> {
-        if looks {
-            // An unusable record is replaced.
-            let _ = self.exchange.look().await;
-        }
+        // A record that cannot be used is replaced. If the store cannot be, the write says why.
+        let unclear = looks && self.exchange.look().await.is_err();
         loop {
             if self.exchange.is_deposed() {
                 return Ok(());
             }
             let requests = self.exchange.store.requests().take();
             let began = self.exchange.clock.now();
-            let due = began >= self.last_contact + RENEWAL || self.exchange.has_news() || self.failures > 0;
+            let due = began >= self.last_contact + RENEWAL
+                || self.exchange.has_news()
+                || self.failures > 0
+                || unclear;
             if !due && requests.is_empty() {
                 return Ok(());
             }

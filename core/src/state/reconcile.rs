@@ -77,14 +77,17 @@ impl Record {
         Self { last_healthcheck, robot_id, ..self }
     }
 
+    fn secret_text(&self) -> Option<&str> {
+        self.secret.as_ref().map(|secret| secret.expose())
+    }
+
     /// The secret with the greater version, that version, and the registration in which it was accepted. Two secrets have
     /// one version only after a store was set back; then the choice is the same in every process.
     fn newer_secret(&self, other: &Self) -> (Option<Arc<Secret>>, u64, Option<u64>) {
-        let text = |record: &Self| record.secret.as_ref().map(|secret| secret.expose().to_owned());
         let age = |record: &Self| (record.secret_version, record.secret_registration);
         let newer = match age(self).cmp(&age(other)) {
             std::cmp::Ordering::Less => other,
-            std::cmp::Ordering::Equal if text(self) < text(other) => other,
+            std::cmp::Ordering::Equal if self.secret_text() < other.secret_text() => other,
             _ => self,
         };
         (newer.secret.clone(), newer.secret_version, newer.secret_registration)
