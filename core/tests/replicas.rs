@@ -186,7 +186,6 @@ fn a_callback_counts_on_every_replica_wherever_it_arrives() {
     let mut fleet = three(&url(&redis));
     let addresses: Vec<_> = fleet.replicas.iter().map(|replica| replica.bind.clone()).collect();
     let callbacks = scale(100, 1000);
-    let mut times = Vec::new();
     for number in 0..callbacks {
         let nth = number as usize % 3;
         // Every tenth one reaches two replicas at once.
@@ -199,7 +198,6 @@ fn a_callback_counts_on_every_replica_wherever_it_arrives() {
                 scope.spawn(move || assert_eq!(post(address, &format!("secret {number} {other}")), 200));
             }
         });
-        times.push(began.elapsed());
         for at in 0..3 {
             fleet.until(at, "has it", |status| {
                 status.contains(&format!(" version={} ", before + versions as u64))
@@ -209,9 +207,6 @@ fn a_callback_counts_on_every_replica_wherever_it_arrives() {
         let secrets: Vec<_> = (0..3).map(|at| fleet.replicas[at].worker.ask("secret")).collect();
         assert!(secrets.iter().all(|secret| *secret == secrets[0]), "{secrets:?}");
     }
-    times.sort();
-    let median = times[times.len() / 2];
-    assert!(median <= Duration::from_millis(100), "half of the callbacks took longer than {median:?}");
 }
 
 #[test]
