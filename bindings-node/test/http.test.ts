@@ -36,8 +36,7 @@ async function serve(t: TestContext, handle: (request: IncomingMessage, response
 const post = (body: NonNullable<RequestInit['body']> | null) =>
   new Request(REGISTRATIONS, { method: 'POST', headers: json, body, duplex: 'half' })
 
-// At the same time, because one test waits for a slow client.
-describe('nodeHandler', { concurrency: true }, () => {
+describe('nodeHandler', () => {
   it('responds with 404 to what is not for the node, if nothing else does', async (t) => {
     const port = await serve(t, nodeHandler(await registered(t)))
     for (const path of ['/', '/health', '/internal/v1/registrations/1', '//internal/v1/registrations', '/HEALTH']) {
@@ -190,7 +189,7 @@ describe('handleRequest', () => {
     assert.equal(await other.text(), 'a job')
     assert.equal(await node.handleRequest(new Request('http://a/health')), undefined)
 
-    await node.stop()
+    await node.stop({ timeoutMs: HANG_MS })
     const stopped = await node.handleRequest(post(callback('a secret')))
     assert.deepEqual([stopped?.status, stopped?.headers.get('retry-after')], [503, '5'])
     assert.equal(await node.handleRequest(new Request('http://a/jobs')), undefined)

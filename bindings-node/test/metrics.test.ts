@@ -47,7 +47,7 @@ describe('ready()', () => {
     assert.throws(() => node.ready({ secret: 1 as unknown as boolean }), { code: 'ERR_INVALID_ARG_TYPE' })
     assert.throws(() => node.ready({ secrets: true } as {}), { code: 'ERR_INVALID_ARG_VALUE' })
 
-    await node.stop()
+    await node.stop(wait)
     assert.deepEqual(node.ready(), { ready: false, reason: 'the node was stopped; start a new one' })
   })
 })
@@ -99,7 +99,7 @@ describe('metrics()', () => {
     assert.equal(values.get('posemesh_node_last_probe_timestamp_seconds'), Number(lastProbeAt) / 1000)
     assert.ok(text.endsWith('\n') && !text.includes('# EOF') && !text.includes(node.walletAddress))
 
-    await node.stop()
+    await node.stop(wait)
     assert.deepEqual(node.metrics().callbacks, metrics.callbacks)
   })
 })

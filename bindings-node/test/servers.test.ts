@@ -79,7 +79,7 @@ describe('the routes of a node', async () => {
         assert.deepEqual([answer.status, answer.headers.allow, answer.body], [405, allow, ''])
       }
 
-      await node.stop()
+      await node.stop({ timeoutMs: HANG_MS })
       for (const answer of [await post(json, body), await probe()]) {
         assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'], answer.body)
       }

@@ -45,7 +45,7 @@ export async function startNode(
   more?: Partial<PosemeshNodeOptions>,
 ): Promise<PosemeshNode> {
   const node = await PosemeshNode.start(optionsFor(dds, more))
-  t.after(() => node.stop())
+  t.after(() => node.stop({ timeoutMs: HANG_MS }))
   return node
 }
 
