@@ -40,8 +40,8 @@ fn the_store_is_repaired(scheme: &str, userinfo: &str, ca_file: Option<&str>, po
     assert_eq!(fleet.dds.nodes()[0].registrations, 1);
 
     let told = fleet.told().join("\n");
-    assert!(told.contains("log warn state_url"), "{told}");
-    let complaints = told.lines().filter(|line| line.starts_with("log warn"));
+    assert!(told.contains(why), "{told}");
+    let complaints = told.lines().filter(|line| line.starts_with("log WARN") || line.starts_with("log warn"));
     assert!(complaints.count() <= 4, "it is logged once: {told}");
     for secret in [PASSWORD, "wrong-pony", "Y29ycmVjdC1ob3JzZS", "correct-horse"] {
         assert!(!told.contains(secret), "{told}");

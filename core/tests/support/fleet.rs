@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use posemesh_dev_dds::{DevDds, Endpoint};
 use serde_json::json;
 
-use super::place::dds_that_calls_when_told;
+use super::place::{dds_that_calls_when_told, free_port};
 use super::support::{GUARD, WALLET};
 use super::worker::Worker;
 
@@ -59,11 +59,9 @@ impl Fleet {
         url: &str,
         options: &[(&str, &str)],
     ) {
-        let version = format!("1.0.{}", self.replicas.len());
-        let own = [("STATE_URL", url), ("CALLBACK_BIND", "127.0.0.1:0"), ("NODE_VERSION", &version)];
-        let mut worker = start(&self.dds_url, &[&own, options].concat());
-        let address = worker.ask("address");
-        let bind = address.trim_start_matches("Some(").trim_end_matches(')').to_owned();
+        let (bind, version) = (free_port(), format!("1.0.{}", self.replicas.len()));
+        let own = [("STATE_URL", url), ("CALLBACK_BIND", &bind), ("NODE_VERSION", &version)];
+        let worker = start(&self.dds_url, &[&own, options].concat());
         self.replicas.push(Replica { worker, bind, version });
     }
 
