@@ -363,11 +363,22 @@ async fn refused_and_expired_tokens_cause_at_most_one_sign_in_per_second() {
         assert!(setup.sign_ins() <= 62, "{}", setup.sign_ins());
     }
 
-    // Tokens that have expired when they arrive.
-    let setup = Setup::new((0..60).map(|_| Ok(token("short", Duration::from_millis(1)))));
+    // Tokens that have expired when they arrive: the caller waits for the first that has not.
+    let setup = Setup::new((0..60).map(|_| Ok(token("expired", Duration::ZERO))));
+    assert_eq!(setup.token().await.unwrap(), "token 61");
+    for pause in setup.pauses() {
+        assert_between(pause, secs(1), secs(1));
+    }
+
+    // Tokens that are due for a refresh before the second is over, without a caller.
+    let setup = Setup::new((0..60).map(|_| Ok(token("short", secs(1)))));
     setup.token().await.unwrap();
     tokio::time::sleep(secs(50)).await;
-    assert!((45..=51).contains(&setup.sign_ins()), "{}", setup.sign_ins());
+    let pauses = setup.pauses();
+    assert!(pauses.len() >= 49, "{pauses:?}");
+    for pause in pauses {
+        assert_between(pause, secs(1), secs(1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
