@@ -15,7 +15,8 @@ install(FILES "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
 install(FILES "${library_dir}/libposemesh_node.so" "${static_library}"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${development})
 # They must accompany the library, and programs that contain it.
-install(FILES ../LICENSE ../THIRD-PARTY-LICENSES.txt DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/posemesh_node" ${runtime})
+install(FILES ../LICENSE ../core/THIRD-PARTY-LICENSES.txt
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/posemesh_node" ${runtime})
 install(FILES ../include/posemesh_node.h ../include/posemesh_node.hpp
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${development})
 

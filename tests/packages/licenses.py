@@ -1,4 +1,4 @@
-"""THIRD-PARTY-LICENSES.txt: the licences of the crates that are linked into what ships."""
+"""core/THIRD-PARTY-LICENSES.txt: the licences of the crates that are linked into what ships."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from crates import ARTEFACTS, ROOT, Crate, linked
 
-FILE = ROOT / "THIRD-PARTY-LICENSES.txt"
+FILE = ROOT / "core/THIRD-PARTY-LICENSES.txt"
 
 # Names of files with licence texts.
 LICENSE_FILE = re.compile(r"licen[cs]e|copying|copyright|notice", re.IGNORECASE)
