@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -86,10 +87,14 @@ fn partial_bodies_do_not_block_new_connections() {
 fn callbacks_succeed_during_a_flood_of_connections() {
     let setup = Setup::new(&[]);
     let flooded = AtomicBool::new(true);
+    // The flood waits while a callback sends its header: as long as the server has nothing of a callback, nothing
+    // distinguishes it from the flood.
+    let sending = Mutex::new(());
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut idle = std::collections::VecDeque::new();
             while flooded.load(Ordering::Relaxed) {
+                drop(sending.lock());
                 idle.push_back(connect(setup.address));
                 if idle.len() > 2 * FULL {
                     idle.pop_front();
@@ -97,8 +102,12 @@ fn callbacks_succeed_during_a_flood_of_connections() {
             }
         });
         let address = setup.address;
+        let sending = &sending;
         let honest = move || {
-            let callback = half_body(address);
+            let callback = {
+                let _sending = sending.lock();
+                half_body(address)
+            };
             thread::sleep(Duration::from_millis(100));
             callback.finish()
         };
