@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include "posemesh_node.h"
@@ -23,6 +24,30 @@ struct request {
     uint8_t body[PMN_MAX_CALLBACK_BODY + 1];
     size_t length;
 };
+
+// The requests without a complete response. The server must not stop before it has sent them all.
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned count;
+} open_requests = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void count_requests(int change)
+{
+    pthread_mutex_lock(&open_requests.mutex);
+    open_requests.count += (unsigned)change;
+    pthread_cond_signal(&open_requests.changed);
+    pthread_mutex_unlock(&open_requests.mutex);
+}
+
+static void wait_for_responses(void)
+{
+    pthread_mutex_lock(&open_requests.mutex);
+    while (open_requests.count > 0) {
+        pthread_cond_wait(&open_requests.changed, &open_requests.mutex);
+    }
+    pthread_mutex_unlock(&open_requests.mutex);
+}
 
 static void keep(struct request *request, const char *data, size_t length)
 {
@@ -101,7 +126,11 @@ static enum MHD_Result handle(void *user_data, struct MHD_Connection *connection
     (void)version;
     if (*state == NULL) {
         *state = calloc(1, sizeof(struct request)); // freed by done()
-        return *state != NULL ? MHD_YES : MHD_NO;
+        if (*state == NULL) {
+            return MHD_NO;
+        }
+        count_requests(1);
+        return MHD_YES;
     }
     if (*length > 0) {
         keep(*state, data, *length);
@@ -117,7 +146,10 @@ static void done(void *user_data, struct MHD_Connection *connection, void **stat
     (void)user_data;
     (void)connection;
     (void)why;
-    free(*state);
+    if (*state != NULL) {
+        free(*state);
+        count_requests(-1);
+    }
 }
 
 static pmn_node *start(void)
@@ -166,6 +198,7 @@ int main(int argc, char **argv)
     expect_dds(node);
     const pmn_result result = pmn_node_wait(node, PMN_WAIT_SECRET, 60000);
     printf("secret: %s\n", pmn_result_name(result));
+    wait_for_responses();
     MHD_stop_daemon(server);
     pmn_node_stop(node, 5000);
     pmn_node_free(node);
