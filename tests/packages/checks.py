@@ -143,5 +143,38 @@ class Files(Checks):
             self.assertTrue(os.access(ROOT / command, os.X_OK), command)
 
 
+class Links(Checks):
+    REPOSITORY = "https://github.com/aukilabs/posemesh-node-registration/blob/main/"
+    # crates.io and PyPI do not know where relative links lead. npm does.
+    SHOWN_ELSEWHERE = {"README.md", "bindings-python/README.md"}
+
+    def test_links_to_files_lead_somewhere(self) -> None:
+        listed = self.passes("git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md").split()
+        self.assertTrue(self.SHOWN_ELSEWHERE <= set(listed))
+        for file in listed:
+            # Code blocks and code have no links.
+            text = re.sub(r"```.*?```|`[^`\n]*`", "", (ROOT / file).read_text(encoding="utf-8"), flags=re.DOTALL)
+            links = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+            for link in ("".join(both) for both in links):
+                with self.subTest(file=file, link=link):
+                    path, _, heading = link.removeprefix(self.REPOSITORY).partition("#")
+                    if path.startswith(("https:", "http:", "mailto:")):
+                        continue
+                    if link.startswith(self.REPOSITORY):
+                        target = ROOT / path
+                    else:
+                        self.assertTrue(path == "" or file not in self.SHOWN_ELSEWHERE, "it must be absolute")
+                        target = (ROOT / file).parent / path if path else ROOT / file
+                    self.assertTrue(target.exists(), target)
+                    if heading:
+                        self.assertIn(heading, headings(target))
+
+
+def headings(file: Path) -> set[str]:
+    """The names that GitHub gives them."""
+    found = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 if __name__ == "__main__":
     unittest.main()
