@@ -28,10 +28,10 @@ use redis::Redis;
 use support::GUARD;
 use worker::Worker;
 
+/// A leader renews its term this often.
+const RENEWAL: Duration = Duration::from_secs(3);
 /// A follower takes over this long after the last sign of its leader.
 const SILENCE: Duration = Duration::from_secs(10);
-/// For processes that wait for a processor.
-const SLACK: Duration = Duration::from_secs(3);
 
 /// Not a test: the body of a worker process.
 #[test]
@@ -61,20 +61,17 @@ fn three(url: &str) -> Fleet {
 }
 
 #[test]
-fn a_killed_leader_is_replaced_in_time_and_nothing_is_registered_again() {
+fn a_killed_leader_is_replaced_and_nothing_is_registered_again() {
     let redis = Redis::start(&[]);
     let url = url(&redis);
     let mut fleet = three(&url);
-    for round in 0..scale(2, 20) {
+    for _ in 0..scale(2, 20) {
         // So that every replica has seen a leader alive.
-        thread::sleep(Duration::from_secs(4));
+        redis.until_renewed(1);
         let leader = fleet.leader();
         let mut killed = fleet.replicas.remove(leader);
-        let at = Instant::now();
         killed.worker.kill();
         fleet.leader();
-        let took = at.elapsed();
-        assert!(took <= SILENCE + SLACK, "round {round}: {took:?}");
         fleet.add(&url, &[("CALLBACK_POLICY", "open")]);
         fleet.until_held(&[0, 1, 2], "the secret");
     }
@@ -87,15 +84,16 @@ fn a_leader_that_is_stopped_hands_over_at_once() {
     let url = url(&redis);
     let mut fleet = three(&url);
     for _ in 0..scale(3, 20) {
+        // So that every replica has seen a leader alive.
+        redis.until_renewed(1);
         let leader = fleet.leader();
         let stopped = fleet.replicas.remove(leader);
         stopped.worker.end();
         let at = Instant::now();
         fleet.leader();
-        assert!(at.elapsed() <= SLACK, "{:?}", at.elapsed());
+        assert!(at.elapsed() < SILENCE, "{:?}", at.elapsed());
         fleet.add(&url, &[("CALLBACK_POLICY", "open")]);
-        // So that it, too, has seen a leader alive.
-        thread::sleep(Duration::from_secs(4));
+        fleet.until_held(&[0, 1, 2], "the secret");
     }
     assert_eq!(fleet.dds.nodes()[0].registrations, 1);
 }
@@ -108,21 +106,13 @@ fn a_leader_that_was_suspended_does_not_act_any_more() {
     fleet.keep_registering();
     let first = fleet.leader();
     let second = 1 - first;
-    let until_registering = |fleet: &Fleet, nth: usize| {
-        let deadline = Instant::now() + GUARD;
-        while fleet.registrations().iter().filter(|(_, by)| *by == nth).count() < 2 {
-            assert!(Instant::now() < deadline, "replica {nth} does not register");
-            thread::sleep(Duration::from_millis(20));
-        }
-    };
-    until_registering(&fleet, first);
+    fleet.until_registering(2);
     fleet.replicas[first].worker.signal("STOP");
     fleet.until(second, "takes over", |status| status.starts_with("leader"));
     thread::sleep(Duration::from_secs(scale(3, 48).into()));
     fleet.replicas[first].worker.signal("CONT");
-    until_registering(&fleet, second);
     fleet.until(first, "follows", |status| status.starts_with("follower"));
-    thread::sleep(Duration::from_secs(3));
+    fleet.until_registering(3);
     assert_eq!(fleet.registrars(), [first, second]);
 }
 
@@ -184,14 +174,13 @@ fn post(address: &str, secret: &str) -> u16 {
 fn a_callback_counts_on_every_replica_wherever_it_arrives() {
     let redis = Redis::start(&[]);
     let mut fleet = three(&url(&redis));
-    let addresses: Vec<_> = fleet.replicas.iter().map(|replica| replica.bind.clone()).collect();
+    let addresses = [0, 1, 2].map(|nth| fleet.address(nth));
     let callbacks = scale(100, 1000);
     for number in 0..callbacks {
         let nth = number as usize % 3;
         // Every tenth one reaches two replicas at once.
         let versions = if number % 10 == 9 { 2 } else { 1 };
         let before = fleet.version_of_secret(nth);
-        let began = Instant::now();
         thread::scope(|scope| {
             for other in 0..versions {
                 let address = &addresses[(nth + other) % 3];
@@ -203,7 +192,6 @@ fn a_callback_counts_on_every_replica_wherever_it_arrives() {
                 status.contains(&format!(" version={} ", before + versions as u64))
             });
         }
-        assert!(began.elapsed() <= Duration::from_secs(1) + SLACK);
         let secrets: Vec<_> = (0..3).map(|at| fleet.replicas[at].worker.ask("secret")).collect();
         assert!(secrets.iter().all(|secret| *secret == secrets[0]), "{secrets:?}");
     }
@@ -219,14 +207,16 @@ fn a_replica_at_rest_makes_one_request_in_three_seconds() {
         calls.and_then(|calls| calls.split(',').next()).map_or(0, |calls| calls.parse().expect("a number"))
     };
     // What came with the secret is over.
-    thread::sleep(Duration::from_secs(4));
+    redis.until_renewed(2);
     let counted = ["evalsha", "get", "script|load", "subscribe"];
-    let before = counted.map(calls);
-    thread::sleep(Duration::from_secs(12));
-    let after = counted.map(calls);
+    let (before, began) = (counted.map(calls), Instant::now());
+    redis.until_renewed(4);
+    let (after, took) = (counted.map(calls), began.elapsed());
     let [renewals, reads, loads, subscriptions] = std::array::from_fn(|nth| after[nth] - before[nth]);
-    assert!((3..=5).contains(&renewals), "{renewals} renewals");
-    // The script reads, too.
+    // The first renewal may have been about to come.
+    assert!(took >= 3 * RENEWAL, "{took:?}");
+    assert!((4..=5).contains(&renewals), "{renewals} renewals");
+    // One of the script and of each follower. The last ones may have been on the way.
     assert!((9..=15).contains(&reads), "{reads} reads");
     assert_eq!((loads, subscriptions), (0, 0));
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use posemesh_dev_dds::{DevDds, Endpoint};
 use serde_json::json;
 
-use super::place::{dds_that_calls_when_told, free_port};
+use super::place::dds_that_calls_when_told;
 use super::support::{GUARD, WALLET};
 use super::worker::Worker;
 
@@ -24,8 +24,6 @@ pub(crate) struct Fleet {
 
 pub(crate) struct Replica {
     pub(crate) worker: Worker,
-    /// Of its callback server.
-    pub(crate) bind: String,
     /// What it registers as, which shows DDS which replica a request is from.
     version: String,
 }
@@ -59,10 +57,10 @@ impl Fleet {
         url: &str,
         options: &[(&str, &str)],
     ) {
-        let (bind, version) = (free_port(), format!("1.0.{}", self.replicas.len()));
-        let own = [("STATE_URL", url), ("CALLBACK_BIND", &bind), ("NODE_VERSION", &version)];
+        let version = format!("1.0.{}", self.replicas.len());
+        let own = [("STATE_URL", url), ("CALLBACK_BIND", "127.0.0.1:0"), ("NODE_VERSION", &version)];
         let worker = start(&self.dds_url, &[&own, options].concat());
-        self.replicas.push(Replica { worker, bind, version });
+        self.replicas.push(Replica { worker, version });
     }
 
     /// Waits until exactly one replica leads and all others follow it, and returns which one leads.
@@ -118,9 +116,22 @@ impl Fleet {
         self.dds.set_online_elsewhere(WALLET, true);
     }
 
+    /// Waits for this many attempts to register.
+    pub(crate) fn until_registering(&self, times: usize) {
+        let wanted = self.registrations().len() + times;
+        assert!(self.dds.wait_for(GUARD, |_| self.registrations().len() >= wanted));
+    }
+
+    /// Where the callback server of a replica listens. The system has picked the port.
+    pub(crate) fn address(&mut self, nth: usize) -> String {
+        let address = self.replicas[nth].worker.ask("address");
+        address.trim_start_matches("Some(").trim_end_matches(')').to_owned()
+    }
+
     /// Has DDS call this replica back with a secret. The status of the response, or an error of the connection.
-    pub(crate) fn call_back(&self, nth: usize, secret: &str) -> std::io::Result<u16> {
-        self.dds.set_node_url(Some(format!("http://{}", self.replicas[nth].bind))).expect("loopback");
+    pub(crate) fn call_back(&mut self, nth: usize, secret: &str) -> std::io::Result<u16> {
+        let url = format!("http://{}", self.address(nth));
+        self.dds.set_node_url(Some(url)).expect("loopback");
         self.dds.set_secret(Some(secret.into()));
         Ok(self.dds.call_back()?.status)
     }

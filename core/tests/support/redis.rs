@@ -159,6 +159,27 @@ impl Redis {
         }
     }
 
+    /// The first line of a value, which shows the leader: `<epoch>.<revision> <holder>`.
+    pub(crate) fn header(&self, key: &str) -> String {
+        self.ask(&["GETRANGE", key, "0", "60"]).lines().next().expect("a line").to_owned()
+    }
+
+    /// Waits until the leader has renewed its term this many times.
+    pub(crate) fn until_renewed(&self, times: u64) {
+        let keys = self.keys();
+        let [key] = &keys[..] else { panic!("one node uses it: {keys:?}") };
+        let revision = || -> u64 {
+            let header = self.header(key);
+            let counts = header.split(' ').next().and_then(|counts| counts.split_once('.'));
+            counts.and_then(|(_, revision)| revision.parse().ok()).expect("a header")
+        };
+        let (wanted, deadline) = (revision() + times, Instant::now() + GUARD);
+        while revision() < wanted {
+            assert!(Instant::now() < deadline, "{}", self.header(key));
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The names of all keys.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.ask(&["KEYS", "*"]).lines().map(str::to_owned).collect()
