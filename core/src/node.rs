@@ -473,7 +473,7 @@ impl Node {
     /// present, for example because it was stopped or forked, the response is 503 with `Retry-After`.
     ///
     /// The future works on any async runtime, and usually resolves at once. With a `state_dir`, it waits until the secret
-    /// is on the disk.
+    /// is on the disk; [`stop`](Node::stop) ends this wait with 503.
     ///
     /// ```no_run
     /// # use posemesh_node_registration::{Node, axum};

@@ -144,35 +144,61 @@ impl Store {
     /// Accepts a secret that DDS sent, if the policy allows it. The callback confirms the registration. Without a
     /// policy every secret is accepted, at any time.
     pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
+        self.accept_secret_after(policy, secret, |_| {})
+    }
+
+    /// As [`Store::accept_secret`]. Calls `before` with the verdict, before anybody can see its effect.
+    fn accept_secret_after(
+        &self,
+        policy: Option<CallbackPolicy>,
+        secret: Secret,
+        before: impl FnOnce(Acceptance),
+    ) -> Acceptance {
         self.update(|inner| {
-            if inner.stopped {
-                return Acceptance::Unavailable(STOPPED);
-            }
             let same = self.secret.load().as_deref() == Some(&secret);
-            if let Some(refusal) = inner.moment().refusal(policy, same) {
-                return refusal;
+            let verdict = if inner.stopped {
+                Acceptance::Unavailable(STOPPED)
+            } else if let Some(refusal) = inner.moment().refusal(policy, same) {
+                refusal
+            } else if same {
+                Acceptance::Same
+            } else {
+                Acceptance::New(inner.status.secret_version + 1)
+            };
+            before(verdict);
+            if !verdict.is_kept() {
+                return verdict;
             }
             inner.secret_registration = Some(inner.registration);
             inner.status.callback_overdue = false;
             if inner.status.state != State::Registered {
                 inner.mark_registered();
             }
-            if same {
-                return Acceptance::Same;
+            if !same {
+                self.put_secret(inner, secret);
             }
-            Acceptance::New(self.put_secret(inner, secret))
+            verdict
         })
     }
 
     /// As [`Store::accept_secret`], wherever that is decided. Returns when the secret is safe: written, or its write has
-    /// failed.
+    /// failed. A stop ends the wait for that, and DDS has to call again.
     pub(crate) async fn receive_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
-        let elsewhere = self.decides_elsewhere();
-        let acceptance = if elsewhere {
-            self.requests().ask(policy, secret).await
-        } else {
-            self.accept_secret(policy, secret)
-        };
+        if self.decides_elsewhere() {
+            let acceptance = self.requests().ask(policy, secret).await;
+            self.count_callback(acceptance);
+            return acceptance;
+        }
+        // Who has seen the secret finds it counted.
+        let acceptance =
+            self.accept_secret_after(policy, secret, |acceptance| self.count_callback(acceptance));
+        if acceptance.is_kept() && !self.settled_before_stop().await {
+            return Acceptance::Unavailable(STOPPED);
+        }
+        acceptance
+    }
+
+    fn count_callback(&self, acceptance: Acceptance) {
         self.counters().callbacks.count(match acceptance {
             Acceptance::New(_) => CallbackOutcome::Accepted,
             Acceptance::Same => CallbackOutcome::Unchanged,
@@ -180,18 +206,13 @@ impl Store {
             Acceptance::NotWaiting(_) => CallbackOutcome::NotWaiting,
             Acceptance::Unavailable(_) => CallbackOutcome::Unavailable,
         });
-        if !elsewhere && acceptance.is_kept() {
-            self.settled().await;
-        }
-        acceptance
     }
 
-    /// Replaces the secret. Returns the version of the new one.
-    pub(super) fn put_secret(&self, inner: &mut Inner, secret: Secret) -> u64 {
+    /// Replaces the secret.
+    pub(super) fn put_secret(&self, inner: &mut Inner, secret: Secret) {
         self.secret.store(Some(Arc::new(secret)));
         inner.status.has_secret = true;
         inner.status.secret_version += 1;
-        inner.status.secret_version
     }
 
     /// Decides the requests that were left when this process began to lead. Never returns.

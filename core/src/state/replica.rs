@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::status::State;
 
+/// Of a persistence error, until it is over. Further ones are only shown.
+const MAX_REASONS: usize = 8;
+
 impl Store {
     /// From now on DDS gets its responses only when the state has been written, or the write has failed.
     pub(crate) fn begin_writing(&self) {
@@ -61,13 +64,22 @@ impl Store {
         self.settled.subscribe()
     }
 
-    /// Shows why the state cannot be written or followed at present. `None` when it can. Returns true if it could
-    /// before and cannot now, or the other way around.
+    /// Shows why the state cannot be written or followed at present. `None` when it can. Returns true if that is to be
+    /// logged: a reason once, as long as there is one.
     pub(crate) fn set_persistence_error(&self, error: Option<Error>) -> bool {
         self.update(|inner| {
             inner.status.persistence_error = error.as_ref().map(Error::code);
-            let former = std::mem::replace(&mut inner.persistence_error, error);
-            former.is_some() != inner.persistence_error.is_some()
+            inner.persistence_error = error;
+            let reasons = &mut inner.persistence_reasons;
+            let Some(error) = &inner.persistence_error else {
+                return !std::mem::take(reasons).is_empty();
+            };
+            let is_new =
+                reasons.len() < MAX_REASONS && reasons.iter().all(|reason| reason != error.message());
+            if is_new {
+                reasons.push(error.message().to_owned());
+            }
+            is_new
         })
     }
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::callback::HandIn;
-use super::observed::Observed;
+use super::observed::{Observed, until};
 use super::requests::Requests;
 use super::waiters::{Delivery, Job, Waiters};
 use crate::clock::DdsClock;
@@ -81,6 +81,8 @@ pub(crate) struct Inner {
     /// Other processes share the state, so a secret may arrive through them.
     pub(super) shares_state: bool,
     pub(super) persistence_error: Option<Error>,
+    /// Why the state could not be shared or kept, since it last could: what was logged.
+    pub(super) persistence_reasons: Vec<String>,
     pub(super) waiters: Waiters<Inner>,
 }
 
@@ -271,6 +273,16 @@ impl Store {
             inner.status.last_error = Some(error.code());
             inner.last_error = Some(error);
         });
+    }
+
+    /// As [`Store::settled`], or until the node is stopped. Returns false if that came first.
+    pub(super) async fn settled_before_stop(&self) -> bool {
+        let mut observed = self.observe();
+        tokio::select! {
+            biased;
+            () = self.settled() => true,
+            () = until(&mut observed, |observed| observed.stopped) => false,
+        }
     }
 
     /// Waits until everything that has changed so far was written, or its write failed.

@@ -2,7 +2,9 @@
 //! stopped at any moment.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError, channel};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -227,4 +229,30 @@ fn a_frozen_disk_holds_back_the_response_and_nothing_else() {
     drop(later);
     stop(&node);
     assert_unavailable(node.handle_within(callback(secret("s-1")), GUARD).expect("this process"));
+}
+
+#[test]
+fn a_stop_ends_what_waits_for_a_frozen_disk() {
+    let Some(disk) = Mount::disk() else { return };
+    let (_dds, node) = registered_in(&disk.0.state());
+    let Some(frozen) = disk.freeze() else { return stop(&node) };
+
+    let (sender, responses) = channel();
+    let done = move |response: Option<_>| sender.send(response).expect("the test waits");
+    let later = node.handle_or_then(callback(secret("s-1")), done).expect("this process");
+    assert!(matches!(later, Handled::Later(_)), "the disk was not asked");
+    let (mut response, mut context) =
+        (pin!(node.handle(callback(secret("s-1")))), Context::from_waker(Waker::noop()));
+    assert!(response.as_mut().poll(&mut context).is_pending());
+    thread::scope(|scope| {
+        let within = scope.spawn(|| node.handle_within(callback(secret("s-1")), Duration::MAX));
+        let stopping = scope.spawn(|| node.stop(GUARD));
+        assert_unavailable(responses.recv_timeout(GUARD).expect("a call"));
+        assert_unavailable(within.join().expect("no panic").expect("a response"));
+        let Poll::Ready(response) = response.as_mut().poll(&mut context) else { panic!("it still waits") };
+        assert_unavailable(response);
+        assert!(!stopping.is_finished(), "the record is written before the end");
+        drop(frozen);
+        stopping.join().expect("no panic").expect("stops");
+    });
 }

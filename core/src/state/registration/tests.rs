@@ -182,3 +182,51 @@ fn the_secret_of_a_former_registration_does_not_count_for_the_next() {
     assert_eq!(accept("of this one"), Acceptance::New(2));
     assert_eq!(accept("former"), Acceptance::Another);
 }
+
+#[test]
+fn a_callback_is_counted_before_its_effect_is_visible() {
+    let store = Store::default();
+    succeed(&store, 0);
+    let mut verdicts = Vec::new();
+    for secret in ["first", "first", "another"] {
+        let shown = || (store.status(), store.secret().clone());
+        let before = shown();
+        let policy = Some(CallbackPolicy::PerRegistration);
+        store.accept_secret_after(policy, Secret::new(secret), |verdict| {
+            assert!(shown() == before, "{verdict:?}");
+            verdicts.push(verdict);
+        });
+    }
+    assert_eq!(verdicts, [Acceptance::New(1), Acceptance::Same, Acceptance::Another]);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_for_the_disk() {
+    let store = Arc::new(Store::default());
+    store.begin_writing();
+    succeed(&store, 0);
+    let receiving = Arc::clone(&store);
+    let received =
+        tokio::spawn(async move { receiving.receive_secret(None, Secret::new("not written yet")).await });
+    store.observe().wait_for(|observed| observed.has_secret).await.expect("it lives");
+    assert!(!received.is_finished());
+    store.stop(None);
+    assert_eq!(received.await.expect("no panic"), Acceptance::Unavailable(STOPPED));
+}
+
+#[test]
+fn each_reason_of_a_persistence_error_is_logged_once() {
+    let store = Store::default();
+    let set = |reason: Option<&str>| {
+        store.set_persistence_error(reason.map(|reason| Error::new(ErrorCode::Io, reason.to_owned())))
+    };
+    assert!(!set(None), "there was none");
+    for (reason, logged) in [("down", true), ("down", false), ("no permission", true), ("down", false)] {
+        assert_eq!((set(Some(reason)), reason), (logged, reason));
+        assert_eq!(store.persistence_error().expect("shown").message(), reason);
+    }
+    assert!(set(None) && !set(None));
+    assert!(set(Some("down")), "it is back");
+    let logged = (0..100).filter(|number| set(Some(&number.to_string()))).count();
+    assert!(logged < 10, "the log is not flooded");
+}
