@@ -63,6 +63,8 @@ pub enum EventKind {
 #[derive(Default)]
 pub(crate) struct EventChannel {
     dispatcher: Option<Arc<Dispatcher>>,
+    /// Held by a job of [`EventChannel::call_in_turn`] until it has returned.
+    turn: Arc<tokio::sync::Mutex<()>>,
     subscription: Mutex<Option<Arc<Subscription<Event>>>>,
     /// Counts the events that no callback received because it was too slow.
     dropped: AtomicU64,
@@ -98,6 +100,16 @@ impl EventChannel {
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.push(Box::new(job));
         }
+    }
+
+    /// As [`EventChannel::call`], once the former of these jobs has returned. The queue then has one of them at most,
+    /// even if one never returns.
+    pub(crate) async fn call_in_turn(&self, job: impl FnOnce() + Send + 'static) {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.call(move || {
+            job();
+            drop(turn);
+        });
     }
 
     /// Replaces the subscription and returns the former one. That one ends when it has been dropped and the events

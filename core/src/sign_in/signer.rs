@@ -134,13 +134,17 @@ impl HostSigner {
             response,
         };
         let signer = Arc::clone(self);
-        events.call(move || {
-            // The attempt may be over by the time that the callbacks before this one have returned.
-            if request.is_pending() {
-                (signer.sign)(request);
-            }
-        });
-        let signature = match tokio::time::timeout(timeout, responded).await {
+        let asked = async {
+            let ask = move || {
+                // The attempt may be over by the time that the callbacks before this one have returned.
+                if request.is_pending() {
+                    (signer.sign)(request);
+                }
+            };
+            events.call_in_turn(ask).await;
+            responded.await
+        };
+        let signature = match tokio::time::timeout(timeout, asked).await {
             Ok(Ok(Ok(signature))) => signature,
             Ok(Ok(Err(reason))) => return Err(format!("the signer failed: {reason}")),
             Ok(Err(_)) => return Err("the signer did not respond".into()),
@@ -198,6 +202,7 @@ fn parse_address(text: &str) -> Result<[u8; 20]> {
 mod tests {
     use super::*;
     use crate::crypto::{derive_eth_address, load_secp256k1_privhex, sign_eip191};
+    use crate::dispatcher::Dispatcher;
 
     const KEY: &str = "4c0883a69102937d6231471b5dbb6204fe5129617082798ce3f4fdf2548b6f90";
     const ADDRESS: &str = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
@@ -230,6 +235,35 @@ mod tests {
             assert_eq!(error.code(), crate::error::ErrorCode::InvalidConfig);
             assert!(error.message().contains(says), "{bad}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_signer_that_does_not_return_has_one_job() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (calls, called) = std::sync::mpsc::channel();
+        let released = std::sync::Mutex::new(released);
+        let sign = move |request: SigningRequest| {
+            let _ = calls.send(String::from_utf8(request.message().to_vec()));
+            let _ = released.lock().expect("one caller").recv();
+            request.respond(Err::<String, _>("it returned"));
+        };
+        let signer = HostSigner::new(ADDRESS, sign).expect("a good address");
+        let dispatcher = Arc::new(Dispatcher::default());
+        let events = EventChannel::new(Arc::clone(&dispatcher));
+        for attempt in 0..5 {
+            let timeout = Duration::from_millis(1);
+            let reason =
+                signer.sign(&format!("attempt {attempt}"), &events, timeout).await.expect_err("late");
+            assert!(reason.contains("did not respond within"), "{reason}");
+            assert!(Arc::strong_count(&signer) <= 2, "one job holds it");
+        }
+        drop(release);
+        let reason = signer.sign("the last one", &events, Duration::MAX).await.expect_err("it fails");
+        assert_eq!(reason, "the signer failed: it returned");
+        let messages: Vec<_> = called.try_iter().map(|message| message.expect("UTF-8")).collect();
+        assert_eq!(messages.last().map(String::as_str), Some("the last one"));
+        assert!(messages.len() <= 2, "{messages:?}");
+        dispatcher.close();
     }
 
     #[test]
