@@ -12,18 +12,24 @@ use posemesh_node_registration::error::{Error, ErrorCode};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::dataclass::Class;
 use crate::error::exception;
 
 static HTTP_RESPONSE: Class = Class::new("posemesh_node._http", "HttpResponse");
 
-/// Text of HTTP, as WSGI and ASGI pass it.
+/// Text of HTTP, as web servers pass it.
 #[derive(FromPyObject)]
 pub(crate) enum Text {
     Str(PyBackedStr),
     Bytes(PyBackedBytes),
+    /// Bytes that are not UTF-8 are lone surrogates in the `str` of aiohttp.
+    Surrogates(#[pyo3(from_py_with = replace_surrogates)] String),
+}
+
+fn replace_surrogates(text: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(text.cast::<PyString>()?.to_string_lossy().into_owned())
 }
 
 impl Text {
@@ -33,6 +39,7 @@ impl Text {
         match self {
             Self::Str(text) => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
+            Self::Surrogates(text) => text.as_bytes(),
         }
     }
 }
@@ -40,15 +47,18 @@ impl Text {
 /// Whether DDS sends requests to this path, which has no query and is relative to the prefix of the routes. Every other
 /// request is the host's, as is every other `/health`.
 #[pyfunction]
-pub(crate) fn is_ours(path: &str, user_agent: Option<Text>) -> bool {
+pub(crate) fn is_ours(path: Text, user_agent: Option<Text>) -> bool {
+    let path = path.as_bytes();
+    // In a decoded path, these begin neither a query nor a fragment.
+    if path.iter().any(|byte| matches!(byte, b'?' | b'#')) {
+        return false;
+    }
     let mut request = Request::builder().uri(path);
     if let Some(user_agent) = user_agent {
         request = request.header(USER_AGENT, user_agent.as_bytes());
     }
-    request.body(Bytes::new()).is_ok_and(|request| {
-        // A question mark in a decoded path does not begin a query.
-        request.uri().query().is_none() && bindings::respond_without_node(&request, "").is_some()
-    })
+    let request = request.body(Bytes::new());
+    request.is_ok_and(|request| bindings::respond_without_node(&request, "").is_some())
 }
 
 /// The response to a request while there is no node. `None` if it is not for this library.
@@ -56,11 +66,11 @@ pub(crate) fn is_ours(path: &str, user_agent: Option<Text>) -> bool {
 pub(crate) fn respond_without_node<'py>(
     py: Python<'py>,
     method: &str,
-    path: &str,
+    path: Text,
     headers: &Bound<'py, PyAny>,
     why: String,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let request = request(method, path, headers, &[])?;
+    let request = request(method, &path, headers, &[])?;
     request
         .and_then(|request| bindings::respond_without_node(&request, why))
         .map(|response| to_python(py, response))
@@ -69,15 +79,16 @@ pub(crate) fn respond_without_node<'py>(
 
 /// A request to handle. `None` if it is not for this library, because its path cannot be that of a request.
 ///
-/// Headers are a mapping or pairs. Those that HTTP does not allow are left out.
+/// Headers are a mapping or pairs. Those that HTTP does not allow are left out, and those beyond the first ten thousands.
 pub(crate) fn request(
     method: &str,
-    path: &str,
+    path: &Text,
     headers: &Bound<'_, PyAny>,
     body: &[u8],
 ) -> PyResult<Option<Request<Bytes>>> {
     let body = Bytes::copy_from_slice(body);
-    let Ok(mut request) = Request::builder().method(method).uri(path).body(body) else { return Ok(None) };
+    let request = Request::builder().method(method).uri(path.as_bytes()).body(body);
+    let Ok(mut request) = request else { return Ok(None) };
     let pairs = if headers.hasattr("items")? { &headers.call_method0("items")? } else { headers };
     for pair in pairs.try_iter()? {
         let [name, value]: [Text; 2] = pair?.extract().map_err(|_| {
@@ -88,7 +99,7 @@ pub(crate) fn request(
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_bytes(value.as_bytes());
         if let (Ok(name), Ok(value)) = (name, value) {
-            request.headers_mut().append(name, value);
+            let _ = request.headers_mut().try_append(name, value);
         }
     }
     Ok(Some(request))

@@ -320,13 +320,13 @@ impl Node {
         &self,
         py: Python<'py>,
         method: &str,
-        path: &str,
+        path: http::Text,
         headers: &Bound<'py, PyAny>,
         body: PyBackedBytes,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (node, timeout) = (self.core(), self::timeout(timeout)?);
-        let Some(request) = http::request(method, path, headers, &body)? else { return Ok(None) };
+        let Some(request) = http::request(method, &path, headers, &body)? else { return Ok(None) };
         // Raises in a forked child, where core would respond with 503.
         self.expect_callbacks(py)?;
         let handling = node.handle(request);
@@ -342,13 +342,13 @@ impl Node {
         &self,
         py: Python<'py>,
         method: &str,
-        path: &str,
+        path: http::Text,
         headers: &Bound<'py, PyAny>,
         body: PyBackedBytes,
         done: Py<PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let node = self.core();
-        let Some(request) = http::request(method, path, headers, &body)? else {
+        let Some(request) = http::request(method, &path, headers, &body)? else {
             return Ok(py.None().into_bound(py));
         };
         let deliver = wait::deliver(done, http::optional_to_python);

@@ -45,7 +45,7 @@ class Site:
         self,
         method: str,
         path: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         body: bytes | Iterable[bytes] | None = None,
     ) -> Response:
         """Send one request. A body that is not bytes is sent in chunks."""
@@ -67,6 +67,14 @@ class Site:
 
     def status_of(self, method: str, path: str, headers: Mapping[str, str] = FROM_DDS) -> int:
         return self.send(method, self.prefix + path, headers).status
+
+    def exchange(self, method: bytes, path: str) -> bytes:
+        """Send a request of DDS without a body, and return every byte of the response."""
+        with socket.create_connection((self.host, self.port), timeout=GUARD) as client:
+            head = f" {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: DDS v1.0.0\r\nConnection: close\r\n\r\n"
+            client.sendall(method + head.encode())
+            with client.makefile("rb") as response:
+                return response.read()
 
     def disconnect_in_a_body(self) -> None:
         with socket.create_connection((self.host, self.port), timeout=GUARD) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import pickle
 import sys
@@ -66,8 +67,11 @@ def test_a_response_is_a_value(unreachable: Node) -> None:
         Headers({"content-type": "application/json"}),
         # What HTTP does not allow is not for the node either.
         [("content-type", "application/json"), ("not a name", "x"), ("x-line", "a\nb"), ("", "")],
+        # As aiohttp decodes bytes that are not UTF-8.
+        {"content-type": "application/json", "user-agent": "DDS v1 \udce9"},
+        [("content-type", "application/json"), *((f"x-{number}", "x") for number in range(40_000))],
     ],
-    ids=["mapping", "bytes", "pairs", "pairs of bytes", "lists", "Starlette", "invalid"],
+    ids=["mapping", "bytes", "pairs", "pairs of bytes", "lists", "Starlette", "invalid", "not UTF-8", "too many"],
 )
 def test_headers_have_any_form(unreachable: Node, headers: Any) -> None:
     response = unreachable.handle_request("POST", f"{PATH}/?query=1", headers, BODY)
@@ -86,12 +90,30 @@ def test_headers_have_any_form(unreachable: Node, headers: Any) -> None:
         ("POST", "/with space", JSON),
         ("POST", "/ü", JSON),
         ("POST", "/\0", JSON),
+        ("POST", f"{PATH}\udce9", JSON),
         ("NO METHOD", PATH, JSON),
     ],
 )
 async def test_other_requests_are_not_for_the_node(dds: LocalDds, method: str, path: str, headers: dict[str, str]) -> None:
     async with AsyncNode.start(**dds.options()) as node:
         assert await node.handle_request(method, path, headers, BODY) is None
+
+
+def test_a_body_that_breaks_off_is_refused(unreachable: Node) -> None:
+    """Also if the part that arrived is JSON, and whether or not the web server ends the input."""
+    site, status = Callbacks(node=unreachable), list[str]()
+    for terminated in (False, True):
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": PATH,
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(BODY) + 1),
+            "wsgi.input": io.BytesIO(BODY),
+            "wsgi.input_terminated": terminated,
+        }
+        assert b"disconnected" in b"".join(site(environ, lambda *a: status.append(a[0])))
+    assert status == ["400 Bad Request"] * 2
+    assert unreachable.read_secret() is None
 
 
 def test_values_of_the_wrong_type_are_refused(unreachable: Node) -> None:

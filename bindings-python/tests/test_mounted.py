@@ -63,7 +63,11 @@ def the_site_has_its_own_routes(site: Site) -> None:
     assert site.send("GET", "/missing", FROM_DDS).status == 404
     assert site.send("GET", f"{site.prefix}/missing", FROM_DDS).status == 404
     assert site.send("GET", f"{REGISTRATIONS}s", FROM_DDS).status == 404
-    assert site.send("GET", f"{site.prefix}/health%3Fx", FROM_DDS).status == 404
+    for mark in ("%3F", "%23"):
+        assert site.send("GET", f"{site.prefix}/health{mark}x", FROM_DDS).status == 404
+        assert site.send("POST", f"{site.prefix}{REGISTRATIONS}{mark}x", {**FROM_DDS, **JSON}, callback()).status in (404, 405)
+    # A header need not be text.
+    assert site.send("GET", "/health", {"User-Agent": b"\xe9"}).body == b"the site's"
     # The body of another route is left to it.
     assert site.send("POST", "/length", body=b"x" * 300_000).body == b"300000"
     if site.prefix:
@@ -75,6 +79,8 @@ def without_a_node(site: Site) -> None:
     for response in (site.post(callback()), site.send("GET", f"{site.prefix}/health", FROM_DDS)):
         assert (response.status, response.headers["retry-after"].isdecimal()) == (503, True)
         assert b"not started" in response.body or b"stopped" in response.body
+    head, _, rest = site.exchange(b"HEAD", f"{site.prefix}/health").partition(b"\r\n\r\n")
+    assert (head.split()[1], rest) == (b"503", b"")
 
 
 def a_callback_is_accepted_or_refused(site: Site) -> None:

@@ -27,6 +27,7 @@ _App: TypeAlias = Callable[[Any, Any], Any]
 _TEXT = (("content-type", "text/plain; charset=utf-8"),)
 _NOT_FOUND = HttpResponse(404, _TEXT, b"Not Found")
 _LENGTH_REQUIRED = HttpResponse(411, _TEXT, b"this web server does not support a chunked body")
+_BROKEN_OFF = HttpResponse(400, _TEXT, b"the client disconnected before the end of the body")
 
 
 class Callbacks:
@@ -52,10 +53,10 @@ class Callbacks:
             response: Iterable[bytes] = self._app(environ, start_response)
             return response
         body = _read_body(environ)
-        if body is None:
-            return _respond(start_response, _LENGTH_REQUIRED)
+        if isinstance(body, HttpResponse):
+            return _respond(environ, start_response, body)
         request = (environ["REQUEST_METHOD"], path, _headers(environ))
-        return _respond(start_response, self._mounted.respond(request, body))
+        return _respond(environ, start_response, self._mounted.respond(request, body))
 
 
 def _headers(environ: _Environ) -> list[tuple[str | bytes, str | bytes]]:
@@ -68,33 +69,34 @@ def _headers(environ: _Environ) -> list[tuple[str | bytes, str | bytes]]:
     return headers
 
 
-def _read_body(environ: _Environ) -> bytes | None:
-    """The body, or as much of it as is needed to refuse it. None if its end cannot be found."""
-    if environ.get("wsgi.input_terminated"):
-        left = ENOUGH
-    elif environ.get("HTTP_TRANSFER_ENCODING"):
-        # The server passes the chunks as they are, and a read would wait for more after the last one.
-        return None
-    else:
-        # The server reads on after the body, so a read beyond it would wait for the next request.
-        length = environ.get("CONTENT_LENGTH") or "0"
-        left = min(int(length), ENOUGH) if length.isdecimal() else 0
+def _read_body(environ: _Environ) -> bytes | HttpResponse:
+    """The body, or as much of it as is needed to refuse it. A response if its end cannot be found."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    expected = min(int(length), ENOUGH) if length.isdecimal() else None
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        if not environ.get("wsgi.input_terminated"):
+            # The server passes the chunks as they are, and a read would wait for more after the last one.
+            return _LENGTH_REQUIRED
+        expected = None
+    # Not every server ends the input after the body, and then a read beyond it would wait for the next request.
+    left = expected if expected is not None else ENOUGH if environ.get("wsgi.input_terminated") else 0
     body = bytearray()
     while left > 0 and (chunk := environ["wsgi.input"].read(left)):
         body += chunk
         left -= len(chunk)
-    return bytes(body)
+    return bytes(body) if expected in (None, len(body)) else _BROKEN_OFF
 
 
-def _respond(start_response: _StartResponse, response: HttpResponse) -> Iterable[bytes]:
+def _respond(environ: _Environ, start_response: _StartResponse, response: HttpResponse) -> Iterable[bytes]:
     status = HTTPStatus(response.status)
     start_response(
         f"{status.value} {status.phrase}",
         [*response.headers, ("content-length", str(len(response.body)))],
     )
-    return [response.body]
+    # Not every server leaves the body out, which a client would take for the next response.
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 
 
 def _not_found(environ: _Environ, start_response: _StartResponse) -> Iterable[bytes]:
     """The application where there is no other."""
-    return _respond(start_response, _NOT_FOUND)
+    return _respond(environ, start_response, _NOT_FOUND)
