@@ -20,7 +20,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
-    RedisResult, ServerErrorKind, Value, cmd,
+    RedisResult, Value, cmd,
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::ClientConfig;
@@ -33,12 +33,15 @@ use crate::config::StateUrl;
 use crate::error::Result;
 use crate::http_client::tls_of_system;
 use crate::log::log;
-use failure::Failure;
+use failure::{Failure, is_forbidden};
+
+/// What is longer is not a value of this library, and more of it is not read. Records are much shorter.
+const MAX_VALUE: usize = 1024 * 1024;
 
 /// The message comes before the write, because a server may allow one and not the other. Nobody reads in between.
 const SWAP: &str = "\
-local value = redis.call('GET', KEYS[1])
-if (value or '') ~= ARGV[1] then return {0, value} end
+local value = redis.call('GETRANGE', KEYS[1], 0, ARGV[4])
+if value ~= ARGV[1] then return {0, value} end
 redis.call('PUBLISH', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
 return {1}";
@@ -196,7 +199,9 @@ impl RedisKey {
     }
 
     async fn get(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<Vec<u8>>> {
-        cmd("GET").arg(&self.name).query_async(connection).await
+        let mut get = cmd("GETRANGE");
+        get.arg(&self.name).arg(0).arg(MAX_VALUE - 1);
+        Ok(present(get.query_async(connection).await?))
     }
 
     async fn run_script(
@@ -207,10 +212,10 @@ impl RedisKey {
     ) -> RedisResult<Swap> {
         let mut script = cmd("EVALSHA");
         script.arg(&self.script).arg(1).arg(&self.name);
-        script.arg(expected.unwrap_or_default()).arg(value).arg(&self.sender);
+        script.arg(expected.unwrap_or_default()).arg(value).arg(&self.sender).arg(MAX_VALUE - 1);
         match script.query_async(connection).await? {
             Value::Array(result) => match <[Value; 2]>::try_from(result) {
-                Ok([_, Value::BulkString(value)]) => Ok(Swap::Changed(Some(value))),
+                Ok([_, Value::BulkString(value)]) => Ok(Swap::Changed(present(value))),
                 Ok(_) => Ok(Swap::Changed(None)),
                 Err(_) => Ok(Swap::Done),
             },
@@ -232,6 +237,11 @@ impl RedisKey {
     }
 }
 
+/// Redis does not tell an absent value from an empty one here.
+fn present(value: Vec<u8>) -> Option<Vec<u8>> {
+    (!value.is_empty()).then_some(value)
+}
+
 /// Whether a message says that another process has written, or that such a message may be missed.
 fn is_news(push: &PushInfo, sender: &str) -> bool {
     match push.kind {
@@ -249,11 +259,13 @@ fn is_text(value: Option<&Value>, text: &str) -> bool {
     }
 }
 
-/// A user need not be allowed to ask how the server is set up. `None` if it is not.
+/// A user need not be allowed to ask how the server is set up, and not every server can be asked. `None` then.
 fn unless_forbidden<T>(response: RedisResult<T>) -> RedisResult<Option<T>> {
+    let is_unknown =
+        |error: &RedisError| error.detail().is_some_and(|why| why.starts_with("unknown command"));
     match response {
         Ok(response) => Ok(Some(response)),
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(None),
+        Err(error) if is_forbidden(&error) || is_unknown(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -116,6 +116,24 @@ fn a_value_that_was_altered_is_mended() {
     assert_eq!(fleet.dds.nodes()[0].registrations, 1, "nobody registered again");
 }
 
+/// Replicas read only as much of it as shows that it is none of theirs.
+#[test]
+fn what_fills_the_key_is_replaced() {
+    const SIZE: usize = 64_000_000;
+    let redis = Redis::start(&[]);
+    let mut fleet = three_with_a_secret(&redis.url(), "first");
+    let key = &redis.keys()[0];
+    survives(&mut fleet, 2, |_| {
+        let fill = format!("return redis.call('SET', KEYS[1], string.rep('x', {SIZE}))['ok']");
+        assert_eq!(redis.ask(&["EVAL", &fill, "1", key]), "OK");
+        redis.until(&["EVAL", "return redis.call('STRLEN', KEYS[1]) < 10000", "1", key], "1");
+    });
+    let stats = redis.ask(&["INFO", "stats"]);
+    let sent = stats.lines().find_map(|line| line.trim().strip_prefix("total_net_output_bytes:"));
+    let sent: usize = sent.and_then(|bytes| bytes.parse().ok()).expect("a number of bytes");
+    assert!(sent < SIZE, "{sent} bytes");
+}
+
 /// The keys are evicted while secrets arrive.
 #[test]
 fn a_redis_that_evicts_keys_loses_no_secret() {

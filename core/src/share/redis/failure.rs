@@ -53,8 +53,8 @@ fn in_words(error: &RedisError, url: &StateUrl) -> String {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
             "check the user and the password"
         }
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
-            "the user needs ~posemesh-node/* &posemesh-node/* +get +set +publish +subscribe +eval +evalsha +script|load"
+        _ if is_forbidden(error) => {
+            "the user needs ~posemesh-node/* &posemesh-node/* +getrange +set +publish +subscribe +eval +evalsha +script|load"
         }
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
             "the server is a read-only replica; name the primary"
@@ -64,4 +64,11 @@ fn in_words(error: &RedisError, url: &StateUrl) -> String {
         _ => return words,
     };
     format!("{words}; {advice}")
+}
+
+/// Whether the user lacks a permission. Since Redis 7, a script that runs into that has no code of its own for it.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    let in_script = "The user executing the script can't";
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || error.detail().is_some_and(|detail| detail.starts_with(in_script))
 }
