@@ -34,6 +34,12 @@ fn decide(verdict: &Verdict, acceptance: Acceptance) {
     }
 }
 
+/// Whether anybody still waits.
+fn is_awaited(verdict: &Verdict) -> bool {
+    let sender = verdict.lock().unwrap_or_else(PoisonError::into_inner);
+    sender.as_ref().is_some_and(|sender| !sender.is_closed())
+}
+
 /// A secret that DDS sent, and who waits for the verdict.
 pub(crate) struct Request {
     pub(crate) policy: Option<CallbackPolicy>,
@@ -46,8 +52,7 @@ pub(crate) struct Request {
 impl Request {
     /// Whether anybody still waits. The secret of one that has been given up must not be taken.
     pub(crate) fn is_pending(&self) -> bool {
-        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
-        verdict.as_ref().is_some_and(|sender| !sender.is_closed())
+        is_awaited(&self.verdict)
     }
 
     pub(crate) fn decide(self, verdict: Acceptance) {
@@ -115,6 +120,9 @@ impl Requests {
             if queue.closed {
                 return Acceptance::Unavailable(STOPPED);
             }
+            // As long as the other processes are out of reach, nobody takes what was given up.
+            queue.waiting.retain(Request::is_pending);
+            queue.probes.retain(|probe| is_awaited(&probe.0));
             queue.deadlines.retain(|(_, verdict)| verdict.strong_count() > 0);
             if queue.deadlines.len() >= MAX_WAITING {
                 return UNDECIDED;
@@ -301,6 +309,30 @@ mod tests {
             assert_eq!(asked.await.expect("no panic"), Acceptance::Unavailable(STOPPED));
         }
         assert_eq!(requests.ask_to_record_probe().await, Acceptance::Unavailable(STOPPED));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_given_up_is_not_kept_while_nobody_takes_it() {
+        let requests = Arc::<Requests>::default();
+        let expiring = Arc::clone(&requests);
+        tokio::spawn(async move { expiring.expire().await });
+        let kept = |requests: &Requests| {
+            let queue = requests.lock();
+            [queue.waiting.len(), queue.probes.len(), queue.deadlines.len()]
+        };
+        for _ in 0..3 {
+            assert_eq!(ask(&requests).await.expect("no panic"), UNDECIDED);
+            assert_eq!(requests.ask_to_record_probe().await, UNDECIDED);
+            assert_eq!(kept(&requests), [0, 1, 0]);
+        }
+        // The client has disconnected.
+        for _ in 0..=MAX_WAITING {
+            let asked = ask(&requests);
+            tokio::task::yield_now().await;
+            asked.abort();
+            assert!(asked.await.is_err());
+        }
+        assert_eq!(kept(&requests), [1, 0, 1]);
     }
 
     #[tokio::test]
