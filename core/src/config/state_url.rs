@@ -58,7 +58,16 @@ impl StateUrl {
         if rest.contains(['?', '#']) {
             return Err(Invalid::value("has a query or fragment; percent-encode ? and # in a password"));
         }
+        if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Invalid::value("contains a space or line break; percent-encode those in a password"));
+        }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        // Otherwise the part of a password before a slash would be a host, which is shown.
+        if path.contains('@') {
+            return Err(Invalid::value(
+                "has an @ after a slash; percent-encode / in a password, and @ in a prefix",
+            ));
+        }
         let (user_info, servers) = match authority.rsplit_once('@') {
             Some((user_info, servers)) => (user_info, servers),
             None => ("", authority),
@@ -107,15 +116,16 @@ fn parse_server(server: &str, default_port: u16) -> Result<Server, Invalid> {
     if url.path() != "/" || !url.username().is_empty() {
         return Err(Invalid::value("has no valid host and port"));
     }
+    let is_in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let host = match url.host() {
-        Some(Host::Domain(name)) => name.to_owned(),
+        Some(Host::Domain(name)) if name.chars().all(is_in_name) => name.to_owned(),
         Some(Host::Ipv4(ip)) => ip.to_string(),
         Some(Host::Ipv6(ip)) => ip.to_string(),
-        None => return Err(Invalid::value("has no host")),
+        _ => return Err(Invalid::value("has no valid host")),
     };
     // The URL parser drops the default port of http.
     let port = if server.ends_with(":80") { 80 } else { url.port().unwrap_or(default_port) };
-    Ok(Server { host, port })
+    if port == 0 { Err(Invalid::value("has the port 0")) } else { Ok(Server { host, port }) }
 }
 
 impl Server {
@@ -202,6 +212,11 @@ mod tests {
             "redis://user:%ff@localhost",
             "redis://user:a%0Ab@localhost",
             "redis://us er@lo cal",
+            "redis://localhost:0",
+            "redis://local\nhost",
+            "redis://redis://localhost",
+            "etcd+http://etcd+http://localhost",
+            "etcd+http://user:12345/word@localhost",
         ] {
             assert!(StateUrl::parse(bad).is_err(), "{bad}");
         }
