@@ -79,13 +79,17 @@ fn with_headers(method: &str, path: &str, headers: HeaderMap, body: Bytes) -> Op
     Some(request)
 }
 
-/// Headers that are not valid in HTTP/1.1, such as `:path` of HTTP/2, are left out.
+/// Headers that are not valid in HTTP/1.1, such as `:path` of HTTP/2, are left out, and those beyond the first ten
+/// thousands.
 fn header_map(headers: &[String]) -> HeaderMap {
     let (pairs, _) = headers.as_chunks::<2>();
-    let header = |[name, value]: &[String; 2]| {
-        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, header_value(value)?))
-    };
-    pairs.iter().filter_map(header).collect()
+    let mut map = HeaderMap::new();
+    for [name, value] in pairs {
+        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), header_value(value)) {
+            let _ = map.try_append(name, value);
+        }
+    }
+    map
 }
 
 /// Node.js decodes each byte of a value as one character.

@@ -195,6 +195,13 @@ describe('handleRequest', () => {
     assert.equal(await node.handleRequest(new Request('http://a/jobs')), undefined)
   })
 
+  it('reads the first ten thousands of headers', async (t) => {
+    const node = await registered(t)
+    const request = post(callback('a secret'))
+    for (let number = 0; number < 40_000; number++) request.headers.append(`x-${number}`, 'x')
+    assert.equal((await node.handleRequest(request))?.status, 200)
+  })
+
   it('reads no more of a body than it must', async (t) => {
     const node = await registered(t)
     let read = 0
