@@ -5,7 +5,7 @@ import { inspect, type InspectOptions } from 'node:util'
 
 import { type Checks, checkSignal, checkTimeout, ownOptions, readOptions } from './arguments.js'
 import { Changes } from './changes.js'
-import type { PosemeshNodeOptions, PosemeshNodeOverrides } from './config.js'
+import { type PosemeshNodeOptions, type PosemeshNodeOverrides, inCamelCase } from './config.js'
 import { bytes } from './crypto.js'
 import { AbortError, PosemeshError, call, fromFailure, isFailure, typeError, withCode } from './error.js'
 import { type PosemeshNodeEvents, emitEvent, isSent, sentEvents } from './event.js'
@@ -180,7 +180,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    */
   ready(options: ReadyOptions = {}): Readiness {
     const { secret = false } = readOptions<ReadyOptions>(options, readyChecks)
-    return call(() => behindProxy(this, 'PosemeshNode').#native.ready(secret))
+    const { ready, reason } = call(() => behindProxy(this, 'PosemeshNode').#native.ready(secret))
+    return { ready, reason: inCamelCase(reason) }
   }
 
   /** Returns what the node has done, and what it does. After a stop, these are the last values. */
@@ -205,8 +206,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
    * Waits until the node has a secret, and returns it.
    *
    * @throws {PosemeshError} `ERR_NOT_FOUND` at once if the node has no secret and none can arrive, because DDS cannot call the
-   * node: without `callbackBind`, `nodeUrl`, `stateDir`, and routes in the program's own web server. `ERR_TIMEOUT`,
-   * `ERR_STOPPED`.
+   * node: without `callbackBind`, `nodeUrl`, `stateDir`, `stateUrl`, and routes in the program's own web server.
+   * `ERR_TIMEOUT`, `ERR_STOPPED`.
    * @throws {AbortError} The signal was aborted.
    */
   async waitSecret(options: WaitOptions = {}): Promise<string> {

@@ -79,8 +79,10 @@ export class Waits {
     const missing = { registered: 'is not registered', secret: 'has no secret', token: 'has no access token' }[what]
     const status = this.#native.status()
     if (isFailure(status)) return fromFailure(status)
-    const { state, lastError } = status
-    const reason = lastError ? `; last attempt: ${lastError.message}` : ''
+    const { state, role, lastError, persistenceError } = status
+    const attempt = lastError ? `; last attempt: ${lastError.message}` : ''
+    // Only a leader registers, and this process has none.
+    const reason = role === 'follower' && persistenceError ? `; ${inCamelCase(persistenceError.message)}` : attempt
     return new PosemeshError('ERR_TIMEOUT', `the node ${missing} after ${timeoutMs} ms (status ${state})${reason}`)
   }
 }

@@ -41,6 +41,19 @@ describe('the error of a wait', () => {
   }
 })
 
+describe('a store that cannot be used', () => {
+  it('is why the node is not registered', async (t) => {
+    const node = await startNode(t, await localDds(t), { stateUrl: 'redis://127.0.0.1:1' })
+    await until(() => node.status().persistenceError !== null)
+    const message = /; stateUrl redis:\/\/127\.0\.0\.1:1: .*refused/
+    const timeout = { timeoutMs: 5 }
+    await assert.rejects(node.waitRegistered(timeout), { code: 'ERR_TIMEOUT', message })
+    await assert.rejects(node.waitSecret(timeout), { code: 'ERR_TIMEOUT', message })
+    await assert.rejects(node.accessToken(timeout), { code: 'ERR_TIMEOUT', message })
+    assert.match(node.ready().reason, message)
+  })
+})
+
 describe('file descriptors', { skip: process.platform !== 'linux' }, () => {
   // scenario: nothing-left
   it('are all closed after a stop', async (t) => {

@@ -19,7 +19,10 @@ impl Readiness {
             return Self(Err(store.stopped_error()));
         }
         if status.state != State::Registered {
-            return Self(Err(not_registered(&status, store.last_error())));
+            return Self(Err(match store.cut_off() {
+                Some(error) => Error::new(ErrorCode::Unavailable, format!("not registered; {error}")),
+                None => not_registered(&status, store.last_error()),
+            }));
         }
         Self(match (needs_secret, status.has_secret) {
             (false, _) => Ok("registered"),
@@ -100,9 +103,12 @@ fn round_up(pause: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::*;
     use crate::secret::Secret;
+    use crate::state::wait::Wait;
+    use crate::status::Role;
 
     fn running() -> Store {
         let store = Store::default();
@@ -157,6 +163,21 @@ mod tests {
             assert_not_ready(&store, false, answer, reason);
             assert_eq!(Readiness::of(&store, false).summary(), summary);
         }
+    }
+
+    #[test]
+    fn a_follower_names_what_keeps_it_from_the_leader() {
+        let store = running();
+        let error = Error::new(ErrorCode::Io, "the store cannot be reached");
+        assert!(store.set_persistence_error(Some(error)));
+        // A leader with a full disk registers.
+        assert!(Readiness::of(&store, false).reason().ends_with("one is about to begin"));
+        store.set_role(Role::Follower);
+        let reason = "not registered; the store cannot be reached";
+        assert_not_ready(&store, false, ErrorCode::Unavailable, reason);
+        let waited = store.wait(Wait::Registered, Some(Instant::now())).expect_err("not registered");
+        assert!(waited.message().ends_with("; the store cannot be reached"), "{waited}");
+        assert_eq!(Readiness::of(&store, false).summary(), "not registered yet; see the log");
     }
 
     #[test]

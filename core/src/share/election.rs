@@ -272,7 +272,7 @@ impl Membership {
                     log!(
                         Warn,
                         "state",
-                        "{message}; the node continues with the state in memory, and tries again"
+                        "{message}; this process does not register until the store can be used, and tries again"
                     );
                 }
             }

@@ -300,6 +300,10 @@ impl Store {
         self.lock().persistence_error.clone()
     }
 
+    pub(crate) fn cut_off(&self) -> Option<Error> {
+        self.lock().cut_off().cloned()
+    }
+
     /// The error that a call on a stopped node fails with.
     pub(crate) fn stopped_error(&self) -> Error {
         self.lock().stopped_error()
@@ -424,6 +428,11 @@ impl Inner {
     /// Whether no secret can arrive.
     pub(super) fn is_unreachable(&self) -> bool {
         !self.expects_callbacks && !self.shares_state
+    }
+
+    /// Why this process can neither follow a leader nor lead.
+    pub(super) fn cut_off(&self) -> Option<&Error> {
+        self.persistence_error.as_ref().filter(|_| self.status.role == Role::Follower)
     }
 
     /// The error that a call on a stopped node fails with.

@@ -213,11 +213,16 @@ impl Inner {
 
     fn token_timed_out(&self) -> Error {
         let state = self.status.state;
-        let (what, reason) = match &self.last_error {
-            Some(error) if state != State::Registered => ("attempt to register", Some(error)),
-            _ => ("sign-in", self.token.last_failure.as_ref()),
+        let (cut_off, last_error) = match state {
+            State::Registered => (None, None),
+            _ => (self.cut_off(), self.last_error.as_ref()),
         };
-        let reason = reason.map_or_else(String::new, |error| format!("; last {what}: {error}"));
+        let reason = match (cut_off, last_error, &self.token.last_failure) {
+            (Some(error), ..) => format!("; {error}"),
+            (None, Some(error), _) => format!("; last attempt to register: {error}"),
+            (None, None, Some(error)) => format!("; last sign-in: {error}"),
+            (None, None, None) => String::new(),
+        };
         Error::new(ErrorCode::Timeout, format!("no access token in time (status {state}){reason}"))
     }
 }

@@ -145,8 +145,11 @@ impl Inner {
             Wait::Registered => "not registered in time",
             Wait::Secret => "no secret from DDS in time",
         };
-        let reason =
-            self.last_error.as_ref().map_or_else(String::new, |error| format!("; last attempt: {error}"));
+        let reason = match (self.cut_off(), &self.last_error) {
+            (Some(error), _) => format!("; {error}"),
+            (None, Some(error)) => format!("; last attempt: {error}"),
+            (None, None) => String::new(),
+        };
         Error::new(ErrorCode::Timeout, format!("{missing} (status {}){reason}", self.status.state))
     }
 }
