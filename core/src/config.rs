@@ -35,7 +35,7 @@ mod state_url;
 mod values;
 
 pub(crate) use networks::Networks;
-pub(crate) use node_url::{CallbackPath, NodeUrl};
+pub(crate) use node_url::{CallbackPath, NodeUrl, REGISTRATIONS_PATH};
 pub use option::{ConfigOption, OptionKind};
 pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;

@@ -109,6 +109,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "https://user:p4ssw0rd@node.example",
             "https://node.example?x",
             "https://node.example#top",
+            "https://node.example/node-1/internal/v1/registrations/",
         ],
         "callback_path" => &[
             "callbacks",
@@ -126,6 +127,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "/a/../b",
             "/./a",
             "/é",
+            "/internal/v1/registrations",
         ],
         "callback_allow" | "trusted_proxies" => &[
             "*",
@@ -174,6 +176,8 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "http://p4ssw0rd@redis.example",
             "redis:///0",
             "redis://redis.example/first",
+            "redis://p4ssw0rd@redis.example",
+            "redis://:p4ss/w0rd@redis.example",
             "redis://user:p4ssw0rd@redis.example?db=1",
             "redis://redis.example:65536",
             "etcd://etcd.example",

@@ -38,12 +38,12 @@ fn network(number: usize, entry: &str) -> Result<IpNet, Invalid> {
     }
     let address = entry.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| entry.parse()).map_err(|_| {
-        Invalid::value(format!("has an entry, number {number}, that is no address or network"))
+        Invalid::value(format!("has an entry, number {number}, that is not an IP address or network"))
     })?;
     // Its author may mean the one address, or the whole network.
     if network.addr() != network.network() {
-        let whole = network.trunc();
-        return Err(Invalid::value(format!("has the entry {network}, an address within {whole}")));
+        let (address, whole) = (network.addr(), network.trunc());
+        return Err(Invalid::value(format!("has the entry {network}; write {address} or {whole}")));
     }
     Ok(canonical(network))
 }

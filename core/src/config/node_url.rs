@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 
 use super::option::Invalid;
 
+/// The route of the callback. DDS puts it after the URL of the node, and the callback server after `callback_path`.
+pub(crate) const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
+
 /// A path segment of at least this many characters is treated as a secret in the words of others.
 const SECRET_SEGMENT: usize = 16;
 
@@ -28,6 +31,7 @@ impl NodeUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Invalid::hidden("has a query or fragment"));
         }
+        refuse_route(url.path())?;
         Ok(Self(url))
     }
 
@@ -71,6 +75,7 @@ impl CallbackPath {
         if path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(Invalid::hidden("has an empty segment, or one that is . or .."));
         }
+        refuse_route(path)?;
         Ok(Self(path.into()))
     }
 
@@ -88,6 +93,14 @@ impl fmt::Debug for CallbackPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "\"/\"" } else { "\"/[redacted]\"" })
     }
+}
+
+/// What comes before the routes does not contain one.
+fn refuse_route(path: &str) -> Result<(), Invalid> {
+    if path.trim_end_matches('/').ends_with(REGISTRATIONS_PATH) {
+        return Err(Invalid::hidden(format!("ends with {REGISTRATIONS_PATH}, which is added to it")));
+    }
+    Ok(())
 }
 
 fn secret_segments(path: &str) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {

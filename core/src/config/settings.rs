@@ -45,9 +45,11 @@ impl Settings {
         let allow = self.callback_allow.as_ref().filter(|_| without_server);
         let tls = self.callback_tls_cert.as_ref().filter(|_| without_server);
         let proxies = self.trusted_proxies.as_ref().filter(|_| self.callback_allow.is_none());
+        let path = Some(&self.callback_path).filter(|path| without_server && !path.as_str().is_empty());
+        let path = path.map(|_| ("callback_path", "callback_bind"));
         let allow = allow.map(|_| ("callback_allow", "callback_bind"));
         let tls = tls.map(|_| ("callback_tls_cert", "callback_bind"));
-        allow.into_iter().chain(tls).chain(proxies.map(|_| ("trusted_proxies", "callback_allow")))
+        path.into_iter().chain(allow).chain(tls).chain(proxies.map(|_| ("trusted_proxies", "callback_allow")))
     }
 }
 

@@ -74,7 +74,11 @@ impl StateUrl {
         };
         let (user, password) = match user_info.split_once(':') {
             Some((user, password)) => (decode(user)?, decode(password)?),
-            None => (decode(user_info)?, None),
+            None if user_info.is_empty() => (None, None),
+            // Without a password, a store ignores the user.
+            None => {
+                return Err(Invalid::value("has a user without a password; a password alone is :password@"));
+            }
         };
         let servers: Result<Vec<_>, _> =
             servers.split(',').map(|server| parse_server(server, default_port)).collect();
@@ -82,9 +86,11 @@ impl StateUrl {
         let (database, prefix) = match kind {
             StoreKind::Redis if path.is_empty() => (0, String::new()),
             StoreKind::Redis => {
-                let database = path
-                    .parse()
-                    .map_err(|_| Invalid::value("has a path that is not the number of a database"))?;
+                let database = path.parse().map_err(|_| {
+                    Invalid::value(
+                        "has a path that is not the number of a database; percent-encode / in a password",
+                    )
+                })?;
                 (database, String::new())
             }
             StoreKind::Etcd => (0, decode(path)?.unwrap_or_default()),
@@ -208,6 +214,8 @@ mod tests {
             "redis://localhost?db=1",
             "redis://user:pass#word@localhost",
             "redis://localhost:65536",
+            "redis://password@localhost",
+            "redis://:pass/word@localhost",
             "redis://one,,two",
             "redis://user:%ff@localhost",
             "redis://user:a%0Ab@localhost",

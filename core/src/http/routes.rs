@@ -13,14 +13,13 @@ use hyper::{Method, Request, StatusCode};
 
 use super::body::{Refusal, Text, parse, read};
 use super::warnings::Warnings;
-use crate::config::{CallbackPath, CallbackPolicy};
+use crate::config::{CallbackPath, CallbackPolicy, REGISTRATIONS_PATH};
 use crate::log::log;
 use crate::metrics::counters::CallbackOutcome;
 use crate::secret::Secret;
 use crate::state::registration::Acceptance;
 use crate::state::store::Store;
 
-const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
 const HEALTH_PATH: &str = "/health";
 /// The path of each route.
 pub(crate) const PATHS: [&str; 2] = [REGISTRATIONS_PATH, HEALTH_PATH];

@@ -12,7 +12,7 @@ use crate::{ID, SECRET, Setup, callback, connect, exchange, get, is_open, parse,
 const DDS: &str = "user-agent: DDS v1\r\n";
 
 /// Each of these is an address of this machine.
-const fn local(last: u8) -> IpAddr {
+pub(crate) const fn local(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
 }
 
@@ -33,7 +33,7 @@ fn ask(from: IpAddr, to: SocketAddr, bytes: &[u8]) -> u16 {
 }
 
 /// The status of a callback and of a probe with these headers.
-fn ask_both(from: IpAddr, to: SocketAddr, headers: &str) -> [u16; 2] {
+pub(crate) fn ask_both(from: IpAddr, to: SocketAddr, headers: &str) -> [u16; 2] {
     let body = json!({ "id": ID, "secret": SECRET }).to_string();
     let headers = format!("connection: close\r\n{headers}");
     let json = format!("content-type: application/json\r\n{headers}");
@@ -203,7 +203,10 @@ fn options_without_effect_are_reported() {
     support::alone("access::options_without_effect_are_reported", || {
         let dds = posemesh_dev_dds::DevDds::start().expect("a DDS");
         support::logged();
-        let node = support::start(&dds, &[("callback_allow", "::1"), ("trusted_proxies", "::1")]);
+        let node = support::start(
+            &dds,
+            &[("callback_path", "/node"), ("callback_allow", "::1"), ("trusted_proxies", "::1")],
+        );
         node.stop(GUARD).expect("stops");
         let node = support::start(&dds, &[("callback_bind", "127.0.0.1:0"), ("trusted_proxies", "::1")]);
         node.stop(GUARD).expect("stops");
@@ -216,6 +219,7 @@ fn options_without_effect_are_reported() {
         assert_eq!(
             warnings,
             [
+                "callback_path has no effect, because callback_bind is not set",
                 "callback_allow has no effect, because callback_bind is not set",
                 "trusted_proxies has no effect, because callback_allow is not set",
             ]
