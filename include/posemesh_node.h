@@ -343,7 +343,8 @@ void pmn_node_free(pmn_node *node);
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why); PMN_ERR_STOPPED as soon as the node is stopped, and
 /// from then on; PMN_ERR_NOT_FOUND immediately for PMN_WAIT_SECRET if no secret can arrive, because the node has
-/// none, none of `callback_bind`, `node_url` and `state_dir` is set, and pmn_node_handle_request() was not called yet.
+/// none, none of `callback_bind`, `node_url`, `state_dir` and `state_url` is set, and pmn_node_handle_request() was not
+/// called yet.
 /// NULL returns PMN_ERR_INVALID_ARGUMENT.
 pmn_result pmn_node_wait(const pmn_node *node,
                          pmn_wait what,
@@ -488,8 +489,8 @@ typedef struct pmn_status {
     uint64_t next_attempt_in_ms;
     /// PMN_ROLE_...
     pmn_role role;
-    /// Why the node currently cannot write its state to `state_dir`, or cannot follow the leader there; PMN_OK if
-    /// there is no such error.
+    /// Why the node currently cannot write its state to `state_dir`, cannot follow the leader there, or cannot use
+    /// `state_url`; PMN_OK if there is no such error.
     pmn_result persistence_error;
     /// When the held access token expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is held.
     union {
@@ -688,7 +689,7 @@ typedef struct pmn_http_response {
 /// On PMN_OK the library has filled `*response`, also if it refuses the request: 403, 405, 409, 413, 415 and so on as
 /// the callback server does, and 503 after a stop. The secret of an accepted request is available before this returns.
 ///
-/// Usually does not block. With a `state_dir`, it blocks until the secret is on the disk, and in a follower until the
+/// Usually does not block. With a `state_dir` or `state_url`, it blocks until the secret is stored, and in a follower until the
 /// leader has decided, but at most `timeout_ms` (or PMN_NO_TIMEOUT); do not call it on the thread of an event loop
 /// then. PMN_ERR_TIMEOUT: respond with 503, and DDS tries again. PMN_ERR_FORKED in a forked child: as well. Works
 /// inside a callback. `node`, `request`, `response` and the texts must not be NULL; `headers` and `body` may be if

@@ -84,9 +84,9 @@ constexpr bool operator!=(State state, pmn_state constant) noexcept
     return !(state == constant);
 }
 
-/// A node's role among the processes that share its state_dir.
+/// A node's role among the processes that share its state_dir or state_url.
 enum class Role : pmn_role {
-    /// This node registers, and DDS calls it. Every node without a state_dir is a leader.
+    /// This node registers, and DDS calls it. Every node without a state_dir or state_url is a leader.
     leader = PMN_ROLE_LEADER,
     /// Another process leads, and this node shows its state. It takes over when the leader ends.
     follower = PMN_ROLE_FOLLOWER,
@@ -113,8 +113,8 @@ struct Status {
     /// The time until the next attempt, if one is scheduled.
     std::optional<std::chrono::milliseconds> next_attempt_in;
     Role role;
-    /// Why the node currently cannot write its state to state_dir, or cannot follow the leader there; PMN_OK if
-    /// there is no such error.
+    /// Why the node currently cannot write its state to state_dir, cannot follow the leader there, or cannot use
+    /// state_url; PMN_OK if there is no such error.
     pmn_result persistence_error;
     /// When the held access token expires, by DDS's clock; empty if none is held.
     std::optional<Clock::time_point> token_expires_at;
@@ -589,7 +589,8 @@ public:
     /// The error of the last attempt to register; empty after a success.
     std::optional<Error> last_error() const { return find_error("pmn_node_last_error", pmn_node_last_error); }
 
-    /// Why the node currently cannot write its state to state_dir, or cannot follow the leader there.
+    /// Why the node currently cannot write its state to state_dir, cannot follow the leader there, or cannot use
+    /// state_url.
     std::optional<Error> persistence_error() const
     {
         return find_error("pmn_node_persistence_error", pmn_node_persistence_error);

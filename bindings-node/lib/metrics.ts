@@ -72,7 +72,7 @@ export interface Metrics {
   readonly state: State
   readonly role: Role
   readonly hasSecret: boolean
-  /** Whether the state cannot currently be written to `stateDir`. */
+  /** Whether the state cannot currently be written to `stateDir` or `stateUrl`, or followed there. */
   readonly persistenceFailing: boolean
   /** Registration attempts that failed since the last success. */
   readonly registrationConsecutiveFailures: number

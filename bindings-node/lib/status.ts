@@ -11,9 +11,8 @@ import type { NativeNode, Status as NativeStatus } from './native.js'
 export type State = 'disconnected' | 'registering' | 'registered'
 
 /**
- * The role of a node among the processes that share its `stateDir`. The leader runs the registrar and the callback
- * server. Without a `stateDir`, every node is a leader. A follower has the status of the leader, and takes over when the
- * leader ends.
+ * The role of a node among the processes that share its `stateDir` or `stateUrl`. The leader registers. Without either,
+ * every node is a leader. A follower has the status of the leader, and takes over when the leader ends.
  */
 export type Role = 'leader' | 'follower'
 
@@ -39,9 +38,12 @@ export interface Status {
   readonly lastError: PosemeshError | null
   /** Milliseconds until the next attempt, while the node waits for it. */
   readonly nextAttemptInMs: number | null
-  /** The role of the node among those that share its `stateDir`. */
+  /** The role of the node among those that share its `stateDir` or `stateUrl`. */
   readonly role: Role
-  /** Why the state cannot currently be written to `stateDir`; `null` if it can. The node keeps it in memory meanwhile. */
+  /**
+   * Why the state cannot currently be written to `stateDir` or `stateUrl`, or followed there; `null` if it can. The node keeps
+   * it in memory meanwhile.
+   */
   readonly persistenceError: PosemeshError | null
   /** When the current access token expires; `null` before the first call of {@link PosemeshNode.accessToken}. */
   readonly tokenExpiresAt: Date | null

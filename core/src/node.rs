@@ -472,8 +472,8 @@ impl Node {
     /// 256 KiB; 400, 403, 409, 415 and 422 for callbacks that are refused. If the node cannot accept a callback at
     /// present, for example because it was stopped or forked, the response is 503 with `Retry-After`.
     ///
-    /// The future works on any async runtime, and usually resolves at once. With a `state_dir`, it waits until the secret
-    /// is on the disk; [`stop`](Node::stop) ends this wait with 503.
+    /// The future works on any async runtime, and usually resolves at once. With a `state_dir` or `state_url`, it waits
+    /// until the secret is stored; [`stop`](Node::stop) ends this wait with 503.
     ///
     /// ```no_run
     /// # use posemesh_node_registration::{Node, axum};

@@ -88,7 +88,7 @@ pub struct pmn_http_response {
 /// On PMN_OK the library has filled `*response`, also if it refuses the request: 403, 405, 409, 413, 415 and so on as
 /// the callback server does, and 503 after a stop. The secret of an accepted request is available before this returns.
 ///
-/// Usually does not block. With a `state_dir`, it blocks until the secret is on the disk, and in a follower until the
+/// Usually does not block. With a `state_dir` or `state_url`, it blocks until the secret is stored, and in a follower until the
 /// leader has decided, but at most `timeout_ms` (or PMN_NO_TIMEOUT); do not call it on the thread of an event loop
 /// then. PMN_ERR_TIMEOUT: respond with 503, and DDS tries again. PMN_ERR_FORKED in a forked child: as well. Works
 /// inside a callback. `node`, `request`, `response` and the texts must not be NULL; `headers` and `body` may be if

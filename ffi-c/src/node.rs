@@ -99,7 +99,8 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 ///
 /// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why); PMN_ERR_STOPPED as soon as the node is stopped, and
 /// from then on; PMN_ERR_NOT_FOUND immediately for PMN_WAIT_SECRET if no secret can arrive, because the node has
-/// none, none of `callback_bind`, `node_url` and `state_dir` is set, and pmn_node_handle_request() was not called yet.
+/// none, none of `callback_bind`, `node_url`, `state_dir` and `state_url` is set, and pmn_node_handle_request() was not
+/// called yet.
 /// NULL returns PMN_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmn_node_wait(node: *const pmn_node, what: pmn_wait, timeout_ms: u32) -> pmn_result {

@@ -77,8 +77,8 @@ pub struct pmn_status {
     pub next_attempt_in_ms: u64,
     /// PMN_ROLE_...
     pub role: pmn_role,
-    /// Why the node currently cannot write its state to `state_dir`, or cannot follow the leader there; PMN_OK if
-    /// there is no such error.
+    /// Why the node currently cannot write its state to `state_dir`, cannot follow the leader there, or cannot use
+    /// `state_url`; PMN_OK if there is no such error.
     pub persistence_error: pmn_result,
     /// When the held access token expires, in seconds since 1970 (UTC) by DDS's clock; 0 = none is held.
     pub token_expires_at_unix_s: i64,

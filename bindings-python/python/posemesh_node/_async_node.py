@@ -74,8 +74,9 @@ class AsyncNode(NodeBase):
     async def wait_secret(self, timeout: float | None = None) -> str:
         """Wait until DDS has sent a secret, and return it. Without a timeout, wait as long as it takes.
 
-        Raises NotFoundError at once if no secret can arrive: the node has none, and neither ``callback_bind`` nor
-        ``state_dir`` is set, nor do its routes run in the program's web server. Otherwise raises NodeTimeoutError, or StoppedError if the node stops meanwhile.
+        Raises NotFoundError at once if no secret can arrive: the node has none, none of ``callback_bind``, ``node_url``,
+        ``state_dir`` and ``state_url`` is set, and its routes do not run in the program's web server. Otherwise raises
+        NodeTimeoutError, or StoppedError if the node stops meanwhile.
         """
         await wait(self, True, timeout)
         return held_secret(self)
@@ -98,8 +99,8 @@ class AsyncNode(NodeBase):
         body: bytes
             The body, of which core refuses more than 256 KiB with 413. So read at most one byte more.
         timeout: float | None
-            Seconds to wait. The response is usually there at once; it has to wait if the node has a ``state_dir``, for the disk or
-            for the process that leads the node.
+            Seconds to wait. The response is usually there at once; it has to wait if the node has a ``state_dir`` or
+            ``state_url``, for the store or for the process that leads the node.
 
         While the node cannot accept a callback, such as after a stop, the response is 503 with a Retry-After header.
         Raises NodeTimeoutError, ForkedError, and TypeError for a value of the wrong type. It never blocks the event

@@ -146,7 +146,7 @@ class Metrics:
     """Whether DDS has sent a secret."""
 
     persistence_failing: bool
-    """Whether the state cannot be written to ``state_dir`` at present."""
+    """Whether the state cannot be written to ``state_dir`` or ``state_url``, or followed there, at present."""
 
     registration_consecutive_failures: int
     """Attempts to register that have failed since the last success."""
