@@ -22,9 +22,12 @@
 //! # }
 //! ```
 //!
-//! Programs with a tokio runtime and an axum application of their own can instead use the two halves
-//! directly: [`register::run_registration_loop`] and [`http::router_dds`]. They share the state that the functions of
-//! [`state`] read.
+//! A program with a web server of its own lets DDS call the node through that server: [`Node::router`] for axum, and
+//! [`Node::handle`] for any other.
+//!
+//! Programs written for version 0.2 bring a tokio runtime, and use the two halves directly:
+//! [`register::run_registration_loop`] and [`http::router_dds`]. They share the state that the functions of [`state`]
+//! read.
 //!
 //! | module | owns |
 //! |---|---|

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use axum::Router;
@@ -114,17 +115,21 @@ fn the_callback_example_runs() {
     assert_eq!(shown, "node secret of 43 bytes\n");
 }
 
-/// Runs an example that is configured by the environment, and returns its output.
-fn run_example(name: &str, dds: &DevDds, environment: &[(&str, &str)]) -> String {
-    let run = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", name])
+/// An example that is configured by the environment.
+fn example(name: &str, dds: &DevDds) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["run", "--quiet", "--package", "posemesh-node-registration", "--example", name, "--"])
         .current_dir(root())
         .env("DDS_BASE_URL", dds.url())
         .env("REG_SECRET", "credentials")
-        .env("SECP256K1_PRIVHEX", EXAMPLE_KEY)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
+        .env("SECP256K1_PRIVHEX", EXAMPLE_KEY);
+    command
+}
+
+/// Runs an example, and returns its output.
+fn run_example(name: &str, dds: &DevDds, environment: &[(&str, &str)]) -> String {
+    let run = example(name, dds).envs(environment.iter().copied()).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     String::from_utf8(run.stdout).unwrap()
 }
@@ -234,6 +239,32 @@ fn the_example_of_an_own_web_server_receives_the_secret() {
     });
     node.wait(Wait::Secret, Some(GUARD)).unwrap();
     node.stop(GUARD).unwrap();
+}
+
+#[test]
+fn the_program_of_an_own_web_server_is_called_back_and_shows_its_metrics() {
+    let dds = DevDds::start().unwrap();
+    // On Unix, cargo becomes the program.
+    let mut program = example("own_server", &dds).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+    let first = BufReader::new(program.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let address = first.strip_prefix("listening at ").unwrap();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    };
+    dds.set_node_url(Some(format!("http://{address}"))).unwrap();
+    assert!(dds.wait_for(GUARD, |dds| !dds.nodes().is_empty()), "it registers");
+    assert_eq!(dds.call_back().unwrap().status, 200);
+    assert!(get("/readyz").starts_with("HTTP/1.1 200 "));
+    let metrics = get("/metrics");
+    assert!(metrics.contains(posemesh_node_registration::metrics::CONTENT_TYPE), "{metrics}");
+    assert!(metrics.contains("\nposemesh_node_has_secret 1\n"), "{metrics}");
+    assert!(get("/health").starts_with("HTTP/1.1 404 "));
+    program.kill().unwrap();
+    program.wait().unwrap();
 }
 
 /// Runs the first command of the README, and watches the parked node for a moment.
