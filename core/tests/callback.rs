@@ -5,6 +5,9 @@ mod access;
 #[path = "callback/crowd.rs"]
 mod crowd;
 #[cfg(target_os = "linux")]
+#[path = "callback/nginx.rs"]
+mod nginx;
+#[cfg(target_os = "linux")]
 #[path = "support/place.rs"]
 mod place;
 mod support;

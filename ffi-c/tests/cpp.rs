@@ -146,3 +146,26 @@ fn misuse_does_not_compile() {
         assert!(!output.status.success() && stderr(&output).contains(says), "{misuse}\n{}", stderr(&output));
     }
 }
+
+#[test]
+fn the_readmes_code_runs() {
+    let readme = fs::read_to_string(crate_root().join("README.md")).expect("the README");
+    let blocks: Vec<_> =
+        readme.split("```cpp\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3, "readme.cpp has a place for each block");
+    let directory = temporary("readme-cpp");
+    fs::create_dir_all(&directory).expect("writable");
+    for (number, block) in (1..).zip(&blocks) {
+        fs::write(directory.join(format!("readme-{number}.inc")), block).expect("writable");
+    }
+    let program = directory.join("readme");
+    let source = crate_root().join("tests/cpp/readme.cpp");
+    let mut compile = strict("g++", "c++17");
+    compile.arg("-I").arg(&directory).arg(source).arg("-o").arg(&program);
+    run(compile.args(Link::Sanitized.arguments()));
+
+    let dds = Dds::start();
+    run(dds.environment(&mut Command::new(&program)));
+    let address = "0xfdbb6caf01414300c16ea14859fec7736d95355f";
+    run(dds.environment(Command::new(&program).arg(address)).env_remove("SECP256K1_PRIVHEX"));
+}
