@@ -25,7 +25,7 @@ export async function buildServer(): Promise<FastifyInstance> {
   app.register(fastifyPlugin(node))
 
   // For a load balancer: ready once DDS knows this node.
-  app.get('/ready', async (_request, reply) => {
+  app.get('/readyz', async (_request, reply) => {
     const { ready, reason } = node.ready()
     return reply.code(ready ? 200 : 503).send({ ready, reason })
   })

@@ -80,8 +80,8 @@ describe('the examples', () => {
     const { until, terminate } = example(t, 'fastify.ts', { ...environment(dds), PORT: '0' })
     const [, url] = await until(/Server listening at (http:[^"]+)/)
     // The node may be registered before the server listens, or after. The example's timeout bounds this.
-    let ready = await fetch(`${url}/ready`)
-    while (ready.status !== 200) ready = await fetch(`${url}/ready`)
+    let ready = await fetch(`${url}/readyz`)
+    while (ready.status !== 200) ready = await fetch(`${url}/readyz`)
     assert.deepEqual(await ready.json(), { ready: true, reason: 'registered' })
     await dds.setNodeUrl(`${url}`)
     assert.equal((await dds.callBack()).status, 200)
@@ -200,7 +200,7 @@ describe('README.md', () => {
     const work = await fetch(`http://127.0.0.1:${port}/work`)
     assert.deepEqual([work.status, /^Bearer ./.test(await work.text())], [200, true])
     // The node has a token, so it is registered.
-    const ready = await fetch(`http://127.0.0.1:${port}/ready`)
+    const ready = await fetch(`http://127.0.0.1:${port}/readyz`)
     assert.deepEqual([ready.status, await ready.json()], [200, { ready: true, reason: 'registered' }])
     await terminate()
   })

@@ -40,7 +40,7 @@ async def status(node: Node) -> Status:
     return node.status()
 
 
-@app.get("/ready")
+@app.get("/readyz")
 async def ready(node: Node) -> str:
     """Whether the node is registered. Without traffic, DDS could not send the secret, so do not wait for that here."""
     ready, reason = node.ready()

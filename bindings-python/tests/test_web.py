@@ -76,7 +76,7 @@ def test_a_fastapi_service_registers_under_uvicorn(serve: Serve, dds: LocalDds) 
         # DDS calls the node back through the service.
         dds.set_node_url(url)
         assert dds.call_back().status == 200
-        with urllib.request.urlopen(f"{url}/ready", timeout=GUARD) as response:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=GUARD) as response:
             assert json.load(response) == "registered"
         with urllib.request.urlopen(f"{url}/metrics", timeout=GUARD) as response:
             assert response.headers["content-type"] == METRICS_CONTENT_TYPE
