@@ -200,6 +200,10 @@ def test_an_adapter_needs_a_node() -> None:
     for wrong in (None, "node", {"name": None}):
         with pytest.raises(TypeError, match="^node must be a Node, an AsyncNode, or a function"):
             NodeCollector(wrong)
+    wrong = starting = AsyncNode.start()
+    with pytest.raises(TypeError, match="^node must be a node that has started"):
+        NodeCollector(wrong)
+    starting.close()
     wrong = lambda: "node"  # noqa: E731
     with pytest.raises(TypeError, match="^the function must return a Node, an AsyncNode or None, not str"):
         list(NodeCollector(wrong).collect())

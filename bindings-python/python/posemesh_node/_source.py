@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from . import _native
@@ -18,6 +18,8 @@ def follow(source: NodeSource) -> Callable[[], _native.Node | None]:
     if isinstance(source, _native.Node):
         return lambda: source
     given: Any = source
+    if isinstance(given, Awaitable):
+        raise TypeError("node must be a node that has started: use `async with`, or await it")
     if not callable(given):
         raise TypeError(f"node must be a Node, an AsyncNode, or a function that returns one, not {type(given).__name__}")
 
