@@ -28,12 +28,30 @@ fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The targets of `[text](target)` that are paths, except in fenced code.
-fn links(text: &str) -> impl Iterator<Item = &str> {
+/// The targets of `[text](target)`, except in fenced code.
+fn targets(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2);
-    prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| {
-        let target = rest.split([')', ' ', '\n']).next()?.split('#').next()?;
+    prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split([')', ' ', '\n']).next())
+}
+
+/// Those that are paths.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    targets(text).filter_map(|target| {
+        let target = target.split('#').next()?;
         (!target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")).then_some(target)
+    })
+}
+
+/// The names by which GitHub and docs.rs link to the headings of a document.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.split("```").step_by(2).flat_map(str::lines).filter(|line| line.starts_with('#'));
+    headings.map(|heading| {
+        let title = heading.trim_start_matches('#').trim().chars().filter_map(|symbol| match symbol {
+            ' ' => Some('-'),
+            '-' | '_' => Some(symbol),
+            _ => symbol.is_alphanumeric().then(|| symbol.to_ascii_lowercase()),
+        });
+        title.collect()
     })
 }
 
@@ -59,6 +77,31 @@ fn links_have_a_target() {
             checked += 1;
             if !root().join(link).exists() {
                 dead.push(format!("{}: {FILES_ON_GITHUB}{link}", file.display()));
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} links were found");
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+#[test]
+fn links_to_a_section_have_one() {
+    let mut files = Vec::new();
+    documents(&root(), &mut files);
+    let (mut checked, mut dead) = (0, Vec::new());
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a readable document");
+        for (target, anchor) in targets(&text).filter_map(|target| target.split_once('#')) {
+            let target = match target.strip_prefix(FILES_ON_GITHUB) {
+                Some(path) => root().join(path),
+                None if target.is_empty() => file.clone(),
+                None if target.contains("://") => continue,
+                None => file.parent().expect("a directory").join(target),
+            };
+            let target = fs::read_to_string(target).expect("links have a target");
+            checked += 1;
+            if !anchors(&target).any(|heading| heading == anchor) {
+                dead.push(format!("{}: #{anchor}", file.display()));
             }
         }
     }
