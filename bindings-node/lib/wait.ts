@@ -71,18 +71,19 @@ export class Waits {
   }
 
   #timedOut(what: Awaited, timeoutMs: number): PosemeshError {
-    if (what === 'token') {
+    const status = this.#native.status()
+    if (isFailure(status)) return fromFailure(status)
+    const { state, role, lastError, persistenceError } = status
+    // Only a leader registers, and this process has none.
+    const cutOff = state !== 'registered' && role === 'follower' ? persistenceError : null
+    if (what === 'token' && !cutOff) {
       const held = this.#native.accessToken()
       // Core's error includes that of the last sign-in.
       if (isFailure(held)) return fromFailure(held)
     }
     const missing = { registered: 'is not registered', secret: 'has no secret', token: 'has no access token' }[what]
-    const status = this.#native.status()
-    if (isFailure(status)) return fromFailure(status)
-    const { state, role, lastError, persistenceError } = status
     const attempt = lastError ? `; last attempt: ${lastError.message}` : ''
-    // Only a leader registers, and this process has none.
-    const reason = role === 'follower' && persistenceError ? `; ${inCamelCase(persistenceError.message)}` : attempt
+    const reason = cutOff ? `; ${inCamelCase(cutOff.message)}` : attempt
     return new PosemeshError('ERR_TIMEOUT', `the node ${missing} after ${timeoutMs} ms (status ${state})${reason}`)
   }
 }

@@ -200,7 +200,7 @@ def test_an_adapter_needs_a_node() -> None:
     for wrong in (None, "node", {"name": None}):
         with pytest.raises(TypeError, match="^node must be a Node, an AsyncNode, or a function"):
             NodeCollector(wrong)
-    wrong = starting = AsyncNode.start()
+    wrong = starting = AsyncNode.from_env()
     with pytest.raises(TypeError, match="^node must be a node that has started"):
         NodeCollector(wrong)
     starting.close()
