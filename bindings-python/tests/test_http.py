@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from starlette.datastructures import Headers
 
 from conftest import GUARD, Program, environment, in_a_fork
 from posemesh_node import AsyncNode, ForkedError, HttpResponse, Node, NotFoundError
+from posemesh_node.aiohttp import callback_routes
 from posemesh_node.asgi import Callbacks as AsgiCallbacks
 from posemesh_node.testing import Fault, LocalDds
 from posemesh_node.wsgi import Callbacks
@@ -114,6 +116,36 @@ def test_a_body_that_breaks_off_is_refused(unreachable: Node) -> None:
         assert b"disconnected" in b"".join(site(environ, lambda *a: status.append(a[0])))
     assert status == ["400 Bad Request"] * 2
     assert unreachable.read_secret() is None
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(unreachable: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posemesh_node.asgi.READ_TIMEOUT", 0.05)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+    await AsgiCallbacks(node=unreachable)(scope, receive, send)
+    assert (sent[0]["status"], sent[1]["body"]) == (408, b"the body took too long")
+
+
+async def test_aiohttp_cannot_read_every_body(unreachable: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posemesh_node.aiohttp.READ_TIMEOUT", 0.05)
+    app = web.Application()
+    app.add_routes(callback_routes(unreachable))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    for header, status in ((b"X-Other: x", b"408"), (b"Content-Encoding: gzip", b"400")):
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n%s\r\n\r\n{{{" % (PATH.encode(), header))
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+    await runner.cleanup()
 
 
 def test_values_of_the_wrong_type_are_refused(unreachable: Node) -> None:

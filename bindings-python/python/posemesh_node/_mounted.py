@@ -10,13 +10,18 @@ from ._error import PosemeshError
 from ._http import Headers, HttpResponse
 from ._source import NodeSource, follow
 
-__all__ = ["ENOUGH", "Mounted", "Request", "expect_callbacks_if_mounted"]
+__all__ = ["ENOUGH", "READ_TIMEOUT", "TOO_SLOW", "Mounted", "Request", "expect_callbacks_if_mounted"]
 
 Request: TypeAlias = tuple[str, str, Headers]
 """Method, path and headers."""
 
 ENOUGH = _native.MAX_CALLBACK_BODY + 1
 """As many bytes of a body as core must see to refuse it as too large. The adapters read no more than that."""
+
+READ_TIMEOUT = 10.0
+"""Seconds that a client has to send a body, as in the callback server of a node."""
+
+TOO_SLOW = HttpResponse(408, (("content-type", "text/plain; charset=utf-8"),), b"the body took too long")
 
 _TIMEOUT = 5.0
 """Seconds to wait for a disk, or for another process that shares the node."""

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from aiohttp import web
 from yarl import URL
 
 from . import _native
-from ._mounted import ENOUGH, Mounted
+from ._mounted import ENOUGH, READ_TIMEOUT, TOO_SLOW, Mounted
 from ._source import NodeSource
 
 __all__ = ["callback_routes"]
@@ -31,7 +32,7 @@ def callback_routes(node: NodeSource) -> list[web.AbstractRouteDef]:
     ``node`` is a Node or an AsyncNode, or a function that returns one, or None as long as it has not started. Without a
     node, and after the node has stopped, the response is 503 with a Retry-After header.
 
-    The handler reads no body beyond 256 KiB, and never blocks the event loop.
+    The handler reads no body beyond 256 KiB, waits 10 seconds for it, and never blocks the event loop.
     """
     mounted = Mounted(node)
     return [_Route(path, mounted) for path in _native.ROUTES]
@@ -65,12 +66,16 @@ class _Resource(web.AbstractResource):
 
     async def _handle(self, request: web.Request) -> web.Response:
         try:
-            body = await _read_body(request)
-        except ConnectionError:
-            # The client has disconnected, and nobody receives this. aiohttp would log the exception.
+            body = await asyncio.wait_for(_read_body(request), READ_TIMEOUT)
+        except asyncio.TimeoutError:
+            response = TOO_SLOW
+        except (ConnectionError, web.RequestPayloadError):
+            # The client has disconnected, and nobody receives this, or the body cannot be decoded. aiohttp would log the
+            # exception.
             return web.Response(status=400)
-        head = (request.method, self._path, [*request.headers.items()])
-        response = await self._mounted.respond_async(head, body)
+        else:
+            head = (request.method, self._path, [*request.headers.items()])
+            response = await self._mounted.respond_async(head, body)
         return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:

@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from . import _native
 from ._http import HttpResponse
-from ._mounted import ENOUGH, Mounted
+from ._mounted import ENOUGH, READ_TIMEOUT, TOO_SLOW, Mounted
 from ._source import NodeSource
 
 __all__ = ["Callbacks"]
@@ -37,8 +38,8 @@ class Callbacks:
     ``node`` is a Node or an AsyncNode, or a function that returns one, or None as long as it has not started. Without a
     node, and after the node has stopped, the response is 503 with a Retry-After header.
 
-    It reads no body beyond 256 KiB, and never blocks the event loop: a response that has to wait for a disk, or for the
-    process that leads the node, is awaited.
+    It reads no body beyond 256 KiB, waits 10 seconds for it, and never blocks the event loop: a response that has to wait
+    for a disk, or for the process that leads the node, is awaited.
     """
 
     def __init__(self, app: _App | None = None, *, node: NodeSource) -> None:
@@ -54,7 +55,11 @@ class Callbacks:
         if not _native.is_ours(path, _user_agent(scope)):
             await self._app(scope, receive, send)
             return
-        body = await _read_body(receive)
+        try:
+            body = await asyncio.wait_for(_read_body(receive), READ_TIMEOUT)
+        except asyncio.TimeoutError:
+            await _respond(send, TOO_SLOW)
+            return
         if body is not None:
             response = await self._mounted.respond_async((scope["method"], path, scope["headers"]), body)
             await _respond(send, response)
