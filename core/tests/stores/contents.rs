@@ -134,6 +134,23 @@ fn what_fills_the_key_is_replaced() {
     assert!(sent < SIZE, "{sent} bytes");
 }
 
+/// It is read whole, up to what an etcd takes.
+#[test]
+fn what_fills_the_key_of_an_etcd_is_replaced() {
+    let etcd = Etcd::start(&[]);
+    let mut fleet = three_with_a_secret(&etcd.url(), "first");
+    let key = &etcd.keys()[0];
+    let value = "x".repeat(1_400_000);
+    survives(&mut fleet, 2, |_| {
+        etcd.put(key, &value);
+        let deadline = Instant::now() + support::GUARD;
+        while etcd.ask(&["get", key, "--print-value-only"]).len() >= value.len() {
+            assert!(Instant::now() < deadline, "it is still there");
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
 /// The keys are evicted while secrets arrive.
 #[test]
 fn a_redis_that_evicts_keys_loses_no_secret() {

@@ -2,7 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use super::certificate::Certificate;
 use super::place::Place;
@@ -134,6 +135,17 @@ impl Etcd {
         let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
         assert!(output.status.success(), "{command:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         text
+    }
+
+    /// Puts a value, which may be longer than an argument.
+    pub(crate) fn put(&self, key: &str, value: &str) {
+        let mut command = self.access.command(&["put", key]);
+        let mut etcdctl =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it is installed");
+        let mut input = etcdctl.stdin.take().expect("a pipe");
+        input.write_all(value.as_bytes()).expect("it reads");
+        drop(input);
+        assert!(etcdctl.wait().expect("it ends").success());
     }
 
     /// The names of all keys.

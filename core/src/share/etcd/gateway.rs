@@ -16,8 +16,9 @@ use crate::foreign::{foreign, foreign_error};
 use crate::http_client::{DirectClient, RequestError, Response};
 use crate::share::remote::{OPERATION_TIMEOUT, presentable};
 
-/// The longest response. Records are much shorter.
-const MAX_RESPONSE: usize = 1024 * 1024;
+/// The longest response. Records are much shorter, but a value that somebody else has put there has to be read before it
+/// is replaced: up to 1.5 MiB by default, in base64.
+const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 
 /// The codes of gRPC that are handled here.
 const INVALID_ARGUMENT: u32 = 3;
