@@ -177,6 +177,7 @@ fn bad_values(option: &str) -> &'static [&'static str] {
             "redis:///0",
             "redis://redis.example/first",
             "redis://p4ssw0rd@redis.example",
+            "redis://p4ssw0rd:@redis.example",
             "redis://:p4ss/w0rd@redis.example",
             "redis://user:p4ssw0rd@redis.example?db=1",
             "redis://redis.example:65536",

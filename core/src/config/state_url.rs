@@ -72,25 +72,21 @@ impl StateUrl {
             Some((user_info, servers)) => (user_info, servers),
             None => ("", authority),
         };
-        let (user, password) = match user_info.split_once(':') {
-            Some((user, password)) => (decode(user)?, decode(password)?),
-            None if user_info.is_empty() => (None, None),
-            // Without a password, a store ignores the user.
-            None => {
-                return Err(Invalid::value("has a user without a password; a password alone is :password@"));
-            }
-        };
+        let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+        let (user, password) = (decode(user)?, decode(password)?);
+        // The store would ignore the user.
+        if user.is_some() && password.is_none() {
+            return Err(Invalid::value("has a user without a password; a password alone is :password@"));
+        }
         let servers: Result<Vec<_>, _> =
             servers.split(',').map(|server| parse_server(server, default_port)).collect();
         let path = path.trim_matches('/');
         let (database, prefix) = match kind {
             StoreKind::Redis if path.is_empty() => (0, String::new()),
             StoreKind::Redis => {
-                let database = path.parse().map_err(|_| {
-                    Invalid::value(
-                        "has a path that is not the number of a database; percent-encode / in a password",
-                    )
-                })?;
+                let database = path
+                    .parse()
+                    .map_err(|_| Invalid::value("has a path that is not the number of a database"))?;
                 (database, String::new())
             }
             StoreKind::Etcd => (0, decode(path)?.unwrap_or_default()),
