@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::callback::Moment;
 pub(crate) use super::callback::{Acceptance, HandIn, NOT_WAITING, STOPPED};
@@ -258,7 +258,10 @@ impl Store {
     pub(crate) fn touch_healthcheck(&self) {
         self.counters().count_health_probe();
         self.update_with_event(|inner| {
-            inner.set_healthcheck(Some(Utc::now()));
+            // Each process takes the latest, and the clock of the one that had the last may be ahead.
+            let last = inner.last_healthcheck.filter(|_| inner.remote);
+            let after = last.and_then(|last| last.checked_add_signed(TimeDelta::nanoseconds(1)));
+            inner.set_healthcheck(Some(Utc::now()).max(after));
             inner.last_probe = Some(tokio::time::Instant::now());
             inner.probed = true;
             inner.probed_registration = Some(inner.registration);

@@ -53,6 +53,21 @@ fn a_record_accepts_what_a_store_accepts() {
     assert_eq!(store.status().secret_version, 2);
 }
 
+/// It is written to the store with the time of the replica that took it.
+#[test]
+fn a_probe_counts_also_after_one_from_the_future() {
+    let (leader, mut record) = leader();
+    record.last_healthcheck = chrono::Utc.timestamp_opt(4_000_000_000, 0).single();
+    let follower = process(Role::Follower);
+    for replica in [&leader, &follower] {
+        replica.reconcile(Some(&record));
+    }
+    leader.forget_probes();
+    follower.touch_healthcheck();
+    leader.reconcile(Some(&follower.reconcile(None).record));
+    assert!(leader.observe().borrow().probed);
+}
+
 #[test]
 fn a_follower_shows_the_state_of_the_leader_and_its_own_server() {
     let (_, mut record) = leader();
