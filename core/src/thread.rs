@@ -87,8 +87,10 @@ pub(crate) struct ThreadId(AtomicI32);
 #[expect(unsafe_code, reason = "the kernel identifies a thread by its number alone")]
 impl ThreadId {
     fn set(&self) {
-        // SAFETY: gettid has no preconditions.
-        self.0.store(unsafe { libc::gettid() }, Ordering::Release);
+        // glibc has a function for it only since 2.30, and releases run with 2.28.
+        // SAFETY: the call has no parameters.
+        let id = unsafe { libc::syscall(libc::SYS_gettid) };
+        self.0.store(id as i32, Ordering::Release);
     }
 
     /// Whether the thread has ended.

@@ -83,6 +83,13 @@ fn it_runs_on_older_systems() {
     let highest = needed.split_whitespace().filter_map(version).max().expect("it needs glibc");
     println!("needs glibc {highest:?}");
     assert!(highest <= OLDEST_GLIBC, "it needs glibc {highest:?}");
+    // A function that the oldest glibc does not have is linked without a version, and no program starts.
+    let symbols = stdout(&run(Command::new("readelf")
+        .args(["--dyn-syms", "--wide"])
+        .arg(library("libposemesh_node.so"))));
+    let undefined = || symbols.lines().filter(|line| line.contains(" GLOBAL ") && line.contains(" UND "));
+    assert!(undefined().count() >= 50, "{symbols}");
+    assert_eq!(undefined().find(|line| !line.contains("@GLIBC_")), None);
 }
 
 #[test]
