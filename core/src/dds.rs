@@ -21,7 +21,7 @@ use crate::token::response::TokenResponse;
 
 pub(crate) use failure::parse_retry_after;
 pub(crate) use failure::{Failure, FailureClass};
-use failure::{classify, is_unknown_node};
+use failure::{classify, is_unknown_node, is_unknown_nonce};
 use redaction::percent_decode;
 pub(crate) use redaction::repeats;
 
@@ -279,6 +279,8 @@ impl Dds<'_> {
         let signs_in = [VERIFY_PATH, ROBOT_VERIFY_PATH].iter().any(|path| endpoint.path().ends_with(path));
         let class = if signs_in && is_unknown_node(status, &body) {
             FailureClass::UnknownNode
+        } else if is_unknown_nonce(status, &body) {
+            FailureClass::UnknownNonce
         } else {
             classify(status)
         };

@@ -22,10 +22,16 @@ pub(crate) enum SignIn<'a> {
 }
 
 impl<'a> SignIn<'a> {
-    pub(crate) fn new(settings: &'a Settings, events: &'a EventChannel, expected: &'a Expectation) -> Self {
+    /// `is_first`: the last attempt has not failed.
+    pub(crate) fn new(
+        settings: &'a Settings,
+        events: &'a EventChannel,
+        expected: &'a Expectation,
+        is_first: bool,
+    ) -> Self {
         let credentials = &settings.reg_secret;
         match &settings.signer {
-            Some(signer) => Self::Wallet(Wallet { signer, events, expected, credentials }),
+            Some(signer) => Self::Wallet(Wallet { signer, events, expected, credentials, repeats: is_first }),
             None => Self::Robot(Robot { credentials }),
         }
     }

@@ -320,6 +320,32 @@ fn only_an_unknown_node_registers_again() {
     }
 }
 
+#[test]
+fn another_challenge_replaces_one_that_dds_has_forgotten() {
+    let dds = dds();
+    let counts = || [Endpoint::Register, Endpoint::Verify].map(|endpoint| dds.requests_to(endpoint).len());
+    let forget = |times| dds.inject(Endpoint::Challenge, Fault::StaleNonce, times);
+    forget(1);
+    let node = start(&dds, &[]);
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    assert_eq!((node.status().expect("not forked").attempts, counts()), (1, [2, 0]));
+    forget(1);
+    node.access_token(Some(GUARD)).expect("a token");
+    assert_eq!((node.status().expect("not forked").sign_in_failures, counts()), (0, [2, 2]));
+    // A DDS that refuses every challenge gets one more request, and not one more each time.
+    forget(u32::MAX);
+    node.invalidate_token().expect("the node runs");
+    let error = node.access_token(Some(GUARD)).expect_err("refused");
+    assert_eq!(error.code(), ErrorCode::Rejected, "{error}");
+    assert_eq!(counts(), [2, 4]);
+    let deadline = Instant::now() + GUARD;
+    while node.status().expect("not forked").sign_in_failures < 2 {
+        assert!(Instant::now() < deadline, "it signs in again");
+        thread::yield_now();
+    }
+    assert_eq!(counts(), [2, 5]);
+}
+
 // scenario: token-refreshed
 #[test]
 fn a_thousand_callers_cause_one_sign_in_per_token_lifetime() {

@@ -27,6 +27,8 @@ pub(crate) enum FailureClass {
     Retryable,
     /// DDS refused the request.
     Refused,
+    /// DDS refused the signed challenge, because it does not know its nonce.
+    UnknownNonce,
     /// DDS does not know the node that signs in, so it has to register again.
     UnknownNode,
 }
@@ -43,7 +45,10 @@ impl Failure {
     pub(crate) fn to_error(&self) -> Error {
         let code = match self.class {
             FailureClass::Retryable => ErrorCode::Unavailable,
-            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => ErrorCode::Rejected,
+            FailureClass::Conflict
+            | FailureClass::Refused
+            | FailureClass::UnknownNonce
+            | FailureClass::UnknownNode => ErrorCode::Rejected,
         };
         Error::new(code, self.text.as_str())
     }
@@ -54,7 +59,7 @@ impl From<FailureClass> for AttemptOutcome {
         match class {
             FailureClass::Conflict => Self::Conflict,
             FailureClass::Retryable => Self::Unavailable,
-            FailureClass::Refused | FailureClass::UnknownNode => Self::Rejected,
+            FailureClass::Refused | FailureClass::UnknownNonce | FailureClass::UnknownNode => Self::Rejected,
         }
     }
 }
@@ -62,7 +67,7 @@ impl From<FailureClass> for AttemptOutcome {
 impl From<FailureClass> for SignInOutcome {
     fn from(class: FailureClass) -> Self {
         match class {
-            FailureClass::Conflict | FailureClass::Refused => Self::Rejected,
+            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNonce => Self::Rejected,
             FailureClass::UnknownNode => Self::UnknownNode,
             FailureClass::Retryable => Self::Unavailable,
         }
@@ -72,7 +77,10 @@ impl From<FailureClass> for SignInOutcome {
 impl From<FailureClass> for RequestOutcome {
     fn from(class: FailureClass) -> Self {
         match class {
-            FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNode => Self::Rejected,
+            FailureClass::Conflict
+            | FailureClass::Refused
+            | FailureClass::UnknownNonce
+            | FailureClass::UnknownNode => Self::Rejected,
             FailureClass::Retryable => Self::Unavailable,
         }
     }
@@ -92,6 +100,11 @@ pub(super) fn classify(status: StatusCode) -> FailureClass {
 pub(super) fn is_unknown_node(status: StatusCode, words: &str) -> bool {
     status == StatusCode::NOT_FOUND
         || status == StatusCode::FORBIDDEN && words.to_ascii_lowercase().contains("node not found")
+}
+
+/// Returns whether a refusal means that DDS does not know the nonce of the challenge, as after a restart of DDS.
+pub(super) fn is_unknown_nonce(status: StatusCode, words: &str) -> bool {
+    status == StatusCode::UNAUTHORIZED && words.to_ascii_lowercase().contains("nonce")
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3): seconds, or an HTTP date.

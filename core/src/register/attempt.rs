@@ -43,7 +43,7 @@ impl RegistrationAttempt {
             None => RegistrationAttemptKind::Registered,
             Some(FailureClass::Conflict) => RegistrationAttemptKind::Conflict,
             Some(FailureClass::Retryable) => RegistrationAttemptKind::RetryableFailure,
-            Some(FailureClass::Refused | FailureClass::UnknownNode) => {
+            Some(FailureClass::Refused | FailureClass::UnknownNonce | FailureClass::UnknownNode) => {
                 RegistrationAttemptKind::SlowRetryFailure
             }
         }
@@ -133,10 +133,20 @@ impl Registration<'_> {
                     let credentials = wallet.credentials;
                     register_url(&dds, url, key, credentials, self.node_version, self.capabilities).await
                 } else {
+                    let (version, capabilities) = (self.node_version, self.capabilities);
+                    let register =
+                        |signed| wallet.register(&dds, signed, version, capabilities, self.max_concurrency);
                     let signed = wallet.sign_challenge(&dds).await?;
                     on_hand_in(HandIn::Begins).await;
-                    let (version, capabilities) = (self.node_version, self.capabilities);
-                    wallet.register(&dds, signed, version, capabilities, self.max_concurrency).await
+                    let registered = register(signed).await;
+                    if wallet.needs_another_challenge(&registered) {
+                        on_hand_in(HandIn::Refused).await;
+                        let signed = wallet.sign_challenge(&dds).await?;
+                        on_hand_in(HandIn::Begins).await;
+                        register(signed).await
+                    } else {
+                        registered
+                    }
                 };
                 registered.map(|()| None)
             }

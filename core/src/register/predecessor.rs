@@ -58,6 +58,7 @@ pub async fn register_once(
             events: &EventChannel::default(),
             expected: &expected,
             credentials: &credentials,
+            repeats: false,
         }),
         client: &HttpClient::of_host(client),
         capabilities,

@@ -75,10 +75,11 @@ impl<'a> Registrar<'a> {
     async fn attempt<F: Future<Output = ()>>(&self, on_hand_in: impl Fn(HandIn) -> F) -> Outcome {
         let settings = self.settings;
         let _permit = self.permits.acquire().await;
+        let is_first = self.store.status().consecutive_failures == 0;
         let registration = Registration {
             dds_base_url: &settings.dds_base_url,
             node_version: &settings.node_version,
-            sign_in: SignIn::new(settings, self.store.events(), &self.expected),
+            sign_in: SignIn::new(settings, self.store.events(), &self.expected, is_first),
             client: self.client,
             capabilities: &settings.capabilities,
             node_url: settings.node_url.as_ref(),

@@ -51,7 +51,7 @@ impl RetryPolicy {
                 let pause = at_least(self.interval, failure.retry_after);
                 Next { pause, level: self.conflict.level(now), remark }
             }
-            FailureClass::Refused | FailureClass::UnknownNode => {
+            FailureClass::Refused | FailureClass::UnknownNonce | FailureClass::UnknownNode => {
                 self.failures = 0;
                 let pause = at_least(self.interval, failure.retry_after);
                 Next { pause, level: self.slow_retry.level(now), remark: "" }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
-use crate::dds::{Dds, Failure, NodeRegisterWalletRequest};
+use crate::dds::{Dds, Failure, FailureClass, NodeRegisterWalletRequest};
 use crate::event::EventChannel;
 use crate::log::log;
 use crate::sign_in::signer::Signer;
@@ -21,9 +21,19 @@ pub(crate) struct Wallet<'a> {
     pub(crate) expected: &'a Expectation,
     /// The registration credentials.
     pub(crate) credentials: &'a Credentials,
+    /// Whether another challenge is signed if DDS does not know the nonce of the first one. Only the first attempt does
+    /// this, and not each one after it, so that a DDS that refuses every challenge gets no more requests for long.
+    pub(crate) repeats: bool,
 }
 
 impl Wallet<'_> {
+    /// Whether DDS does not know the nonce that was signed, and gets another one. It may have been restarted since the
+    /// challenge.
+    pub(crate) fn needs_another_challenge<T>(&self, outcome: &Result<T, Failure>) -> bool {
+        let unknown = outcome.as_ref().is_err_and(|failure| failure.class == FailureClass::UnknownNonce);
+        unknown && self.repeats
+    }
+
     /// Requests a challenge, and signs it if it passes the checks.
     pub(crate) async fn sign_challenge(&self, dds: &Dds<'_>) -> Result<Signed, Failure> {
         let wallet = self.signer.address_text();
@@ -74,10 +84,14 @@ impl Wallet<'_> {
     }
 
     pub(super) async fn token(&self, dds: &Dds<'_>) -> Result<CachedToken, Failure> {
-        let signed = self.sign_challenge(dds).await?;
-        let response = dds.verify(&signed).await?;
+        let mut signed = self.sign_challenge(dds).await?;
+        let mut verified = dds.verify(&signed).await;
+        if self.needs_another_challenge(&verified) {
+            signed = self.sign_challenge(dds).await?;
+            verified = dds.verify(&signed).await;
+        }
         let node_id = self.credentials.node_id();
-        response
+        verified?
             .check(&Holder { wallet: &signed.wallet, node_id }, dds.clock.now())
             .map_err(|why| Failure::retryable(format!("refused the access token of DDS: {why}")))
     }
