@@ -206,7 +206,7 @@ fn worker() {
 fn every_process_of_a_node_has_its_own_admin_server() {
     use worker::Worker;
 
-    let (dds, directory) = (place::dds_that_calls_when_told(), place::Place::new());
+    let (dds, directory) = (support::dds_that_calls_when_told(), place::Place::new());
     let state = directory.state();
     let options = [("STATE_DIR", state.as_str()), ("ADMIN_BIND", "127.0.0.1:0")];
     let mut leader = Worker::start(&dds.url(), &options);

@@ -20,10 +20,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use place::{Mount, Place, dds_that_calls_when_told, free_port, until_probed};
+use place::{Mount, Place, free_port};
 use posemesh_dev_dds::DevDds;
 use posemesh_node_registration::state::StateDir;
-use support::{CHILD_CASE, GUARD, child_case};
+use support::{CHILD_CASE, GUARD, child_case, dds_that_calls_when_told, until_probed};
 use worker::{Worker, leader_of, three};
 
 /// Not a test: the body of a worker process.

@@ -386,7 +386,8 @@ fn scrapes(workers: &mut [worker::Worker]) -> Vec<Scrape> {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_sum_over_the_processes_of_a_node_counts_everything_once() {
-    let (dds, directory, bind) = (place::dds_that_calls_when_told(), place::Place::new(), place::free_port());
+    let (dds, directory, bind) =
+        (support::dds_that_calls_when_told(), place::Place::new(), place::free_port());
     dds.set_node_url(Some(format!("http://{bind}"))).expect("loopback");
     let mut workers = worker::three(&dds, &directory.state(), &bind);
     for _ in 0..4 {

@@ -506,7 +506,8 @@ mod shared {
     use std::fs;
     use std::path::Path;
 
-    use super::place::{Place, dds_that_calls_when_told};
+    use super::place::Place;
+    use super::support::dds_that_calls_when_told;
     use super::worker::Worker;
     use super::*;
 

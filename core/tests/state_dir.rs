@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeZone as _, Utc};
-use place::{Mount, Place, dds_that_calls_when_told, free_port, until_probed};
+use place::{Mount, Place, free_port};
 use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::log::Level;
@@ -30,7 +30,7 @@ use posemesh_node_registration::state::{
 };
 use posemesh_node_registration::status::{Role, State};
 use rand::Rng as _;
-use support::{Events, GUARD, config, logged};
+use support::{Events, GUARD, config, dds_that_calls_when_told, logged, until_probed};
 use worker::{Worker, leader_of, three};
 
 /// Not a test: the body of a worker process.

@@ -479,7 +479,7 @@ fn files_are_checked_at_start() {
 #[test]
 fn the_next_leader_serves_with_the_files_of_its_time() {
     let (files, first) = Files::new();
-    let (dds, bind) = (crate::place::dds_that_calls_when_told(), free_port());
+    let (dds, bind) = (crate::support::dds_that_calls_when_told(), free_port());
     let (state, cert, key) = (files.path("state"), files.path("tls.crt"), files.path("tls.key"));
     let options = [
         ("STATE_DIR", state.as_str()),

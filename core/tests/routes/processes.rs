@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::place::{Mount, Place, dds_that_calls_when_told};
+use crate::place::{Mount, Place};
 use crate::worker::{Worker, leader_of};
 use posemesh_dev_dds::DevDds;
 use posemesh_node_registration::bindings::{Handled, NodeExt as _};
@@ -16,7 +16,7 @@ use posemesh_node_registration::node::Wait;
 use posemesh_node_registration::{ErrorCode, Node};
 
 use super::{DDS, JSON, REGISTRATIONS, assert_unavailable, callback, exchange, secret, status, stop};
-use crate::support::{self, GUARD};
+use crate::support::{self, GUARD, dds_that_calls_when_told};
 
 /// Processes of one registered node, the leader first, and the address of the server in each.
 struct Processes {

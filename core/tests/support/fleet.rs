@@ -8,8 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use posemesh_dev_dds::{DevDds, Endpoint};
 use serde_json::json;
 
-use super::place::dds_that_calls_when_told;
-use super::support::{GUARD, WALLET};
+use super::support::{GUARD, WALLET, dds_that_calls_when_told};
 use super::worker::Worker;
 
 /// Between two looks at a process.

@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use posemesh_dev_dds::DevDds;
+use posemesh_dev_dds::{Callback, DevDds};
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::event::{Event, EventKind};
 use posemesh_node_registration::log::{self, Level, Record};
@@ -44,6 +45,19 @@ pub(crate) fn config(dds_base_url: &str, options: &[(&str, &str)]) -> Config {
 /// A running node.
 pub(crate) fn start(dds: &DevDds, options: &[(&str, &str)]) -> Node {
     Node::start(&config(&dds.url(), options)).expect("the node starts")
+}
+
+pub(crate) fn dds_that_calls_when_told() -> DevDds {
+    DevDds::builder().callback(Callback::Never).start().expect("a DDS")
+}
+
+/// Waits until a health probe reaches the node: its leader listens.
+pub(crate) fn until_probed(dds: &DevDds) {
+    let deadline = Instant::now() + GUARD;
+    while dds.probe_health().ok() != Some(200) {
+        assert!(Instant::now() < deadline, "no process of the node listens");
+        thread::yield_now();
+    }
 }
 
 /// A client of the host, which follows redirects by default.

@@ -7,12 +7,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::Instant;
-
-use posemesh_dev_dds::{Callback, DevDds};
-
-use super::support::GUARD;
 
 /// A directory that is removed at the end of the test.
 pub(crate) struct Place(pub(crate) PathBuf);
@@ -41,19 +35,6 @@ impl Drop for Place {
 
 pub(crate) fn free_port() -> String {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string()
-}
-
-pub(crate) fn dds_that_calls_when_told() -> DevDds {
-    DevDds::builder().callback(Callback::Never).start().expect("a DDS")
-}
-
-/// Waits until a health probe reaches the node: its leader listens.
-pub(crate) fn until_probed(dds: &DevDds) {
-    let deadline = Instant::now() + GUARD;
-    while dds.probe_health().ok() != Some(200) {
-        assert!(Instant::now() < deadline, "no process of the node listens");
-        thread::yield_now();
-    }
 }
 
 /// A file system of its own for a test, unmounted at the end.
