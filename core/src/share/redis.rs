@@ -96,31 +96,36 @@ impl RedisKey {
         &self,
         request: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<T> {
-        let answered = timeout(OPERATION_TIMEOUT, async {
-            let mut slot = self.open.lock().await;
+        let mut slot = self.open.lock().await;
+        let answered = async {
             let (open, is_new) = match slot.take() {
                 Some(open) => (open, false),
-                None => (self.connect().await?, true),
+                // TCP, TLS and the login need three round trips, and the network may be slow.
+                None => (in_time(self.connect()).await?, true),
             };
             let mut connection = open.connection.clone();
-            let response = if is_new {
-                // Sent together, because the network may be slow.
+            let response = in_time(async {
+                if !is_new {
+                    return Ok(request(&mut connection).await?);
+                }
+                // Sent together, for one more round trip.
                 let (prepared, response) = tokio::join!(self.prepare(&open), request(&mut connection));
                 prepared?;
-                response?
-            } else {
-                request(&mut connection).await?
-            };
-            *slot = Some(open);
-            Ok(response)
-        });
-        let failure = match answered.await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::Silent,
+                Ok(response?)
+            });
+            let response = response.await?;
+            Ok((open, response))
         };
-        self.turns.fetch_add(1, Ordering::Relaxed);
-        Err(failure.to_error(&self.url))
+        match answered.await {
+            Ok((open, response)) => {
+                *slot = Some(open);
+                Ok(response)
+            }
+            Err(failure) => {
+                self.turns.fetch_add(1, Ordering::Relaxed);
+                Err(Failure::to_error(&failure, &self.url))
+            }
+        }
     }
 
     async fn connect(&self) -> std::result::Result<Open, Failure> {
@@ -240,6 +245,12 @@ impl RedisKey {
 /// Redis does not tell an absent value from an empty one here.
 fn present(value: Vec<u8>) -> Option<Vec<u8>> {
     (!value.is_empty()).then_some(value)
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = std::result::Result<T, Failure>>,
+) -> std::result::Result<T, Failure> {
+    timeout(OPERATION_TIMEOUT, work).await.unwrap_or(Err(Failure::Silent))
 }
 
 /// Whether a message says that another process has written, or that such a message may be missed.

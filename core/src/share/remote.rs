@@ -12,7 +12,7 @@ use crate::dds::repeats;
 use crate::error::Result;
 use crate::foreign::foreign;
 
-/// How long a read or a swap may take, from connecting to the reply. Longer ones have failed.
+/// How long a read or a swap may take. Longer ones have failed.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a value may take to reach the copies of a store. See [`RemoteKey::replicated`].
 pub(crate) const REPLICATION_TIMEOUT: Duration = Duration::from_millis(500);
@@ -29,13 +29,13 @@ pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + '
 pub(crate) trait RemoteKey: Send + Sync {
     /// The value. `None` if there is none. A read sees every swap that has succeeded before it began.
     ///
-    /// Fails after [`OPERATION_TIMEOUT`] at the latest.
+    /// Fails after [`OPERATION_TIMEOUT`] at the latest; a connection that it needs first may take as long again.
     fn read(&self) -> Reply<'_, Option<Vec<u8>>>;
 
     /// Replaces the value if it is still `expected`, byte for byte, in one atomic step. Tells all that listen to
     /// [`changed`](RemoteKey::changed). The value never expires.
     ///
-    /// Fails after [`OPERATION_TIMEOUT`] at the latest. Whether a swap that has failed takes place, now or later, is not
+    /// Fails as late as [`read`](RemoteKey::read). Whether a swap that has failed takes place, now or later, is not
     /// known.
     fn swap<'a>(&'a self, expected: Option<&'a [u8]>, value: &'a [u8]) -> Reply<'a, Swap>;
 

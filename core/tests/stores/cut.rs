@@ -4,6 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::certificate::Certificate;
 use crate::etcd::Etcd;
 use crate::fleet::Fleet;
 use crate::redis::Redis;
@@ -123,6 +124,26 @@ fn a_slow_network_changes_no_leader() {
     }
     relay.pass();
     assert_eq!(fleet.leader(), leader);
+    assert_eq!(fleet.registrars(), [leader]);
+}
+
+/// A new connection needs a round trip for TLS, one for the login, and one for the first request.
+#[test]
+fn a_distant_store_is_used() {
+    let certificate = Certificate::new();
+    let redis = Redis::start_tls(&certificate, &[]);
+    let relay = Relay::to(redis.port);
+    relay.delay(Duration::from_millis(400));
+    let url = format!("rediss://{}", relay.authority());
+    let ca_file = certificate.ca_file();
+    let mut fleet = Fleet::start(&[&url, &url], &[("CA_FILE", &ca_file)]);
+    let leader = fleet.leader();
+    fleet.until_registered();
+    let deadline = Instant::now() + GUARD;
+    while fleet.call_back(1 - leader, "the secret").expect("it responds") != 200 {
+        assert!(Instant::now() < deadline, "the secret is not taken");
+    }
+    fleet.until_held(&[0, 1], "the secret");
     assert_eq!(fleet.registrars(), [leader]);
 }
 
