@@ -232,6 +232,18 @@ fn a_frozen_disk_holds_back_the_response_and_nothing_else() {
 }
 
 #[test]
+fn a_forked_child_refuses_requests_at_once() {
+    let mut processes = Processes::start(2);
+    for worker in &mut processes.workers {
+        assert_eq!(worker.ask("fork-handle"), "true");
+        assert!(worker.told().contains(&"child 503 503 none".to_owned()), "{:?}", worker.told());
+        assert_eq!(worker.ask("secret"), "none");
+    }
+    let response = exchange(processes.addresses[1], "POST", REGISTRATIONS, &[JSON], secret("s-1").as_bytes());
+    assert_eq!(response.0, 200, "the parent is not affected");
+}
+
+#[test]
 fn a_stop_ends_what_waits_for_a_frozen_disk() {
     let Some(disk) = Mount::disk() else { return };
     let (_dds, node) = registered_in(&disk.0.state());

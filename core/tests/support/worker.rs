@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 use posemesh_dev_dds::DevDds;
-use posemesh_node_registration::axum::{self, Router};
+use posemesh_node_registration::axum::{self, Router, http};
 use posemesh_node_registration::config::Config;
 use posemesh_node_registration::event::EventKind;
 use posemesh_node_registration::log::{self, Level};
@@ -87,6 +87,8 @@ pub(crate) fn work() {
             "switches" => switches().to_string(),
             "threads" => threads().join(" "),
             "fork" => fork(|| std::thread::park_timeout(GUARD)).to_string(),
+            // The child's line comes before the answer.
+            "fork-handle" => wait_for(fork(|| say(format!("child {}", handled(&node))))).to_string(),
             "fork-node" => fork(|| {
                 let inherited = node.status().expect_err("it is the parent's");
                 let own = Node::start(&config).expect("it starts");
@@ -184,6 +186,31 @@ fn fork(child: impl FnOnce()) -> i32 {
         }
         pid => pid,
     }
+}
+
+/// Waits until this child has ended. True if it succeeded.
+#[expect(unsafe_code, reason = "the child is no `std::process::Child`")]
+fn wait_for(child: i32) -> bool {
+    let mut status = -1;
+    // SAFETY: it writes to a variable that lives until it returns.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    ended == child && status == 0
+}
+
+/// The statuses of the responses to a callback, a probe, and a request that is not for the library.
+fn handled(node: &Node) -> String {
+    let requests = [
+        ("POST", "/internal/v1/registrations", r#"{"id":"any","secret":"in the child"}"#),
+        ("GET", "/health", ""),
+        ("GET", "/", ""),
+    ];
+    let statuses = requests.map(|(method, path, body)| {
+        let request = http::Request::builder().method(method).uri(path).header("user-agent", "DDS v1.0");
+        let request = request.header("content-type", "application/json").body(body.into());
+        let response = support::at_once(node.handle(request.expect("a request")));
+        response.map_or_else(|| "none".into(), |response| response.status().as_u16().to_string())
+    });
+    statuses.join(" ")
 }
 
 /// A worker, as the test sees it. Killed when dropped.
