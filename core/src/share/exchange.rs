@@ -59,6 +59,16 @@ pub(super) enum Written {
     Unsure,
 }
 
+/// When to write.
+#[derive(Clone, Copy, PartialEq)]
+enum If {
+    True,
+    /// If this process knows what the store does not have. `fresh`: the value was looked at just now.
+    ItDiffers {
+        fresh: bool,
+    },
+}
+
 impl Exchange {
     pub(super) fn new(
         key: Box<dyn RemoteKey>,
@@ -211,7 +221,7 @@ impl Exchange {
             // Somebody else's, or nobody's yet.
             _ => return self.postpone(requests),
         };
-        self.write_if(header, requests, fresh, |own, stored| !own.says_the_same_as(stored)).await
+        self.write_if(If::ItDiffers { fresh }, header, requests).await
     }
 
     fn postpone(&mut self, requests: Vec<Request>) -> Result<Written> {
@@ -222,23 +232,18 @@ impl Exchange {
 
     /// Writes the state under this header, and decides these callbacks.
     pub(super) async fn write(&mut self, header: Header, requests: Vec<Request>) -> Result<Written> {
-        self.write_if(header, requests, true, |_, _| true).await
+        self.write_if(If::True, header, requests).await
     }
 
-    async fn write_if(
-        &mut self,
-        header: Header,
-        requests: Vec<Request>,
-        fresh: bool,
-        is_needed: impl FnOnce(&Record, &Record) -> bool,
-    ) -> Result<Written> {
+    async fn write_if(&mut self, condition: If, header: Header, requests: Vec<Request>) -> Result<Written> {
         let own = self.store.reconcile(None);
         let mut record = own.record;
         let verdicts: Vec<_> =
             requests.iter().map(|request| record.accept_secret(request.policy, &request.secret)).collect();
         let seen = self.seen.as_ref();
         let stored = seen.and_then(|seen| seen.record.as_ref());
-        if stored.is_none_or(|stored| is_needed(&record, stored)) {
+        let differs = stored.is_none_or(|stored| !record.says_the_same_as(stored));
+        if differs || condition == If::True {
             let sealed = self.seal.seal(&record::encode(&self.owner, &record))?;
             let value = value::encode(header, &sealed);
             let expected = seen.and_then(|seen| seen.value.as_deref());
@@ -260,7 +265,7 @@ impl Exchange {
             if verdicts.iter().any(|verdict| matches!(verdict, Acceptance::New(_))) {
                 self.key.replicated().await;
             }
-        } else if !fresh && !requests.is_empty() {
+        } else if condition == (If::ItDiffers { fresh: false }) && !requests.is_empty() {
             self.store.requests().put_back(requests);
             return Ok(Written::Unsure);
         } else {

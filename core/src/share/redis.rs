@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
-    RedisResult, Value, cmd,
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
+    RedisError, RedisResult, Value, cmd,
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::ClientConfig;
@@ -30,7 +30,7 @@ use tokio::time::timeout;
 
 use super::remote::{OPERATION_TIMEOUT, REPLICATION_TIMEOUT, RemoteKey, Reply, Swap};
 use crate::config::StateUrl;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http_client::tls_of_system;
 use crate::log::log;
 use failure::{Failure, is_forbidden};
@@ -91,11 +91,8 @@ impl RedisKey {
         })
     }
 
-    /// Makes a request, over the open connection or a new one. Closes the connection if it fails.
-    async fn request<T>(
-        &self,
-        request: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<T> {
+    /// Sends a command, over the open connection or a new one. Closes the connection if it fails.
+    async fn request(&self, command: Cmd) -> Result<Value> {
         let mut slot = self.open.lock().await;
         let answered = async {
             let (open, is_new) = match slot.take() {
@@ -103,13 +100,14 @@ impl RedisKey {
                 // TCP, TLS and the login need three round trips, and the network may be slow.
                 None => (in_time(self.connect()).await?, true),
             };
-            let mut connection = open.connection.clone();
+            let connection = open.connection.clone();
             let response = in_time(async {
                 if !is_new {
-                    return Ok(request(&mut connection).await?);
+                    return Ok(ask(connection, command).await?);
                 }
                 // Sent together, for one more round trip.
-                let (prepared, response) = tokio::join!(self.prepare(&open), request(&mut connection));
+                let (prepared, response) =
+                    tokio::join!(self.prepare(connection.clone()), ask(connection, command));
                 prepared?;
                 Ok(response?)
             });
@@ -155,38 +153,39 @@ impl RedisKey {
         Ok(Open { connection, driver })
     }
 
-    /// What the first request over a connection is sent together with.
-    async fn prepare(&self, open: &Open) -> std::result::Result<(), Failure> {
-        let [mut loads, mut asks, mut asks_more, mut subscribes] =
-            std::array::from_fn(|_| open.connection.clone());
-        let mut load = cmd("SCRIPT");
-        let (loaded, role, eviction, subscribed) = tokio::join!(
-            load.arg("LOAD").arg(SWAP).query_async::<Value>(&mut loads),
-            self.check_role(&mut asks),
-            self.check_eviction(&mut asks_more),
-            subscribes.subscribe(&self.name),
+    /// What the first command over a connection is sent together with.
+    async fn prepare(&self, connection: MultiplexedConnection) -> std::result::Result<(), Failure> {
+        let mut subscriber = connection.clone();
+        let [mut load, mut info] = ["SCRIPT", "INFO"].map(cmd);
+        load.arg("LOAD").arg(SWAP);
+        info.arg("memory");
+        let (loaded, role, memory, subscribed) = tokio::join!(
+            ask(connection.clone(), load),
+            ask(connection.clone(), cmd("ROLE")),
+            ask(connection, info),
+            subscriber.subscribe(&self.name),
         );
         loaded?;
-        role?;
-        eviction?;
+        // A replica may be behind, and takes no writes.
+        if let Some(Value::Array(role)) = unless_forbidden(role)?
+            && !is_text(role.first(), "master")
+        {
+            return Err(Failure::Replica);
+        }
+        if let Some(memory) = unless_forbidden(memory)? {
+            self.check_eviction(&memory);
+        }
         Ok(subscribed?)
     }
 
-    /// A replica may be behind, and takes no writes.
-    async fn check_role(&self, connection: &mut MultiplexedConnection) -> std::result::Result<(), Failure> {
-        match unless_forbidden(cmd("ROLE").query_async::<Value>(connection).await)? {
-            Some(Value::Array(role)) if !is_text(role.first(), "master") => Err(Failure::Replica),
-            _ => Ok(()),
-        }
-    }
-
     /// The key has no time to live, so the other policies spare it.
-    async fn check_eviction(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let mut info = cmd("INFO");
-        let info = unless_forbidden(info.arg("memory").query_async::<String>(connection).await)?;
-        let policy = info
-            .as_deref()
-            .and_then(|info| info.lines().find_map(|line| line.trim().strip_prefix("maxmemory_policy:")));
+    fn check_eviction(&self, memory: &Value) {
+        let memory = match memory {
+            Value::BulkString(bytes) => String::from_utf8_lossy(bytes),
+            Value::VerbatimString { text, .. } => text.into(),
+            _ => return,
+        };
+        let policy = memory.lines().find_map(|line| line.trim().strip_prefix("maxmemory_policy:"));
         if let Some(policy) = policy
             && policy.starts_with("allkeys-")
             && !self.warned_of_eviction.swap(true, Ordering::Relaxed)
@@ -200,46 +199,52 @@ impl RedisKey {
                 crate::foreign::foreign(policy)
             );
         }
-        Ok(())
     }
 
-    async fn get(&self, connection: &mut MultiplexedConnection) -> RedisResult<Option<Vec<u8>>> {
+    async fn get(&self) -> Result<Option<Vec<u8>>> {
         let mut get = cmd("GETRANGE");
         get.arg(&self.name).arg(0).arg(MAX_VALUE - 1);
-        Ok(present(get.query_async(connection).await?))
+        match self.request(get).await? {
+            Value::BulkString(value) => Ok(present(value)),
+            _ => Err(self.unexpected()),
+        }
     }
 
-    async fn run_script(
-        &self,
-        connection: &mut MultiplexedConnection,
-        expected: Option<&[u8]>,
-        value: &[u8],
-    ) -> RedisResult<Swap> {
+    async fn run_script(&self, expected: Option<&[u8]>, value: &[u8]) -> Result<Swap> {
         let mut script = cmd("EVALSHA");
         script.arg(&self.script).arg(1).arg(&self.name);
         script.arg(expected.unwrap_or_default()).arg(value).arg(&self.sender).arg(MAX_VALUE - 1);
-        match script.query_async(connection).await? {
-            Value::Array(result) => match <[Value; 2]>::try_from(result) {
-                Ok([_, Value::BulkString(value)]) => Ok(Swap::Changed(present(value))),
-                Ok(_) => Ok(Swap::Changed(None)),
-                Err(_) => Ok(Swap::Done),
-            },
-            _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "an unexpected result of a script"))),
-        }
+        let Value::Array(result) = self.request(script).await? else { return Err(self.unexpected()) };
+        Ok(match <[Value; 2]>::try_from(result) {
+            Ok([_, Value::BulkString(value)]) => Swap::Changed(present(value)),
+            Ok(_) => Swap::Changed(None),
+            Err(_) => Swap::Done,
+        })
     }
 
     /// Waits for the copies of the last write, if there are any.
-    async fn wait(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let role = unless_forbidden(cmd("ROLE").query_async::<Value>(connection).await)?;
-        let Some(Value::Array(role)) = role else { return Ok(()) };
-        let Some(Value::Array(replicas)) = role.get(2) else { return Ok(()) };
-        if !replicas.is_empty() {
+    async fn wait_for_replicas(&self) {
+        let open = self.open.lock().await.as_ref().map(|open| open.connection.clone());
+        let Some(connection) = open else { return };
+        if let Ok(Value::Array(role)) = ask(connection.clone(), cmd("ROLE")).await
+            && let Some(Value::Array(replicas)) = role.get(2)
+            && !replicas.is_empty()
+        {
             let mut wait = cmd("WAIT");
             wait.arg(replicas.len()).arg(milliseconds(REPLICATION_TIMEOUT));
-            unless_forbidden(wait.query_async::<Value>(connection).await)?;
+            // If it fails, the next request shows why.
+            let _ = ask(connection, wait).await;
         }
-        Ok(())
     }
+
+    fn unexpected(&self) -> Error {
+        let error = RedisError::from((ErrorKind::UnexpectedReturnType, "the response is not one of Redis"));
+        Failure::from(error).to_error(&self.url)
+    }
+}
+
+async fn ask(mut connection: MultiplexedConnection, command: Cmd) -> RedisResult<Value> {
+    command.query_async(&mut connection).await
 }
 
 /// Redis does not tell an absent value from an empty one here.
@@ -287,17 +292,16 @@ fn milliseconds(duration: Duration) -> u64 {
 
 impl RemoteKey for RedisKey {
     fn read(&self) -> Reply<'_, Option<Vec<u8>>> {
-        Box::pin(self.request(async |connection| self.get(connection).await))
+        Box::pin(self.get())
     }
 
     fn swap<'a>(&'a self, expected: Option<&'a [u8]>, value: &'a [u8]) -> Reply<'a, Swap> {
-        Box::pin(self.request(async move |connection| self.run_script(connection, expected, value).await))
+        Box::pin(self.run_script(expected, value))
     }
 
     fn replicated(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            // The write itself has succeeded, so a failure here is that of the next request.
-            let _ = self.request(async |connection| self.wait(connection).await).await;
+            let _ = timeout(2 * REPLICATION_TIMEOUT, self.wait_for_replicas()).await;
         })
     }
 

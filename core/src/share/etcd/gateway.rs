@@ -79,23 +79,29 @@ impl Gateway {
 
     /// Sends a request, and reads the response.
     pub(super) async fn call<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T> {
+        let body = self.exchange(path, encode(request)).await?;
+        self.parse(&body)
+    }
+
+    /// Not generic, because it is long.
+    async fn exchange(&self, path: &str, json: Vec<u8>) -> Result<Vec<u8>> {
         let deadline = Instant::now() + OPERATION_TIMEOUT;
-        let response = self.open_until(path, request, deadline).await?;
-        self.read(response, deadline).await
+        let response = self.open_until(path, json, deadline).await?;
+        self.body(response, deadline).await
     }
 
     /// Sends a request, and returns when the response begins.
     pub(super) async fn open(&self, path: &str, request: &impl Serialize) -> Result<Response> {
-        self.open_until(path, request, Instant::now() + OPERATION_TIMEOUT).await
+        self.open_until(path, encode(request), Instant::now() + OPERATION_TIMEOUT).await
     }
 
-    async fn open_until(&self, path: &str, request: &impl Serialize, deadline: Instant) -> Result<Response> {
+    async fn open_until(&self, path: &str, json: Vec<u8>, deadline: Instant) -> Result<Response> {
         let token = self.token(deadline).await?;
-        match self.send(path, request, token, deadline).await {
+        match self.send(path, &json, token, deadline).await {
             Err(Failure::NoToken(_)) if self.url.user.is_some() => {
                 self.set_token(None);
                 let token = self.token(deadline).await?;
-                self.send(path, request, token, deadline).await.map_err(Failure::into_error)
+                self.send(path, &json, token, deadline).await.map_err(Failure::into_error)
             }
             sent => sent.map_err(Failure::into_error),
         }
@@ -133,12 +139,12 @@ impl Gateway {
     async fn sign_in(&self, user: &str, deadline: Instant) -> Result<Token> {
         let password = self.url.password.as_ref().map_or("", |password| password.expose());
         let request = Authenticate { name: user, password };
-        let response = match self.send("auth/authenticate", &request, None, deadline).await {
+        let response = match self.send("auth/authenticate", &encode(&request), None, deadline).await {
             Ok(response) => response,
             Err(Failure::NoUsers(_)) => return Ok(Token::NotNeeded),
             Err(failure) => return Err(failure.into_error()),
         };
-        let Authenticated { token } = self.read(response, deadline).await?;
+        let Authenticated { token } = self.parse(&self.body(response, deadline).await?)?;
         let mut token =
             HeaderValue::from_str(&token).map_err(|_| self.error("it sent a token that cannot be used"))?;
         token.set_sensitive(true);
@@ -149,16 +155,15 @@ impl Gateway {
     async fn send(
         &self,
         path: &str,
-        request: &impl Serialize,
+        json: &[u8],
         token: Option<HeaderValue>,
         deadline: Instant,
     ) -> std::result::Result<Response, Failure> {
-        let json = serde_json::to_vec(request).expect("plain fields, written to memory");
         let mut tries = self.url.servers.len();
         loop {
             tries -= 1;
             let server = self.server();
-            let sent = self.client.post(self.uri(server, path), token.clone(), json.clone());
+            let sent = self.client.post(self.uri(server, path), token.clone(), json.to_vec());
             match timeout_at(deadline, sent).await {
                 Ok(Ok(response)) if response.status().is_success() => return Ok(response),
                 Ok(Ok(response)) => return Err(self.refused(server, response, deadline).await),
@@ -201,9 +206,8 @@ impl Gateway {
         uri.parse().expect("its parts have been parsed")
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response, deadline: Instant) -> Result<T> {
-        let body = self.body(response, deadline).await?;
-        serde_json::from_slice(&body).map_err(|error| {
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
             self.error(&format!("the response is not one of etcd's JSON gateway: {}", foreign(error)))
         })
     }
@@ -262,6 +266,10 @@ impl Gateway {
     fn error(&self, why: &str) -> Error {
         Error::new(ErrorCode::Io, format!("state_url {}: {why}", self.url))
     }
+}
+
+fn encode(request: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).expect("plain fields, written to memory")
 }
 
 /// Whether a refusal means that a token is missing or has expired. Some of these are invalid arguments.
