@@ -10,6 +10,7 @@
 //! | `admin` | what operators call |
 //! | `service` | what a node's own server serves: the routes, or `admin` |
 //! | `connection` | one connection to a node's own server |
+//! | `wakes` | wake-ups that a connection does without |
 //! | `server` | the listener, its connections, and their bound |
 //! | `tls` | handshakes, and certificates that are replaced while the server runs |
 //! | `tls_files` | the files of the certificate and the key |
@@ -31,6 +32,7 @@ mod server;
 mod service;
 mod tls;
 mod tls_files;
+mod wakes;
 mod warnings;
 
 pub(crate) use access::Access;

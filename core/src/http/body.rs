@@ -1,16 +1,15 @@
 //! The body of a registration callback: how it is received and parsed.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::StatusCode;
-use hyper::body::{Body, Bytes};
+use hyper::body::{Body, Buf as _, Bytes};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -59,12 +58,8 @@ impl fmt::Debug for RegistrationCallbackRequest {
 }
 
 /// Receives the whole body.
-pub(super) async fn read<B>(body: B) -> Result<Bytes, Refusal>
-where
-    B: Body,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let mut reading = pin!(Limited::new(body, MAX_BODY).collect());
+pub(super) async fn read<B: Body>(body: B) -> Result<Bytes, Refusal> {
+    let mut reading = pin!(collect(body));
     // A body that arrived together with its header needs no timer.
     let read = match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         Poll::Ready(read) => read,
@@ -72,8 +67,29 @@ where
             .await
             .map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body took too long"))?,
     };
-    let read = read.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))?;
-    Ok(read.to_bytes())
+    read.ok_or((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"))
+}
+
+/// Receives a body of at most [`MAX_BODY`] bytes. Usually it is a single piece, which is not copied.
+async fn collect<B: Body>(body: B) -> Option<Bytes> {
+    let mut body = pin!(body);
+    let mut whole = Vec::new();
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        // Trailers are ignored.
+        let Ok(mut data) = frame.ok()?.into_data() else { continue };
+        let length = data.remaining();
+        if whole.len() + length > MAX_BODY {
+            return None;
+        }
+        let piece = data.copy_to_bytes(length);
+        if whole.is_empty() && body.is_end_stream() {
+            return Some(piece);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Some(whole.into())
 }
 
 /// Invalid JSON is refused with 400, and JSON of another shape with 422, as by axum's own extractor, whose messages

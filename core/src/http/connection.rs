@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::access::Caller;
 use super::body::READ_TIMEOUT;
 use super::service::Service;
+use super::wakes::{hold, relayed};
 use crate::log::log;
 
 /// How much of a header, and of responses that the peer does not read, is kept in memory. A longer header is refused
@@ -52,7 +53,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             .half_close(true)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(Watched { stream, progress }), handler);
-        if let Err(error) = served.await {
+        if let Err(error) = relayed(served).await {
             log!(Debug, "http", "connection from {peer} ended: {error}");
         }
     };
@@ -233,9 +234,12 @@ impl Body for Arriving<'_> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
+        let (frame, woke) = hold(|| Pin::new(&mut self.body).poll_frame(context));
         if matches!(frame, Poll::Ready(None)) || frame.is_ready() && self.body.is_end_stream() {
             self.progress.set_phase(Phase::Complete);
+        } else if woke {
+            // There is room for the next piece.
+            context.waker().wake_by_ref();
         }
         frame
     }
@@ -254,8 +258,9 @@ mod tests {
     use super::*;
     use crate::http::routes::Callback;
     use crate::state::store::Store;
-    use std::future::{pending, ready};
+    use std::future::{pending, poll_fn, ready};
     use std::pin::pin;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::{Instant, timeout};
 
@@ -319,6 +324,41 @@ mod tests {
         let ((), (), read) = tokio::join!(served, send, receiver.read_to_string(&mut received));
         read.expect("text");
         received
+    }
+
+    /// How often a connection is polled for a request, until the response is there.
+    async fn polls_for(request: &str) -> u32 {
+        let (mut peer, served) = connect();
+        let polls = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&polls);
+        let mut served = Box::pin(served);
+        tokio::spawn(poll_fn(move |context| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            served.as_mut().poll(context)
+        }));
+        // It is polled once before the request is there.
+        tokio::task::yield_now().await;
+        peer.write_all(request.as_bytes()).await.expect("it is open");
+        assert_ne!(peer.read(&mut [0; 1024]).await.expect("a response"), 0);
+        // Whatever else woke it has been done then.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        polls.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_arrives_whole_causes_no_wake_up() {
+        let json = r#"{"id":"a","secret":"b"}"#;
+        let post = |length: usize| {
+            format!(
+                "POST /internal/v1/registrations HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\n\r\n{json}{}",
+                " ".repeat(length - json.len())
+            )
+        };
+        let probe = polls_for("GET /health HTTP/1.1\r\nhost: node\r\n\r\n").await;
+        assert_eq!(polls_for(&post(json.len())).await, probe);
+        // In several pieces it does, and all of them arrive.
+        assert!(polls_for(&post(40_000)).await > probe);
     }
 
     #[tokio::test(start_paused = true)]
