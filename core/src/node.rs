@@ -181,6 +181,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].
+    #[inline]
     pub fn status(&self) -> Result<Status> {
         Ok(self.inner()?.store.status())
     }
@@ -299,6 +300,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::Forked`].
+    #[inline]
     pub fn with_secret<R>(&self, read: impl FnOnce(Option<&Secret>) -> R) -> Result<R> {
         let secret = self.inner()?.store.secret();
         Ok(read(secret.as_deref()))

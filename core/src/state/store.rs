@@ -247,6 +247,7 @@ impl Store {
         &self.counters
     }
 
+    #[inline]
     pub(crate) fn status(&self) -> Status {
         self.status.read()
     }
@@ -255,6 +256,7 @@ impl Store {
         self.status.changes()
     }
 
+    #[inline]
     pub(crate) fn secret(&self) -> arc_swap::Guard<Option<Arc<Secret>>> {
         self.secret.load()
     }

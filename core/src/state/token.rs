@@ -58,6 +58,7 @@ impl Store {
     }
 
     /// The cached token, usable or not, without touching its reference count.
+    #[inline]
     pub(crate) fn cached_token(&self) -> arc_swap::Guard<Option<Arc<CachedToken>>> {
         self.token.load()
     }

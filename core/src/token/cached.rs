@@ -33,6 +33,7 @@ impl CachedToken {
     }
 
     /// For how long it may still be handed out, or `None` if it may not.
+    #[inline]
     pub(super) fn usable_for(&self, now: Instant, clock: SystemTime) -> Option<Duration> {
         let usable = self.lifetime - (self.lifetime / 10).min(MAX_MARGIN);
         // A clock that was set back says nothing about the age.
@@ -42,6 +43,7 @@ impl CachedToken {
     }
 
     /// The token, if it may still be handed out.
+    #[inline]
     pub(crate) fn if_usable(&self) -> Option<&AccessToken> {
         self.usable_for(Instant::now(), SystemTime::now()).map(|_| &self.token)
     }
