@@ -50,7 +50,8 @@ export async function readRequestBody(request: Request): Promise<Uint8Array> {
   try {
     const chunks = new Chunks()
     for (;;) {
-      const { done, value } = await reader.read()
+      // The stream fails if the client disconnects, with an error of the web server.
+      const { done, value } = await reader.read().catch(() => Promise.reject(disconnected()))
       if (timedOut) throw tooSlow()
       if (done) return chunks.all()
       if (chunks.add(value)) continue
