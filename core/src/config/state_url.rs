@@ -172,7 +172,7 @@ impl fmt::Debug for StateUrl {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "state-url"))]
 mod tests {
     use super::*;
 
