@@ -1,0 +1,69 @@
+"""A recipe for Conan 2. It builds the library from this clone, and needs Rust:
+
+conan create ffi-c
+
+find_package(PosemeshNode) then finds the same targets as without Conan, for the generators CMakeToolchain and CMakeDeps.
+"""
+
+from pathlib import Path
+
+from conan import ConanFile
+from conan.errors import ConanInvalidConfiguration
+from conan.tools.cmake import CMake, CMakeToolchain
+from conan.tools.files import copy, load
+
+required_conan_version = ">=2.0"
+
+
+class PosemeshNode(ConanFile):
+    name = "posemesh-node"
+    description = "Registers a node with the posemesh discovery service, and keeps it registered"
+    license = "MIT"
+    url = "https://github.com/aukilabs/posemesh-node-registration"
+    homepage = url
+    topics = ("posemesh", "auki", "registration")
+    settings = "os", "arch", "compiler", "build_type"
+    package_type = "shared-library"  # and the static one
+
+    @property
+    def _clone(self):
+        return Path(self.recipe_folder).parent
+
+    def set_version(self):
+        manifest = load(self, self._clone / "Cargo.toml")
+        self.version = manifest.partition('\nversion = "')[2].partition('"')[0]
+
+    def export_sources(self):
+        # cargo reads the manifests of all members of the workspace to build one.
+        bindings = (f"bindings-*/{part}" for part in ("Cargo.toml", "build.rs", "src/*"))
+        for pattern in ("Cargo.*", "LICENSE", "core/*", "ffi-c/*", "include/*", "tests/dev-dds/*", *bindings):
+            copy(self, pattern, self._clone, self.export_sources_folder)
+
+    def validate(self):
+        if self.settings.os != "Linux":
+            raise ConanInvalidConfiguration("the CMake package is for Linux; see ffi-c/README.md for other systems")
+
+    def package_id(self):
+        # A C ABI: the compiler makes no difference.
+        del self.info.settings.compiler
+
+    def generate(self):
+        toolchain = CMakeToolchain(self)
+        debug = self.settings.build_type == "Debug"
+        toolchain.cache_variables["POSEMESH_NODE_CARGO_PROFILE"] = "dev" if debug else "release"
+        toolchain.cache_variables["CMAKE_INSTALL_LIBDIR"] = "lib"
+        toolchain.generate()
+
+    def build(self):
+        cmake = CMake(self)
+        cmake.configure(build_script_folder="ffi-c")
+        cmake.build()
+
+    def package(self):
+        CMake(self).install()
+
+    def package_info(self):
+        self.cpp_info.libs = ["posemesh_node"]
+        self.cpp_info.set_property("cmake_find_mode", "none")
+        self.cpp_info.set_property("pkg_config_name", "posemesh_node")
+        self.cpp_info.builddirs = ["lib/cmake/PosemeshNode"]

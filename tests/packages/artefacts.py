@@ -1,0 +1,210 @@
+"""Checks what `.ci/release` has built, and writes its sizes to SIZES and to the standard output:
+
+    tests/packages/artefacts.py DIRECTORY
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import unittest
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crates import ROOT
+
+# The oldest glibc that a release runs with.
+OLDEST_GLIBC = (2, 28)
+# What a library may load. An image of Alpine has the C library and nothing else.
+LOADED = {
+    "gnu": r"lib(c|dl|m|pthread|rt)\.so\.\d|ld-linux-.*|libgcc_s\.so\.1",
+    "musl": r"libc\.so|libc\.musl-.*",
+}
+# What a library may export, by the directory of its package.
+EXPORTED = {
+    "c": r"pmn_\w+",
+    "python": r"PyInit__native",
+    "npm": r"napi_register_module_v1|node_api_module_get_api_version_v1",
+}
+# What the program that loads a library has for it.
+HOST = {
+    "c": r"(?!)",
+    "python": r"_?Py",
+    "npm": r"napi_|node_api_",
+}
+# Where this machine keeps sources, compilers and temporary files.
+HOMES = {
+    str(ROOT),
+    os.environ.get("CARGO_HOME", str(Path.home() / ".cargo")),
+    os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")),
+    tempfile.gettempdir(),
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file in a package."""
+
+    package: Path
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return f"{self.package.name}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Library:
+    """A shared library in a package, and what readelf says about it."""
+
+    file: File
+    path: Path
+
+    @property
+    def kind(self) -> str:
+        return self.file.package.parent.name
+
+    @property
+    def libc(self) -> str:
+        return "musl" if "musl" in self.file.package.name else "gnu"
+
+    def read(self, *options: str) -> str:
+        command = ["readelf", "--wide", *options, str(self.path)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def symbols(self, *, defined: bool) -> set[str]:
+        """What it exports, or what it must find elsewhere when it is loaded."""
+        rows = [line.split() for line in self.read("--dyn-syms").splitlines()]
+        rows = [row for row in rows if len(row) > 7 and row[4] == "GLOBAL" and (row[6] != "UND") == defined]
+        return {row[7] for row in rows}
+
+    def build_id(self) -> str:
+        return str(re.findall(r"Build ID: ([0-9a-f]{40})$", self.read("--notes"), re.MULTILINE)[0])
+
+
+def files(package: Path) -> Iterator[File]:
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as wheel:
+            yield from (File(package, name, wheel.read(name)) for name in wheel.namelist())
+    else:
+        with tarfile.open(package) as archive:
+            for member in archive:
+                if member.isfile() and (content := archive.extractfile(member)):
+                    yield File(package, member.name, content.read())
+
+
+class Artefacts(unittest.TestCase):
+    directory: Path
+    packages: list[Path]
+    libraries: list[Library]
+    # By build id.
+    symbols: dict[str, File]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        temporary = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(temporary.cleanup)
+        cls.packages = sorted(cls.directory.glob("*/*"))
+        cls.libraries, cls.symbols = [], {}
+        for package in cls.packages:
+            for file in files(package):
+                if package.parent.name == "symbols":
+                    cls.symbols[file.name.partition(".build-id/")[2].replace("/", "").removesuffix(".debug")] = file
+                elif file.content.startswith(b"\x7fELF"):
+                    path = Path(temporary.name, str(len(cls.libraries)))
+                    path.write_bytes(file.content)
+                    cls.libraries.append(Library(file, path))
+
+    def test_each_target_has_a_library_an_extension_and_an_addon(self) -> None:
+        kinds = [library.kind for library in self.libraries]
+        self.assertTrue(kinds)
+        self.assertEqual(sorted(kinds), sorted(["c", "npm", "python"] * (len(kinds) // 3)))
+
+    def test_libraries_are_hardened(self) -> None:
+        for library in self.libraries:
+            with self.subTest(str(library.file)):
+                segments, dynamic = library.read("--segments"), library.read("--dynamic")
+                self.assertIn("GNU_RELRO", segments)
+                self.assertRegex(dynamic, r"BIND_NOW|FLAGS.*\bNOW\b")
+                # Neither the stack nor anything else that can be written is executable.
+                self.assertRegex(segments, r"GNU_STACK .* RW +0")
+                self.assertNotRegex(segments, r"\bRWE\b")
+                self.assertNotIn("TEXTREL", dynamic)
+                # The C code of ring has stack canaries.
+                self.assertIn("__stack_chk_fail", {name.split("@")[0] for name in library.symbols(defined=False)})
+
+    def test_libraries_export_what_is_loaded_from_them_and_nothing_else(self) -> None:
+        for library in self.libraries:
+            with self.subTest(str(library.file)):
+                names = library.symbols(defined=True)
+                self.assertTrue(names)
+                self.assertEqual({name for name in names if not re.fullmatch(EXPORTED[library.kind], name)}, set())
+
+    def test_libraries_load_on_the_systems_that_they_are_for(self) -> None:
+        for library in self.libraries:
+            with self.subTest(str(library.file)):
+                loaded = re.findall(r"\(NEEDED\).*\[(.*)\]", library.read("--dynamic"))
+                self.assertEqual([name for name in loaded if not re.fullmatch(LOADED[library.libc], name)], [])
+                versions = re.findall(r"Name: GLIBC_(\d+)\.(\d+)", library.read("--version-info"))
+                if library.libc == "musl":
+                    self.assertEqual(versions, [])
+                else:
+                    self.assertLessEqual(max((int(major), int(minor)) for major, minor in versions), OLDEST_GLIBC)
+                    # What the oldest glibc does not have is linked without a version, and cannot be loaded there.
+                    names = library.symbols(defined=False)
+                    host = HOST[library.kind]
+                    newer = {name for name in names if "@GLIBC_" not in name and not re.match(host, name)}
+                    self.assertEqual(newer, set())
+
+    def test_debuggers_find_symbols_by_build_id(self) -> None:
+        for library in self.libraries:
+            with self.subTest(str(library.file)):
+                self.assertNotRegex(library.read("--sections"), r" \.(symtab|debug_\w+) ")
+                self.assertIn(b".debug_line", self.symbols[library.build_id()].content)
+        self.assertEqual(len(self.symbols), len(self.libraries))
+
+    def test_nothing_names_a_path_of_this_machine(self) -> None:
+        for package in self.packages:
+            for file in files(package):
+                for home in HOMES:
+                    with self.subTest(str(file), home=home):
+                        self.assertNotIn(f"{home}/".encode(), file.content)
+
+    def test_packages_have_licences(self) -> None:
+        for package in self.packages:
+            with self.subTest(package.name):
+                names = {Path(file.name).name for file in files(package)}
+                self.assertTrue(package.parent.name == "symbols" or "LICENSE" in names)
+        for library in self.libraries:
+            with self.subTest(str(library.file)):
+                names = {Path(file.name).name for file in files(library.file.package)}
+                self.assertTrue({"LICENSE", "THIRD-PARTY-LICENSES.txt"} <= names)
+                self.assertTrue({"posemesh-node.cdx.json", "posemesh_node.cdx.json"} & names)
+
+
+def sizes(directory: Path) -> str:
+    """A table for people: what is downloaded, and what that is when unpacked."""
+    rows = [("artefact", "bytes", "unpacked")]
+    for package in sorted(directory.glob("*/*")):
+        unpacked = sum(len(file.content) for file in files(package))
+        rows.append((str(package.relative_to(directory)), f"{package.stat().st_size:,}", f"{unpacked:,}"))
+    width = max(len(row[0]) for row in rows)
+    return "".join(f"{name:{width}} {size:>12} {unpacked:>12}\n" for name, size, unpacked in rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    Artefacts.directory = Path(sys.argv.pop())
+    program = unittest.main(exit=False, verbosity=2)
+    if not program.result.wasSuccessful():
+        sys.exit(1)
+    table = sizes(Artefacts.directory)
+    (Artefacts.directory / "SIZES").write_text(table)
+    print(table, end="")

