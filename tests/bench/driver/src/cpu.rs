@@ -50,6 +50,8 @@ pub fn wait(child: &Child) -> io::Result<Duration> {
 pub struct Proc {
     /// Resident memory in bytes.
     pub resident: f64,
+    /// The part of it, in bytes, that the process has written, and that no other process can share.
+    pub private: f64,
     pub threads: f64,
     /// Context switches of all its threads so far, voluntary or not.
     pub switches: f64,
@@ -58,6 +60,7 @@ pub struct Proc {
 impl Proc {
     pub fn of(pid: u32) -> io::Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let mut switches = 0.0;
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
             let status = std::fs::read_to_string(task?.path().join("status"))?;
@@ -66,6 +69,7 @@ impl Proc {
         }
         Ok(Self {
             resident: field(&status, "VmRSS:")? * 1024.0,
+            private: field(&memory, "Private_Dirty:")? * 1024.0,
             threads: field(&status, "Threads:")?,
             switches,
         })

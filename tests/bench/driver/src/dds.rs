@@ -13,7 +13,7 @@ use std::thread;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
@@ -24,6 +24,8 @@ use time::format_description::well_known::Rfc3339;
 
 /// The length of an access token.
 const TOKEN_BYTES: usize = 1024;
+/// In place of a service behind DDS: needs the access token.
+const AUTHORIZED_PATH: &str = "/authorized";
 
 pub struct Dds {
     authority: String,
@@ -33,6 +35,7 @@ pub struct Dds {
 struct Shared {
     authority: String,
     registrations: AtomicU64,
+    authorized: AtomicU64,
     last: Mutex<Bytes>,
 }
 
@@ -45,6 +48,7 @@ impl Dds {
         let shared = Arc::new(Shared {
             authority: authority.clone(),
             registrations: AtomicU64::new(0),
+            authorized: AtomicU64::new(0),
             last: Mutex::default(),
         });
         let server = serve(listener, Arc::clone(&shared));
@@ -60,6 +64,11 @@ impl Dds {
     /// How many registrations it has been handed.
     pub fn registrations(&self) -> u64 {
         self.shared.registrations.load(Ordering::Acquire)
+    }
+
+    /// How many requests had the access token.
+    pub fn authorized(&self) -> u64 {
+        self.shared.authorized.load(Ordering::Acquire)
     }
 
     /// Whether the last registration was signed by the wallet that its message names.
@@ -95,6 +104,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let authorization = request.headers().get(AUTHORIZATION).cloned();
     let Ok(body) = request.into_body().collect().await else { return Ok(status(StatusCode::BAD_REQUEST)) };
     Ok(match path.as_str() {
         "/internal/v1/auth/siwe/request" => json(challenge(&shared.authority)),
@@ -103,7 +113,11 @@ async fn answer(
             shared.registrations.fetch_add(1, Ordering::AcqRel);
             status(StatusCode::OK)
         }
-        "/internal/v1/auth/siwe/verify" => json(token()),
+        "/internal/v1/auth/siwe/verify" => json(tokens()),
+        AUTHORIZED_PATH if authorization.is_some_and(|value| value == format!("Bearer {}", token())) => {
+            shared.authorized.fetch_add(1, Ordering::AcqRel);
+            status(StatusCode::OK)
+        }
         _ => status(StatusCode::NOT_FOUND),
     })
 }
@@ -121,11 +135,15 @@ fn json(body: String) -> Response<Full<Bytes>> {
 }
 
 /// Valid for longer than any run takes, so that no refresh falls into a measurement.
-fn token() -> String {
+fn tokens() -> String {
     let expires_at = OffsetDateTime::now_utc() + time::Duration::days(1);
     let expires_at = expires_at.format(&Rfc3339).expect("this century");
-    let token = "t".repeat(TOKEN_BYTES);
+    let token = token();
     format!(r#"{{"access_token":"{token}","access_expires_at":"{expires_at}"}}"#)
+}
+
+fn token() -> String {
+    "t".repeat(TOKEN_BYTES)
 }
 
 fn challenge(authority: &str) -> String {

@@ -70,12 +70,18 @@ pub fn run(address: &str, pid: u32, requests: &[String], time: Duration) -> io::
     LocalSet::new().block_on(&runtime, guarded)
 }
 
-/// Sends one request.
-pub fn once(address: &str, request: &str) -> io::Result<()> {
+/// Sends the requests in turn over one connection, this many of them.
+pub fn in_turn(address: &str, requests: &[String], times: usize) -> io::Result<()> {
     let address: SocketAddr =
         address.parse().map_err(|_| io::Error::other(format!("no address: {address:?}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Connection::open(address).await?.exchange(request.as_bytes()).await })
+    runtime.block_on(async {
+        let mut connection = Connection::open(address).await?;
+        for request in requests.iter().cycle().take(times) {
+            connection.exchange(request.as_bytes()).await?;
+        }
+        Ok(())
+    })
 }
 
 struct Connection {

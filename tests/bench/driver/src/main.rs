@@ -6,6 +6,7 @@ mod awake;
 mod cpu;
 mod dds;
 mod goals;
+mod instructions;
 mod load;
 mod machine;
 mod measure;
@@ -17,12 +18,14 @@ mod results;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
 use crate::dds::Dds;
 use crate::goals::THINGS;
+use crate::instructions::Counts;
 use crate::machine::Machine;
 use crate::measure::{Effort, Round};
 use crate::program::Programs;
@@ -43,6 +46,13 @@ struct Arguments {
     /// Measure only the programs that cargo builds.
     #[arg(long)]
     rust_only: bool,
+    /// Count instructions with Valgrind instead, and compare the counts with instructions.md. Fails if an operation takes
+    /// over 3 % more.
+    #[arg(long)]
+    instructions: bool,
+    /// Write the counts to instructions.md.
+    #[arg(long, requires = "instructions")]
+    update: bool,
     /// The folder for results.md and results.svg; not written with --only, unless it is given.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -58,6 +68,7 @@ enum Part {
     Read,
     Token,
     Cold,
+    First,
     Many,
     Replicas,
     Artefacts,
@@ -78,6 +89,16 @@ fn main() -> io::Result<()> {
     let parts = if arguments.only.is_empty() { Part::value_variants() } else { &arguments.only };
 
     let dds = Dds::start()?;
+    if arguments.instructions {
+        let counts = Counts::take(&programs, &dds, false)?;
+        let file = bench.join("instructions.md");
+        print!("{}", counts.markdown());
+        if arguments.update {
+            return std::fs::write(file, counts.markdown());
+        }
+        eprint!("{}", counts.compare(&std::fs::read_to_string(file)?)?);
+        return Ok(());
+    }
     let machine = Machine::look(rounds)?;
     let mut results = Results::default();
     for number in 0..rounds {
@@ -95,6 +116,10 @@ fn main() -> io::Result<()> {
     let drawing = plot::svg(&results);
     if arguments.smoke {
         check(&results, &drawing)?;
+        match Command::new("valgrind").arg("--version").stdout(Stdio::null()).status() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => eprintln!("no valgrind: skipped"),
+            _ => Counts::take(&programs, &dds, true)?.check()?,
+        }
     }
     let out =
         arguments.out.or_else(|| (!arguments.smoke && arguments.only.is_empty()).then(|| bench.to_owned()));
@@ -116,6 +141,7 @@ impl Part {
             Part::Read => measure::read::measure(round),
             Part::Token => measure::token::measure(round),
             Part::Cold => measure::cold::measure(round),
+            Part::First => measure::first::measure(round),
             Part::Many => measure::many::measure(round),
             Part::Replicas => measure::replicas::measure(round),
             Part::Artefacts => measure::artefacts::measure(round),
@@ -150,6 +176,8 @@ fn check(results: &Results, drawing: &str) -> io::Result<()> {
         &measure::token::AWAITED,
         &measure::cold::PYTHON,
         &measure::cold::NODE,
+        &measure::first::PYTHON,
+        &measure::first::NODE,
         &measure::artefacts::SIZE,
         &measure::replicas::CALLBACK,
         &measure::replicas::TAKEOVER,

@@ -94,6 +94,20 @@ impl Programs {
         command
     }
 
+    /// The same command, run by Valgrind, which writes to `log` how many instructions it has executed.
+    pub fn counted(&self, program: Program, dds: &Dds, log: &Path) -> Command {
+        let command = self.command(program, dds);
+        let mut counted = Command::new("valgrind");
+        counted
+            .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
+            .arg(format!("--log-file={}", log.display()))
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        counted
+    }
+
     fn python(&self, script: &str) -> Command {
         let mut command = Command::new(self.installed.join("python/bin/python"));
         command.arg(self.peers.join("python").join(script));

@@ -43,6 +43,8 @@ pub fn markdown(results: &Results, machine: &Machine) -> String {
     out.push('\n');
     out.push_str(include_str!("remarks.md"));
     out.push('\n');
+    out.push_str(include_str!("../../instructions.md"));
+    out.push('\n');
     out.push_str(include_str!("../../fleet.md"));
     out
 }

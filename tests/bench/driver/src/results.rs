@@ -77,15 +77,20 @@ impl fmt::Display for Row {
 
 impl Thing {
     pub fn number(&self, value: f64) -> String {
-        let text = format!("{value:.*}", self.digits);
-        let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-        let mut out = String::new();
-        for (at, digit) in whole.chars().enumerate() {
-            if at > 0 && (whole.len() - at).is_multiple_of(3) && digit != '-' {
-                out.push(',');
-            }
-            out.push(digit);
-        }
-        out + rest
+        grouped(format_args!("{value:.*}", self.digits))
     }
+}
+
+/// A number with a comma after each three digits.
+pub fn grouped(number: impl fmt::Display) -> String {
+    let text = number.to_string();
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut out = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) && digit != '-' {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + rest
 }

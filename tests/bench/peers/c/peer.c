@@ -1,10 +1,13 @@
 /* This library, as a C program uses it. Each line of standard input asks for something and is answered with one
- * line, whose first word is "ok". */
+ * line, whose first word is "ok". With the argument "first", the program makes one authorized request instead. */
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "posemesh_node.h"
 
@@ -54,7 +57,27 @@ static void on_threads(int count, struct work work) {
     for (int n = 0; n < count; n++) pthread_join(threads[n], NULL);
 }
 
-int main(void) {
+/* In place of a service behind DDS. */
+static void request_with_token(void) {
+    char token[PMN_TOKEN_CAPACITY], request[PMN_TOKEN_CAPACITY + 200], response[4096];
+    unsigned port = 0;
+    must(pmn_node_access_token(node, 60000, token, sizeof token, NULL, NULL));
+    if (sscanf(getenv("DDS_BASE_URL"), "http://127.0.0.1:%u", &port) != 1) abort();
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int service = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(service, (struct sockaddr *)&address, sizeof address) != 0) abort();
+    int length = snprintf(request, sizeof request,
+                          "GET /authorized HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAuthorization: Bearer %s\r\n"
+                          "Connection: close\r\n\r\n",
+                          port, token);
+    if (send(service, request, (size_t)length, 0) != length) abort();
+    if (recv(service, response, sizeof response, MSG_WAITALL) < 13) abort();
+    if (memcmp(response, "HTTP/1.1 200 ", 13) != 0) abort();
+    close(service);
+}
+
+int main(int count, char **arguments) {
     pmn_error *error = NULL;
     pmn_config *config = pmn_config_new();
     must(pmn_config_set(config, "callback_bind", "127.0.0.1:0", NULL));
@@ -66,6 +89,12 @@ int main(void) {
     }
     pmn_config_free(config);
     must(pmn_node_wait(node, PMN_WAIT_REGISTERED, 60000));
+    if (count > 1 && strcmp(arguments[1], "first") == 0) {
+        request_with_token();
+        must(pmn_node_stop(node, 60000));
+        pmn_node_free(node);
+        return 0;
+    }
 
     char line[64];
     while (fgets(line, sizeof line, stdin) != NULL) {

@@ -1,11 +1,18 @@
-/** This library, as a Node.js program uses it; with the argument `cold`, from start to end of one registration. */
+/**
+ * This library, as a Node.js program uses it. With the argument `cold`, from start to end of one registration; with `first`,
+ * to one authorized request.
+ */
 
 import { PosemeshNode } from 'posemesh-node'
 
 const node = await PosemeshNode.fromEnv()
 await node.waitRegistered()
 
-if (process.argv[2] !== 'cold') {
+if (process.argv[2] === 'first') {
+  const { value } = await node.accessToken()
+  const response = await fetch(`${process.env.DDS_BASE_URL}/authorized`, { headers: { authorization: `Bearer ${value}` } })
+  if (!response.ok) throw new Error(response.statusText)
+} else if (process.argv[2] !== 'cold') {
   const { answer } = await import('./commands.mjs')
   await answer({
     async register(times) {

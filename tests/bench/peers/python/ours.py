@@ -1,5 +1,7 @@
-"""This library, as a Python program uses it; with the argument `cold`, from start to end of one registration."""
+"""This library, as a Python program uses it. With the argument `cold`, from start to end of one registration; with `first`,
+to one authorized request, which `first-httpx` makes with httpx."""
 
+import os
 import sys
 
 from posemesh_node import Node
@@ -7,6 +9,24 @@ from posemesh_node import Node
 if sys.argv[1:] == ["cold"]:
     with Node.from_env() as node:
         node.wait_registered(timeout=60)
+    sys.exit()
+
+if sys.argv[1:] == ["first"]:
+    from http.client import HTTPConnection
+
+    with Node.from_env() as node:
+        authorization = {"authorization": f"Bearer {node.access_token(timeout=60).value}"}
+        connection = HTTPConnection(os.environ["DDS_BASE_URL"].removeprefix("http://"))
+        connection.request("GET", "/authorized", headers=authorization)
+        assert connection.getresponse().status == 200
+    sys.exit()
+
+if sys.argv[1:] == ["first-httpx"]:
+    import httpx
+
+    with Node.from_env() as node, httpx.Client(base_url=os.environ["DDS_BASE_URL"]) as client:
+        authorization = {"authorization": f"Bearer {node.access_token(timeout=60).value}"}
+        client.get("/authorized", headers=authorization).raise_for_status()
     sys.exit()
 
 from commands import answer

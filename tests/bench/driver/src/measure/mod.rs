@@ -3,6 +3,7 @@
 
 pub mod artefacts;
 pub mod cold;
+pub mod first;
 pub mod many;
 pub mod parked;
 pub mod read;

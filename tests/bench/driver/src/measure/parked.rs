@@ -21,6 +21,12 @@ pub static RESIDENT: Thing = Thing {
     digits: 2,
     more_is_better: false,
 };
+pub static PRIVATE: Thing = Thing {
+    title: "Parked: private memory, the part of it that the process has written",
+    unit: "MB",
+    digits: 2,
+    more_is_better: false,
+};
 
 /// Idle connections are closed a second after their last use. A node is idle only after that.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -39,6 +45,7 @@ pub fn measure(round: &mut Round) -> io::Result<()> {
         round.results.add(&CPU, name, [cpu.as_secs_f64() * 1e6 / seconds]);
         round.results.add(&THREADS, name, [after.threads]);
         round.results.add(&RESIDENT, name, [after.resident / 1e6]);
+        round.results.add(&PRIVATE, name, [after.private / 1e6]);
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ pub fn measure(round: &mut Round) -> io::Result<()> {
         round.order(&[(OURS, OursRust, ""), (OURS_C, OursC, ""), (REFERENCE, Reference, "")])
     {
         let mut peer = round.start(program)?;
-        load::once(&peer.ask("serve")?.word()?, &callbacks()[0])?;
+        load::in_turn(&peer.ask("serve")?.word()?, &callbacks(), 1)?;
         for (thing, command, threads) in ALL {
             let (seconds, _) = peer.per_operation(command, round.effort.time)?;
             round.results.add(thing, name, [seconds * 1e9 / *threads as f64]);

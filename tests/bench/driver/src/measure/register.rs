@@ -19,6 +19,8 @@ pub static REGISTER: Thing = Thing {
 pub static REGISTER_AWAKE: Thing =
     Thing { title: "The same while no core may sleep", unit: "µs", digits: 0, more_is_better: false };
 
+/// `#[tokio::main]` awaits it. The task of the README is spawned.
+pub const REFERENCE_AWAITED: &str = "0.2.1, awaited in `main`";
 /// `register_once` without the rest of a node, as in the predecessor's row.
 pub const OURS_ONCE: &str = "**ours**, `register_once` alone";
 pub const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
@@ -37,6 +39,7 @@ const CONTENDERS: &[Contender] = &[
     (OURS_PYTHON, OursPython, "register"),
     (OURS_NODE, OursNode, "register"),
     (REFERENCE, Reference, "once"),
+    (REFERENCE_AWAITED, Reference, "awaited"),
     (REFERENCE_CURRENT_THREAD, ReferenceCurrentThread, "once"),
     (FLOOR_HYPER, Floors, "hyper"),
     (FLOOR_REQWEST, Floors, "reqwest"),

@@ -4,6 +4,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, sleep};
@@ -63,7 +64,7 @@ pub fn measure(round: &mut Round) -> io::Result<()> {
 
     for (version, callback) in (1..=round.effort.trials).zip(callbacks().iter().cycle()) {
         let began = Instant::now();
-        load::once(&replicas[version % 3].1, callback)?;
+        load::in_turn(&replicas[version % 3].1, slice::from_ref(callback), 1)?;
         replicas[(version + 1) % 3].0.ask(&format!("holds {version}"))?;
         round.results.add(&CALLBACK, OURS, [began.elapsed().as_secs_f64() * 1e3]);
     }

@@ -61,6 +61,6 @@ pub fn callbacks() -> Vec<String> {
         .collect()
 }
 
-fn health() -> String {
+pub fn health() -> String {
     "GET /health HTTP/1.1\r\nHost: node\r\nUser-Agent: DDS v1.0.0\r\n\r\n".into()
 }

@@ -1,6 +1,8 @@
 //! This library, as a Rust program uses it.
 
 use std::hint::black_box;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,9 @@ const REQUIRED: [(&str, &str); 5] = [
 ];
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("first") {
+        return request_with_token();
+    }
     let mut nodes: Vec<Node> = Vec::new();
     let mut once = None;
     answer(|words| match *words {
@@ -111,6 +116,14 @@ fn main() {
             });
             String::new()
         }
+        ["sign-in", times] => {
+            let node = only(&mut nodes, &[]);
+            for _ in 0..number(times) {
+                node.access_token(GUARD).expect("it signs in");
+                node.invalidate_token().expect("it runs");
+            }
+            String::new()
+        }
         ["many", count] => {
             nodes = (0..number(count)).map(|n| begin(&[("secp256k1_privhex", &key(n))])).collect();
             for node in &nodes {
@@ -127,6 +140,24 @@ fn main() {
         }
         _ => panic!("unknown command {words:?}"),
     });
+}
+
+/// From the start of a node to one authorized request.
+fn request_with_token() {
+    let node = begin(&[]);
+    let token = node.access_token(GUARD).expect("it registers and signs in");
+    let base_url = setting("DDS_BASE_URL");
+    let authority = base_url.trim_start_matches("http://");
+    let mut service = TcpStream::connect(authority).expect("it connects");
+    let request = format!(
+        "GET /authorized HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        token.value()
+    );
+    service.write_all(request.as_bytes()).expect("it is sent");
+    let mut response = String::new();
+    service.read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    node.stop(Duration::from_secs(60)).expect("it stops");
 }
 
 /// Serves an application in a runtime of its own, as a host does. Returns the address.

@@ -16,8 +16,13 @@ fn main() {
     let runtime: &'static Runtime = Box::leak(Box::new(runtime()));
     let client = client();
     answer(|words| match *words {
+        // Spawned, as the README spawns the loop.
         ["once", times] => {
-            register(runtime, &client, number(times));
+            runtime.block_on(runtime.spawn(register(client.clone(), number(times)))).expect("it registers");
+            String::new()
+        }
+        ["awaited", times] => {
+            runtime.block_on(register(client.clone(), number(times)));
             String::new()
         }
         // On a runtime and with a client that are there already: only the loop is on the clock.
@@ -60,20 +65,15 @@ fn client() -> Client {
     Client::builder().timeout(Duration::from_secs(10)).build().expect("a client")
 }
 
-fn register(runtime: &Runtime, client: &Client, times: usize) {
+async fn register(client: Client, times: usize) {
     let key = load_secp256k1_privhex(&setting("SECP256K1_PRIVHEX")).expect("a good key");
     let (url, version, secret) = (setting("DDS_BASE_URL"), setting("NODE_VERSION"), setting("REG_SECRET"));
-    let client = client.clone();
-    let work = async move {
-        for _ in 0..times {
-            let attempt = register_once(&url, &version, &secret, &key, &client, &capabilities()).await;
-            // The predecessor keeps the kind to itself; its debug text does not.
-            let shown = format!("{attempt:?}");
-            assert!(shown.contains("kind: Registered"), "{shown}");
-        }
-    };
-    // Spawned, as the README spawns the loop.
-    runtime.block_on(runtime.spawn(work)).expect("it registers");
+    for _ in 0..times {
+        let attempt = register_once(&url, &version, &secret, &key, &client, &capabilities()).await;
+        // The predecessor keeps the kind to itself; its debug text does not.
+        let shown = format!("{attempt:?}");
+        assert!(shown.contains("kind: Registered"), "{shown}");
+    }
 }
 
 fn capabilities() -> Vec<String> {
