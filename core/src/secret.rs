@@ -31,7 +31,13 @@ impl fmt::Debug for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+        // Eight bytes at a time: a callback compares two secrets, and byte by byte takes a fortieth of it.
+        let (words, rest) = self.0.as_bytes().as_chunks::<8>();
+        let (other_words, other_rest) = other.0.as_bytes().as_chunks::<8>();
+        let same_rest = words.len().ct_eq(&other_words.len()) & rest.ct_eq(other_rest);
+        let pairs = words.iter().zip(other_words);
+        let number = |word: &[u8; 8]| u64::from_ne_bytes(*word);
+        pairs.fold(same_rest, |same, (one, other)| same & number(one).ct_eq(&number(other))).into()
     }
 }
 
@@ -45,6 +51,19 @@ mod tests {
     fn debug_prints_no_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "[redacted]");
         assert_eq!(Secret::new("a"), Secret::new("a"));
-        assert_ne!(Secret::new("a"), Secret::new("ab"));
+    }
+
+    #[test]
+    fn every_byte_counts_in_a_comparison() {
+        let text = "0123456789abcdefghijklm";
+        for length in 0..=text.len() {
+            let secret = Secret::new(&text[..length]);
+            assert_eq!(secret, Secret::new(&text[..length]));
+            assert_ne!(secret, Secret::new(format!("{}x", &text[..length])));
+            for at in 0..length {
+                let changed = format!("{}x{}", &text[..at], &text[at + 1..length]);
+                assert_ne!(secret, Secret::new(changed), "{length} {at}");
+            }
+        }
     }
 }

@@ -258,7 +258,7 @@ where
 
 /// A C program would read a text with a NUL only up to there.
 fn check_text(text: &str, blank: &'static str, nul: &'static str) -> Result<(), Refusal> {
-    let why = if text.trim().is_empty() {
+    let why = if text.chars().all(char::is_whitespace) {
         blank
     } else if text.contains('\0') {
         nul
