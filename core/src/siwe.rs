@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::clock::MAX_CHALLENGE_SKEW;
 use crate::config::{Settings, SiweDomain, SiweFormat};
+use crate::crypto::prefixed_hex;
 
 /// EIP-4361 asks for at least this many characters.
 const MIN_NONCE_LENGTH: usize = 8;
@@ -206,10 +207,10 @@ fn posemesh_form(message: &Message) -> String {
     let mut out = String::with_capacity(256);
     let _ = write!(
         out,
-        "{} wants you to sign in with your Ethereum account:\n0x{}\n\nURI: {}\nVersion: 1\nChain ID: {}\n\
+        "{} wants you to sign in with your Ethereum account:\n{}\n\nURI: {}\nVersion: 1\nChain ID: {}\n\
          Nonce: {}\nIssued At: {}",
         message.domain,
-        hex::encode(message.address),
+        prefixed_hex(&message.address),
         message.uri,
         message.chain_id,
         message.nonce,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::crypto::{SecretKey, address_bytes, eip191_digest, recovered_address, sign_eip191};
+use crate::crypto::{SecretKey, address_bytes, eip191_digest, prefixed_hex, recovered_address, sign_eip191};
 use crate::error::{Error, Result};
 use crate::event::EventChannel;
 
@@ -78,7 +78,7 @@ impl Signer {
 
     /// The address of the wallet, `0x` and 40 lowercase hex digits.
     pub(crate) fn address_text(&self) -> String {
-        format!("0x{}", hex::encode(self.address()))
+        prefixed_hex(&self.address())
     }
 
     /// The private key, if it is in this process.
@@ -128,7 +128,7 @@ impl HostSigner {
         let (response, responded) = oneshot::channel();
         let digest = eip191_digest(message.as_bytes());
         let request = SigningRequest {
-            address: format!("0x{}", hex::encode(self.address)),
+            address: prefixed_hex(&self.address),
             message: message.into(),
             digest,
             response,
