@@ -186,16 +186,15 @@ impl Refresher<'_> {
     async fn recover(&mut self, attempt: &SignInAttempt, failure: &Failure) {
         self.failures = self.failures.saturating_add(1);
         let after = match failure.class {
-            // The node registers again before the next sign-in if DDS does not know it.
-            FailureClass::Retryable | FailureClass::UnknownNode => AfterFailure::Wait,
+            FailureClass::Retryable => AfterFailure::Wait,
             FailureClass::Conflict | FailureClass::Refused | FailureClass::UnknownNonce => AfterFailure::Fail,
+            FailureClass::UnknownNode => AfterFailure::Register,
         };
-        let is_unknown = failure.class == FailureClass::UnknownNode;
         let error = failure.to_error();
         self.store.fail_sign_in(&error, after);
         // The node registers again at once the first time that DDS does not know it. If DDS still does not know it
         // after that, the node must not register and sign in in a tight loop.
-        let at_once = is_unknown && !std::mem::replace(&mut self.unknown, true);
+        let at_once = after == AfterFailure::Register && !std::mem::replace(&mut self.unknown, true);
         if !at_once {
             let pause = spread_at_least(backoff(self.failures), failure.retry_after);
             log::write(
@@ -206,7 +205,7 @@ impl Refresher<'_> {
             let rearmed = until(&mut self.observed, |now| now.registration != attempt.registration);
             let _ = timeout(pause, rearmed).await;
         }
-        if is_unknown {
+        if after == AfterFailure::Register {
             self.store.lose_registration(attempt.registration, LossReason::UnknownNode, error.message());
         }
         self.store.forget_refusal();

@@ -29,6 +29,8 @@ pub(crate) enum AfterFailure {
     Wait,
     /// They receive the error.
     Fail,
+    /// They keep waiting, because the node registers again first.
+    Register,
 }
 
 impl Store {
@@ -171,8 +173,7 @@ impl Store {
         self.token.load().as_ref().map(|cached| cached.refresh_in())
     }
 
-    /// A sign-in failed. The token that is held stays valid until it expires, also if DDS does not know the node: a proxy
-    /// in front of DDS may have said so, and the next token comes as soon as the node is registered again.
+    /// A sign-in failed.
     pub(crate) fn fail_sign_in(&self, error: &Error, after: AfterFailure) {
         self.update(|inner| {
             inner.status.sign_in_failures = inner.status.sign_in_failures.saturating_add(1);
@@ -183,6 +184,8 @@ impl Store {
                     inner.token.refusal = Some(error.clone());
                     inner.token.outcomes += 1;
                 }
+                // A token of a node that DDS does not know is worthless.
+                AfterFailure::Register => self.put_token(inner, None),
             }
         });
     }

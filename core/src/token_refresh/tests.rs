@@ -256,7 +256,7 @@ async fn a_lost_node_has_its_next_token_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_stays_valid_whatever_a_later_sign_in_meets() {
+async fn the_token_of_a_lost_node_is_not_handed_out() {
     let store = Store::default();
     let registration = store.begin_attempt().expect("not registered");
     assert!(store.finish_attempt(registration, None));
@@ -264,10 +264,11 @@ async fn a_token_stays_valid_whatever_a_later_sign_in_meets() {
     assert!(store.finish_sign_in(&attempt, token("old", HOUR)));
     store.fail_sign_in(&unavailable().to_error(), AfterFailure::Wait);
     store.fail_sign_in(&refused().to_error(), AfterFailure::Fail);
-    assert_eq!(store.usable_token().expect("an hour").value(), "old");
-    assert_eq!(store.status().sign_in_failures, 2);
-    assert!(store.lose_registration(registration, LossReason::UnknownNode, "node not found"));
-    assert_eq!(store.access_token_async().await.expect("an hour").value(), "old");
+    assert!(store.usable_token().is_some());
+    store.fail_sign_in(&unknown().to_error(), AfterFailure::Register);
+    assert!(store.usable_token().is_none());
+    let status = store.status();
+    assert_eq!((status.token_expires_at, status.sign_in_failures), (None, 3));
 }
 
 #[tokio::test(start_paused = true)]
