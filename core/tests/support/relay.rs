@@ -5,9 +5,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What happens to the bytes of every connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,24 +239,34 @@ impl Shared {
     }
 
     fn forward(&self, mut from: TcpStream, mut to: TcpStream, pair: &Pair, direction: Direction) {
-        let mut buffer = [0; 16 * 1024];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if self.may_pass(pair, direction) {
-                if to.write_all(&buffer[..length]).is_err() {
+        let Ok(source) = from.try_clone() else { return pair.close() };
+        let (arrived, waiting) = mpsc::channel();
+        // Apart from the writer, so that a delay adds to what is under way, and not to what follows it.
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 16 * 1024];
+            while let Ok(length @ 1..) = from.read(&mut buffer)
+                && arrived.send((Instant::now(), buffer[..length].to_vec())).is_ok()
+            {}
+        });
+        for (at, bytes) in waiting {
+            if self.may_pass(pair, direction, at) {
+                if to.write_all(&bytes).is_err() {
                     break;
                 }
-                self.bytes.fetch_add(length as u64, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             }
         }
         let _ = to.shutdown(Shutdown::Write);
+        let _ = source.shutdown(Shutdown::Read);
+        let _ = reader.join();
     }
 
-    /// Waits as long as the network makes bytes wait. False when they are lost.
-    fn may_pass(&self, pair: &Pair, direction: Direction) -> bool {
+    /// Waits as long as the network makes bytes wait that arrived at this time. False when they are lost.
+    fn may_pass(&self, pair: &Pair, direction: Direction, at: Instant) -> bool {
         let held = |state: &mut State| !state.ended && state.mode == Mode::Hold;
         let mode = self.changed.wait_while(self.lock(), held).expect("no panics").mode;
         if let Mode::Delay(delay) = mode {
-            thread::sleep(delay);
+            thread::sleep((at + delay).saturating_duration_since(Instant::now()));
         }
         if mode == Mode::SwallowAnswers && direction == Direction::Requests {
             return true;
