@@ -23,7 +23,7 @@ def make_certificate(directory: Path, name: str) -> tuple[Path, Path]:
     subject = ["-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
     # The usual extensions would make it the certificate of an authority, which no client may have.
     extensions = ["-extensions", "usr_cert"]
-    command = ["openssl", "req", "-x509", *EC_KEY, *subject, *extensions, "-keyout", key, "-out", cert]
+    command = ["openssl", "req", "-x509", *EC_KEY, *subject, *extensions, "-keyout", str(key), "-out", str(cert)]
     subprocess.run(command, check=True, capture_output=True)
     return cert, key
 
