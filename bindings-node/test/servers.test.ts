@@ -39,9 +39,11 @@ describe('the routes of a node', async () => {
         assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'], answer.body)
       }
 
-      const dds = await localDds(t)
-      // DDS calls the node through the server as soon as it is registered, and probes it.
+      // A callback that comes before the program has the node gets 503.
+      const dds = await localDds(t, { callback: 'never' })
       node = await startNode(t, dds, { nodeUrl: `http://127.0.0.1:${port}${prefix}` })
+      await node.waitRegistered({ timeoutMs: HANG_MS })
+      assert.equal((await dds.callBack()).status, 200)
       const secret = await node.waitSecret({ timeoutMs: HANG_MS })
       assert.equal(secret, await dds.lastSecret())
       assert.equal(await dds.probeHealth(), 200)
