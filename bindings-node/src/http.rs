@@ -79,8 +79,8 @@ fn with_headers(method: &str, path: &str, headers: HeaderMap, body: Bytes) -> Op
     Some(request)
 }
 
-/// Headers that are not valid in HTTP/1.1, such as `:path` of HTTP/2, are left out, and those beyond the first ten
-/// thousands.
+/// Headers that are not valid in HTTP/1.1, such as `:path` of HTTP/2, are left out, and so is what the map cannot hold:
+/// more than some 24,000.
 fn header_map(headers: &[String]) -> HeaderMap {
     let (pairs, _) = headers.as_chunks::<2>();
     let mut map = HeaderMap::new();

@@ -195,7 +195,7 @@ describe('handleRequest', () => {
     assert.equal(await node.handleRequest(new Request('http://a/jobs')), undefined)
   })
 
-  it('reads the first ten thousands of headers', async (t) => {
+  it('leaves out headers that the map cannot hold', async (t) => {
     const node = await registered(t)
     const request = post(callback('a secret'))
     for (let number = 0; number < 40_000; number++) request.headers.append(`x-${number}`, 'x')

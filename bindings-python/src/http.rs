@@ -79,7 +79,8 @@ pub(crate) fn respond_without_node<'py>(
 
 /// A request to handle. `None` if it is not for this library, because its path cannot be that of a request.
 ///
-/// Headers are a mapping or pairs. Those that HTTP does not allow are left out, and those beyond the first ten thousands.
+/// Headers are a mapping or pairs. Those that HTTP does not allow are left out, and so is what the map cannot
+/// hold: more than some 24,000.
 pub(crate) fn request(
     method: &str,
     path: &Text,

@@ -70,8 +70,7 @@ class _Resource(web.AbstractResource):
         except asyncio.TimeoutError:
             response = TOO_SLOW
         except (ConnectionError, web.RequestPayloadError):
-            # The client has disconnected, and nobody receives this, or the body cannot be decoded. aiohttp would log the
-            # exception.
+            # The client has disconnected, or the body cannot be decoded. aiohttp would log the exception.
             return web.Response(status=400)
         else:
             head = (request.method, self._path, [*request.headers.items()])

@@ -120,7 +120,7 @@ impl Requests {
             if queue.closed {
                 return Acceptance::Unavailable(STOPPED);
             }
-            // As long as the other processes are out of reach, nobody takes what was given up.
+            // While the other processes are out of reach, nothing else removes requests whose clients have left.
             queue.waiting.retain(Request::is_pending);
             queue.probes.retain(|probe| is_awaited(&probe.0));
             queue.deadlines.retain(|(_, verdict)| verdict.strong_count() > 0);

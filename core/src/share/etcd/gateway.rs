@@ -16,8 +16,8 @@ use crate::foreign::{foreign, foreign_error};
 use crate::http_client::{DirectClient, RequestError, Response};
 use crate::share::remote::{OPERATION_TIMEOUT, presentable};
 
-/// The longest response. Records are much shorter, but a value that somebody else has put there has to be read before it
-/// is replaced: up to 1.5 MiB by default, in base64.
+/// The longest response. Records are much shorter, but a foreign value under the key is read before it is replaced. By
+/// default, etcd stores values of up to 1.5 MiB, and sends them in base64.
 const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 
 /// The codes of gRPC that are handled here.
