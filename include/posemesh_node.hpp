@@ -45,6 +45,7 @@
 
 namespace posemesh {
 
+/// The clock of all times: wall-clock time.
 using Clock = std::chrono::system_clock;
 
 /// No timeout: wait as long as it takes.
@@ -53,6 +54,7 @@ inline constexpr std::chrono::milliseconds no_timeout{PMN_NO_TIMEOUT};
 /// A failed call: what() is for people, code() for programs.
 class Error : public std::runtime_error {
 public:
+    /// `code` is one of PMN_ERR_....
     Error(pmn_result code, const std::string &message) : std::runtime_error(message), code_(code) {}
 
     /// PMN_ERR_...
@@ -79,6 +81,7 @@ constexpr bool operator==(State state, pmn_state constant) noexcept
 {
     return static_cast<pmn_state>(state) == constant;
 }
+/// The opposite of ==.
 constexpr bool operator!=(State state, pmn_state constant) noexcept
 {
     return !(state == constant);
@@ -94,9 +97,11 @@ enum class Role : pmn_role {
 
 /// A consistent snapshot of a node: pmn_status.
 struct Status {
+    /// Whether the node is registered.
     State state;
     /// False after a stop.
     bool running;
+    /// Whether Node::read_secret() returns one.
     bool has_secret;
     /// 1 for the first secret, one more for each new one; 0 = no secret so far.
     std::uint64_t secret_version;
@@ -112,6 +117,7 @@ struct Status {
     pmn_result last_error;
     /// The time until the next attempt, if one is scheduled.
     std::optional<std::chrono::milliseconds> next_attempt_in;
+    /// Whether this process registers, or another one that shares its state.
     Role role;
     /// Why the node currently cannot write its state to state_dir, cannot follow the leader there, or cannot use
     /// state_url; PMN_OK if there is no such error.
@@ -131,8 +137,9 @@ struct Status {
 
 /// An access token for the services behind DDS. Call wipe() on it when you are done.
 struct AccessToken {
+    /// The token itself, for an "Authorization: Bearer" header. Do not log it.
     std::string value;
-    /// By DDS's clock.
+    /// When it expires, by DDS's clock.
     Clock::time_point expires_at;
 };
 
@@ -140,11 +147,13 @@ struct AccessToken {
 struct Event {
     /// PMN_EVENT_...; ignore a number that you do not know.
     pmn_event_type type;
+    /// When it happened.
     Clock::time_point time;
     /// The number of events dropped just before this one because the callback was too slow.
     std::uint64_t dropped;
-    /// PMN_EVENT_STATUS_CHANGED: the state before, and the state now.
+    /// PMN_EVENT_STATUS_CHANGED: the state before.
     State previous;
+    /// PMN_EVENT_STATUS_CHANGED: the state now.
     State state;
     /// PMN_EVENT_SECRET_CHANGED: 1 for the first secret, one more for each new one.
     std::uint64_t secret_version;
@@ -156,8 +165,9 @@ struct Event {
     std::chrono::milliseconds retry_in;
     /// PMN_EVENT_TOKEN_REFRESHED: when the token expires, by DDS's clock.
     std::optional<Clock::time_point> token_expires_at;
-    /// The former names of previous and state.
+    /// The former name of previous.
     State old_state;
+    /// The former name of state.
     State new_state;
 };
 
@@ -165,6 +175,7 @@ struct Event {
 struct LogRecord {
     /// PMN_LOG_...
     pmn_log_level level;
+    /// When it was written.
     Clock::time_point time;
     /// The number of records dropped just before this one because the callback was too slow.
     std::uint64_t dropped;
@@ -196,6 +207,7 @@ inline void wipe(std::string &text) noexcept
 
 /// A request that has reached your web server. The texts are not copied before Node::handle_request().
 struct HttpRequest {
+    /// Such as "POST".
     std::string_view method;
     /// Without a prefix under which you have the library's routes. A query after it is ignored.
     std::string_view path;
@@ -207,6 +219,7 @@ struct HttpRequest {
 
 /// What to respond to a request. The texts stay valid for the life of the process.
 struct HttpResponse {
+    /// The status code, such as 200.
     std::uint32_t status;
     /// The value of the header Retry-After; empty = no such header.
     std::optional<std::chrono::seconds> retry_after;
@@ -214,6 +227,7 @@ struct HttpResponse {
     std::string_view content_type;
     /// The value of the header Allow; empty = no such header.
     std::string_view allow;
+    /// The body; may be empty.
     std::string_view body;
 };
 
@@ -483,6 +497,7 @@ struct Readiness {
     /// What a ready node has, or why the node is not ready, for people: its first 511 bytes.
     std::string reason;
 
+    /// Whether the node is ready.
     explicit operator bool() const { return result == PMN_OK; }
 };
 
@@ -498,6 +513,7 @@ public:
         node_.reset(node);
     }
 
+    /// A snapshot of the node. Never blocks; works after a stop.
     Status status() const
     {
         pmn_status status{};
