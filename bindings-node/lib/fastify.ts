@@ -9,8 +9,11 @@ import type { NodeSource } from './source.js'
 /** What {@link fastifyPlugin} needs of Fastify. */
 export interface FastifyLike {
   readonly initialConfig: object
+  /** Whether the server has a constraint of this name. */
   hasConstraintStrategy(name: string): boolean
+  /** Adds a constraint that routes can have. */
   addConstraintStrategy(strategy: object): void
+  /** Adds a route for every method. */
   all(path: string, options: object, handler: () => void): unknown
 }
 

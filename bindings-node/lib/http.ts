@@ -1,4 +1,8 @@
-/** The routes of a node in a web server of the program: `import { nodeHandler } from 'posemesh-node/http'`. */
+/**
+ * The routes of a node in a web server of the program: `import { nodeHandler } from 'posemesh-node/http'`.
+ *
+ * @module posemesh-node/http
+ */
 
 import type { HttpResponse } from './native.js'
 import { type HandlerRequest, Mount, NOT_FOUND } from './mount.js'
@@ -13,7 +17,9 @@ export type { NodeSource } from './source.js'
 export interface HandlerResponse {
   statusCode: number
   readonly headersSent: boolean
+  /** Sets a header of the response. */
   setHeader(name: string, value: string): unknown
+  /** Sends the response. */
   end(body: string): unknown
 }
 

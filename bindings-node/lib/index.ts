@@ -1,4 +1,8 @@
-/** Registers a posemesh node with the discovery service (DDS) and keeps it registered. */
+/**
+ * Registers a posemesh node with the discovery service (DDS) and keeps it registered.
+ *
+ * @module posemesh-node
+ */
 
 export type { CoreOptions, PosemeshNodeOptions, PosemeshNodeOverrides } from './config.js'
 export { ethAddress, signEip191 } from './crypto.js'

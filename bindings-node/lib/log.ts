@@ -8,6 +8,7 @@ import { native } from './binary.js'
 import { call, typeError } from './error.js'
 import type { LogRecord as NativeLogRecord } from './native.js'
 
+/** How severe a log record is. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 /** From the most severe to the least severe. */

@@ -1,4 +1,8 @@
-/** The metrics of a node in OpenTelemetry: `import { observeNodeMetrics } from 'posemesh-node/opentelemetry'`. */
+/**
+ * The metrics of a node in OpenTelemetry: `import { observeNodeMetrics } from 'posemesh-node/opentelemetry'`.
+ *
+ * @module posemesh-node/opentelemetry
+ */
 
 import { typeError } from './error.js'
 import { followMetrics } from './families.js'
@@ -6,8 +10,11 @@ import type { NodeSource } from './source.js'
 
 /** What {@link observeNodeMetrics} needs of a `Meter` of `@opentelemetry/api`. */
 export interface MeterLike<Instrument> {
+  /** Creates an instrument whose values only rise. */
   createObservableCounter(name: string, options: { description: string }): Instrument
+  /** Creates an instrument whose values rise and fall. */
   createObservableGauge(name: string, options: { description: string }): Instrument
+  /** Calls `observe` at each collection of these instruments. */
   addBatchObservableCallback(observe: (result: ResultLike<Instrument>) => void, instruments: Instrument[]): void
 }
 

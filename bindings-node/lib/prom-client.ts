@@ -1,4 +1,8 @@
-/** The metrics of a node in prom-client: `import { collectNodeMetrics } from 'posemesh-node/prom-client'`. */
+/**
+ * The metrics of a node in prom-client: `import { collectNodeMetrics } from 'posemesh-node/prom-client'`.
+ *
+ * @module posemesh-node/prom-client
+ */
 
 import { type Checks, readOptions } from './arguments.js'
 import { typeError } from './error.js'

@@ -1,4 +1,8 @@
-/** A local DDS, to test a node against without the network: `import { LocalDds } from 'posemesh-node/testing'`. */
+/**
+ * A local DDS, to test a node against without the network: `import { LocalDds } from 'posemesh-node/testing'`.
+ *
+ * @module posemesh-node/testing
+ */
 
 import { EventEmitter, once } from 'node:events'
 
@@ -309,6 +313,7 @@ export class LocalDds {
     running.delete(this)
   }
 
+  /** Stops the DDS at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }
