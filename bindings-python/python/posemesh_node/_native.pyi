@@ -49,6 +49,7 @@ __all__ = [
 
 MAX_CALLBACK_BODY: Final[int]
 METRICS_CONTENT_TYPE: Final[str]
+"""The Content-Type of what ``Node.metrics_text`` returns."""
 ROUTES: Final[list[str]]
 VERSION: Final[str]
 

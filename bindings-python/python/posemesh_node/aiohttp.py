@@ -1,5 +1,7 @@
 """The routes of a node in an application of aiohttp.
 
+For example:
+
     from aiohttp import web
     from posemesh_node.aiohttp import callback_routes
 

@@ -1,5 +1,7 @@
 """The routes of a node in an ASGI application, such as one of FastAPI, Starlette, Litestar or Django.
 
+With FastAPI:
+
     from fastapi import FastAPI
     from posemesh_node.asgi import Callbacks
 

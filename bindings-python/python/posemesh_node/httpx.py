@@ -1,5 +1,7 @@
 """Access tokens for httpx: ``pip install "posemesh-node[httpx]"``.
 
+For example:
+
     import httpx
     from posemesh_node import Node
     from posemesh_node.httpx import NodeAuth

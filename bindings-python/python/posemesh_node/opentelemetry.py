@@ -1,5 +1,7 @@
 """The metrics of a node for OpenTelemetry: ``pip install "posemesh-node[opentelemetry]"``.
 
+For example:
+
     from opentelemetry.metrics import get_meter
     from posemesh_node.opentelemetry import observe_node_metrics
 

@@ -1,5 +1,7 @@
 """The metrics of a node for prometheus_client: ``pip install "posemesh-node[prometheus]"``.
 
+For example:
+
     from prometheus_client import REGISTRY
     from posemesh_node.prometheus import NodeCollector
 

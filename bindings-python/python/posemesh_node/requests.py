@@ -1,5 +1,7 @@
 """Access tokens for requests: ``pip install "posemesh-node[requests]"``.
 
+For example:
+
     import requests
     from posemesh_node import Node
     from posemesh_node.requests import NodeAuth

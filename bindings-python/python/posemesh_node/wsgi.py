@@ -1,5 +1,7 @@
 """The routes of a node in a WSGI application, such as one of Flask or Django.
 
+With Flask:
+
     from flask import Flask
     from posemesh_node.wsgi import Callbacks
 

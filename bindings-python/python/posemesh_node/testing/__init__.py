@@ -149,7 +149,9 @@ class CallbackOutcome:
     """The answer of a node to a callback."""
 
     status: int
+    """The status code."""
     body: bytes
+    """The body."""
 
 
 Answer = CallbackOutcome
