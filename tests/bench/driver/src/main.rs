@@ -111,7 +111,8 @@ fn main() -> io::Result<()> {
         }
     }
 
-    let markdown = report::markdown(&results, &machine);
+    let whole = arguments.only.is_empty();
+    let markdown = report::markdown(&results, &machine, whole);
     print!("{markdown}");
     let drawing = plot::svg(&results);
     if arguments.smoke {
@@ -121,8 +122,7 @@ fn main() -> io::Result<()> {
             _ => Counts::take(&programs, &dds, true)?.check()?,
         }
     }
-    let out =
-        arguments.out.or_else(|| (!arguments.smoke && arguments.only.is_empty()).then(|| bench.to_owned()));
+    let out = arguments.out.or_else(|| (!arguments.smoke && whole).then(|| bench.to_owned()));
     if let Some(out) = out {
         std::fs::create_dir_all(&out)?;
         std::fs::write(out.join("results.md"), markdown)?;

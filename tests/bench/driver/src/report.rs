@@ -6,8 +6,8 @@ use crate::goals::{GOALS, THINGS};
 use crate::machine::Machine;
 use crate::results::Results;
 
-/// The whole file.
-pub fn markdown(results: &Results, machine: &Machine) -> String {
+/// The results of a run. If everything was measured, what other runs have counted and simulated follows.
+pub fn markdown(results: &Results, machine: &Machine, whole: bool) -> String {
     let mut out = String::from(
         "# What it costs\n\nWritten by `tests/bench/run`; see its README for how. Cells are the median (min–max) \
          over the rounds.\n\n![the main figures](results.svg)\n\n",
@@ -42,10 +42,12 @@ pub fn markdown(results: &Results, machine: &Machine) -> String {
     }
     out.push('\n');
     out.push_str(include_str!("remarks.md"));
-    out.push('\n');
-    out.push_str(include_str!("../../instructions.md"));
-    out.push('\n');
-    out.push_str(include_str!("../../fleet.md"));
+    if whole {
+        for other in [include_str!("../../instructions.md"), include_str!("../../fleet.md")] {
+            out.push('\n');
+            out.push_str(other);
+        }
+    }
     out
 }
 

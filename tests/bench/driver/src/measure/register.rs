@@ -23,10 +23,10 @@ pub static REGISTER_AWAKE: Thing =
 pub const REFERENCE_AWAITED: &str = "0.2.1, awaited in `main`";
 /// `register_once` without the rest of a node, as in the predecessor's row.
 pub const OURS_ONCE: &str = "**ours**, `register_once` alone";
-pub const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
-pub const FLOOR_SIGNATURE: &str = "floor: one k256 signature";
+const FLOOR_REQWEST: &str = "floor: reqwest, no signing";
+const FLOOR_SIGNATURE: &str = "floor: one k256 signature";
 /// The same two together.
-pub const FLOOR_BOTH: &str = "floor: reqwest, and one k256 signature in its place";
+const FLOOR_BOTH: &str = "floor: reqwest, and one k256 signature in its place";
 /// The lower bound for a whole node, which sends its requests with hyper, on a thread of its own.
 pub const FLOOR_THREAD: &str = "floor: hyper and one k256 signature, on a thread that is woken for it";
 /// The same, with Node.js as the host.
