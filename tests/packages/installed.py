@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.server
 import io
 import json
@@ -45,6 +46,19 @@ def run(*command: str | Path, cwd: Path = Path("/"), environment: dict[str, str]
     if ended.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, command))}: {ended.returncode}\n{ended.stdout}")
     return ended.stdout
+
+
+@functools.cache
+def dds_python() -> Path:
+    """A Python that has the wheel for this machine, with its local DDS."""
+    wheels = list(RELEASE.glob(f"python/*-manylinux_*_{platform.machine()}.whl"))
+    if not wheels:
+        raise unittest.SkipTest("no wheel for this machine, which has the local DDS")
+    environment = SYSTEMS / "dds"
+    shutil.rmtree(environment, ignore_errors=True)
+    run(sys.executable, "-m", "venv", environment)
+    run(environment / "bin/pip", "install", "--quiet", "--no-index", *wheels)
+    return environment / "bin/python"
 
 
 @dataclass(frozen=True)
@@ -140,8 +154,7 @@ class Case(unittest.TestCase):
         """A local DDS that calls back, from the wheel for this machine. Yields the environment of a node for it."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             callback_bind = f"127.0.0.1:{free.getsockname()[1]}"
-        python = DDS_ENVIRONMENT / "bin/python"
-        command = [python, "-m", "posemesh_node.testing", "--node-url", f"http://{callback_bind}"]
+        command = [dds_python(), "-m", "posemesh_node.testing", "--node-url", f"http://{callback_bind}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             exports = [process.stdout.readline().removeprefix("export ") for _ in range(2)]
@@ -159,16 +172,6 @@ class Case(unittest.TestCase):
             printed = run(*command, environment=environment)
         for words in ("registered\n", "token of ", "secret of 43 bytes\n"):
             self.assertIn(words, printed)
-
-
-DDS_ENVIRONMENT = SYSTEMS / "dds"
-
-
-def setUpModule() -> None:
-    [wheel] = RELEASE.glob(f"python/*-manylinux_*_{platform.machine()}.whl")
-    shutil.rmtree(DDS_ENVIRONMENT, ignore_errors=True)
-    run(sys.executable, "-m", "venv", DDS_ENVIRONMENT)
-    run(DDS_ENVIRONMENT / "bin/pip", "install", "--quiet", "--no-index", wheel)
 
 
 class Python(Case):
@@ -268,12 +271,13 @@ class C(Case):
                 run(*compiler, *flags, "-o", self.directory / "shared", "-dynamic")
                 self.registers(*system.command(self.directory / "shared"), libraries=prefix / "lib")
 
-            flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
-            flags = ["-l:libposemesh_node.a" if flag == "-lposemesh_node" else flag for flag in flags]
-            # With musl, the whole program can be static.
-            run(*compiler, *flags, "-lunwind", "-o", self.directory / "static", *["-static"] * (system.libc == "musl"))
-            [*emulated, program] = system.command(self.directory / "static")
-            self.registers(*(emulated if system.libc == "gnu" else emulated[:-1]), program)
+                flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
+                flags = ["-l:libposemesh_node.a" if flag == "-lposemesh_node" else flag for flag in flags]
+                # With musl, the whole program can be static.
+                flags += ["-lunwind", *["-static"] * (system.libc == "musl")]
+                run(*compiler, *flags, "-o", self.directory / "static")
+                [*emulated, program] = system.command(self.directory / "static")
+                self.registers(*(emulated if system.libc == "gnu" else emulated[:-1]), program)
 
     def test_make_and_gcc_find_the_library(self) -> None:
         prefix = self.unpack(f"c/*-{self.native().target}.tar.gz")
@@ -322,6 +326,20 @@ class Rust(Case):
             printed = [run(project / f"target/debug/{name}", environment=environment) for name in ("callback", "node")]
         self.assertEqual(printed[0], "node secret of 43 bytes\n")
         self.assertRegex(printed[1], r"registered as 0x[0-9a-f]{40}\naccess token of \d+ bytes\n")
+
+
+class Symbols(Case):
+    def test_a_debugger_finds_functions_and_lines_by_the_build_id(self) -> None:
+        for system in self.systems("gnu", "musl"):
+            with self.on(system):
+                library = self.unpack(f"c/*-{system.target}.tar.gz") / "lib/libposemesh_node.so"
+                symbols = self.unpack(f"symbols/*-{system.target}.tar.gz")
+                found = f"set debug-file-directory {symbols}"
+                exported, internal = "info line pmn_node_start", "info functions posemesh_node_registration::node::"
+                commands = [f"--eval-command={command}" for command in (found, f"file {library}", exported, internal)]
+                printed = run("gdb-multiarch", "--nx", "--batch", *commands)
+                self.assertRegex(printed, r'Line \d+ of "ffi-c/src/node\.rs" starts at address')
+                self.assertRegex(printed, r"\bposemesh_node_registration::node::\w+::")
 
 
 class Versions(Case):
