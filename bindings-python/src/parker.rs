@@ -60,7 +60,7 @@ mod imp {
     pub(super) struct Parker(AtomicU32);
 
     impl Parker {
-        #[expect(clippy::unnecessary_wraps, reason = "on other systems it opens sockets")]
+        #[expect(clippy::unnecessary_wraps, reason = "on macOS it opens sockets")]
         pub(super) fn new() -> io::Result<Self> {
             Ok(Self(AtomicU32::new(EMPTY)))
         }
@@ -86,7 +86,7 @@ mod imp {
 }
 
 /// A pair of sockets: a signal interrupts a read.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 mod imp {
     use std::io::{self, ErrorKind, Read as _, Write as _};
     use std::os::unix::net::UnixStream;
@@ -118,6 +118,49 @@ mod imp {
                 Err((ErrorKind::Interrupted, _)) => Ok(Woken::Interrupted),
                 Err((_, error)) => Err(error),
             }
+        }
+    }
+}
+
+/// A condition variable. On Windows, Ctrl-C runs a function on a thread of its own and interrupts no wait, so this one
+/// ends several times a second for the caller to check.
+#[cfg(windows)]
+mod imp {
+    use std::io;
+    use std::sync::{Condvar, Mutex, PoisonError};
+    use std::time::Duration;
+
+    use super::Woken;
+
+    const CHECK_EVERY: Duration = Duration::from_millis(100);
+
+    #[derive(Default)]
+    pub(super) struct Parker {
+        notified: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Parker {
+        #[expect(clippy::unnecessary_wraps, reason = "on macOS it opens sockets")]
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self::default())
+        }
+
+        pub(super) fn unpark(&self) {
+            *self.notified.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.changed.notify_one();
+        }
+
+        #[expect(clippy::unnecessary_wraps, reason = "other systems have errors")]
+        pub(super) fn park(&self, timeout: Option<Duration>) -> io::Result<Woken> {
+            let limit = timeout.map_or(CHECK_EVERY, |timeout| timeout.min(CHECK_EVERY));
+            let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
+            let (mut notified, _) = self
+                .changed
+                .wait_timeout_while(notified, limit, |notified| !*notified)
+                .unwrap_or_else(PoisonError::into_inner);
+            let was_notified = std::mem::take(&mut *notified);
+            Ok(if was_notified { Woken::Unparked } else { Woken::Interrupted })
         }
     }
 }

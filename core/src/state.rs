@@ -24,13 +24,11 @@ pub(crate) mod lock_guard;
 pub(crate) mod observed;
 #[cfg(feature = "state-url")]
 pub(crate) mod reconcile;
-#[cfg(any(target_os = "linux", feature = "state-url"))]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories and stores"))]
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod registration_state;
-#[cfg(any(target_os = "linux", feature = "state-url"))]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories and stores"))]
 mod replica;
 #[cfg_attr(not(feature = "state-url"), allow(dead_code, reason = "without it every process decides alone"))]
 pub(crate) mod requests;

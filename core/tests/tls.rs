@@ -247,6 +247,8 @@ fn ssl_cert_file_is_honoured() {
     );
 }
 
+/// Unix, because of the odd files.
+#[cfg(unix)]
 #[test]
 fn ssl_cert_dir_is_honoured() {
     if is_child() {
@@ -270,6 +272,7 @@ fn ssl_cert_dir_is_honoured() {
 }
 
 /// A directory without certificates: a named pipe, a link to a device, a huge file, a directory.
+#[cfg(unix)]
 fn odd_directory(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("posemesh-{name}-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("directory")).unwrap();
@@ -280,6 +283,8 @@ fn odd_directory(name: &str) -> PathBuf {
     directory
 }
 
+/// Unix, because of the odd files.
+#[cfg(unix)]
 #[test]
 fn bundled_roots_are_used_when_the_system_has_none() {
     if is_child() {

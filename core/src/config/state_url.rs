@@ -95,7 +95,8 @@ impl StateUrl {
     }
 }
 
-#[cfg(test)]
+// The tests of the stores, which run on Linux.
+#[cfg(all(test, target_os = "linux"))]
 impl StateUrl {
     pub(crate) fn for_test(value: &str) -> Self {
         Self::parse(value).unwrap_or_else(|invalid| panic!("{value}: {invalid:?}"))

@@ -19,6 +19,7 @@ use crate::fork::CloseOnFork;
 /// Connections open at a time, if the process may open enough files.
 const MAX_CONNECTIONS: usize = 256;
 /// Connections that are allowed however few files the process may open.
+#[cfg(target_os = "linux")]
 const MIN_CONNECTIONS: usize = 8;
 /// For responses, each of a few hundred bytes, or of a few thousand for the metrics.
 const SEND_BUFFER: usize = 16 * 1024;

@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use crate::config::CallbackPolicy;
-use crate::state::registration::{Acceptance, NOT_WAITING};
+use crate::state::callback::NOT_WAITING;
+use crate::state::registration::Acceptance;
 
 /// The version of the protocol. It grows when processes with different versions of this library could misunderstand
 /// each other.

@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use posemesh_dev_dds::{Callback, DevDds, Endpoint, Fault};
-use posemesh_node_registration::node::{Node, Wait};
+#[cfg(target_os = "linux")]
+use posemesh_node_registration::node::Node;
+use posemesh_node_registration::node::Wait;
 use posemesh_node_registration::status::State;
 use serde_json::json;
 
-use crate::support::{self, GUARD, WALLET};
+#[cfg(target_os = "linux")]
+use crate::support;
+use crate::support::{GUARD, WALLET};
 use crate::{Answer, ID, Setup};
 
 /// The progress of a registration when a callback arrives.

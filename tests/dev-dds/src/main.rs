@@ -9,7 +9,6 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use posemesh_dev_dds::{Callback, DevDds, TokenFormat};
 use serde_json::{Map, Value};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// A local DDS, to try a node without the network.
@@ -91,8 +90,7 @@ fn run(options: Options) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();
     // Before the URL is printed, so that a signal right after it is handled.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let asked_to_end = asked_to_end()?;
 
     let dds = DevDds::builder()
         .bind(options.bind)
@@ -123,12 +121,34 @@ fn run(options: Options) -> io::Result<()> {
     let eof = options.until_eof.then(end_of_stdin);
     runtime.block_on(async {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = asked_to_end => {}
             Some(_) = async { Some(eof?.await) } => {}
         }
     });
     Ok(())
+}
+
+/// Ctrl-C or SIGTERM, from now on.
+#[cfg(unix)]
+fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ctrl-C, from now on.
+#[cfg(windows)]
+fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 fn print_line(line: impl std::fmt::Display) -> io::Result<()> {
