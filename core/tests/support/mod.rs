@@ -129,6 +129,8 @@ pub(crate) fn run_child(test: &str, case: &str, environment: &[(&str, &std::ffi:
     Command::new(std::env::current_exe().expect("this binary"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env_clear()
+        // Windows cannot load its libraries without it.
+        .envs(std::env::var_os("SystemRoot").map(|directory| ("SystemRoot", directory)))
         .env(CHILD_CASE, case)
         .envs(environment.iter().copied())
         .output()
