@@ -132,6 +132,12 @@ class Files(Checks):
                         # A tag can be moved to another commit.
                         self.assertRegex(line, r"uses: [\w./-]+@[0-9a-f]{40} # v[0-9.]+$")
 
+    def test_the_scripts_follow_good_practice(self) -> None:
+        listed = self.passes("git", "ls-files", "--cached", "--others", "--exclude-standard").split("\n")[:-1]
+        scripts = [file for file in listed if (ROOT / file).read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/sh"))]
+        self.assertGreaterEqual(len(scripts), 14)
+        self.passes("shellcheck", "--external-sources", *scripts, ".ci/release-flags")
+
     def test_the_workflows_run_what_is_there(self) -> None:
         commands = [
             match[1]

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -164,6 +165,45 @@ class Case(unittest.TestCase):
                 process.terminate()
                 process.stdout.read()
 
+    @contextlib.contextmanager
+    def npm_registry(self) -> Iterator[str]:
+        """A registry on loopback that has the packages of the release. Yields its URL."""
+        packages: dict[str, Any] = {}
+        archives: dict[str, bytes] = {}
+        for path in RELEASE.glob("npm/*.tgz"):
+            content = path.read_bytes()
+            with tarfile.open(fileobj=io.BytesIO(content)) as opened:
+                manifest = json.load(opened.extractfile("package/package.json"))  # type: ignore[arg-type]
+            packages[f"/{manifest['name']}"] = manifest
+            archives[f"/{path.name}"] = content
+            integrity = b64encode(sha512(content).digest()).decode()
+            manifest["dist"] = {"tarball": f"/{path.name}", "integrity": f"sha512-{integrity}"}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if manifest := packages.get(self.path):
+                    tarball = f"http://{self.headers['Host']}{manifest['dist']['tarball']}"
+                    entry = manifest | {"dist": manifest["dist"] | {"tarball": tarball}}
+                    latest = {"latest": manifest["version"]}
+                    document = {"name": manifest["name"], "dist-tags": latest, "versions": {manifest["version"]: entry}}
+                    body = json.dumps(document).encode()
+                else:
+                    body = archives.get(self.path, b"")
+                self.send_response(200 if body else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever).start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}"
+            finally:
+                server.shutdown()
+
     def registers(self, *command: str | Path, libraries: Path | None = None) -> None:
         """A node of one of the examples for C and C++ registers, gets a token, and is called back."""
         with self.dds() as environment:
@@ -207,51 +247,12 @@ class Python(Case):
 
 
 class NodeJs(Case):
-    @contextlib.contextmanager
-    def registry(self) -> Iterator[str]:
-        """A registry on loopback that has the packages of the release. Yields its URL."""
-        packages: dict[str, Any] = {}
-        archives: dict[str, bytes] = {}
-        for path in RELEASE.glob("npm/*.tgz"):
-            content = path.read_bytes()
-            with tarfile.open(fileobj=io.BytesIO(content)) as opened:
-                manifest = json.load(opened.extractfile("package/package.json"))  # type: ignore[arg-type]
-            packages[f"/{manifest['name']}"] = manifest
-            archives[f"/{path.name}"] = content
-            integrity = b64encode(sha512(content).digest()).decode()
-            manifest["dist"] = {"tarball": f"/{path.name}", "integrity": f"sha512-{integrity}"}
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if manifest := packages.get(self.path):
-                    tarball = f"http://{self.headers['Host']}{manifest['dist']['tarball']}"
-                    entry = manifest | {"dist": manifest["dist"] | {"tarball": tarball}}
-                    latest = {"latest": manifest["version"]}
-                    document = {"name": manifest["name"], "dist-tags": latest, "versions": {manifest["version"]: entry}}
-                    body = json.dumps(document).encode()
-                else:
-                    body = archives.get(self.path, b"")
-                self.send_response(200 if body else 404)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever).start()
-            try:
-                yield f"http://127.0.0.1:{server.server_port}"
-            finally:
-                server.shutdown()
-
     def test_npm_installs_the_addon_of_the_platform_and_it_registers(self) -> None:
         for system in self.systems("gnu", "musl"):
             with self.on(system):
                 cpu = {"x86_64": "x64", "aarch64": "arm64"}[system.processor]
                 libc = {"gnu": "glibc", "musl": "musl"}[system.libc]
-                with self.registry() as url:
+                with self.npm_registry() as url:
                     options = (f"--registry={url}", f"--cache={self.directory}/cache", f"--cpu={cpu}", f"--libc={libc}")
                     run("npm", "install", "--no-audit", *options, "posemesh-node", cwd=self.directory)
                 installed = {path.name for path in self.directory.glob("node_modules/posemesh-node*")}
@@ -340,6 +341,30 @@ class Symbols(Case):
                 printed = run("gdb-multiarch", "--nx", "--batch", *commands)
                 self.assertRegex(printed, r'Line \d+ of "ffi-c/src/node\.rs" starts at address')
                 self.assertRegex(printed, r"\bposemesh_node_registration::node::\w+::")
+
+
+class Published(Case):
+    def test_the_script_that_installs_what_is_published(self) -> None:
+        self.native()
+        crate = self.unpack("crate/*.crate")
+        # Registries that have the packages of this release. Crates of others come from where they always do.
+        cargo_home = self.directory / "cargo"
+        shutil.copytree(Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")), cargo_home, ignore=only_settings)
+        with (cargo_home / "config.toml").open("a") as config:
+            config.write(f'\n[patch.crates-io]\nposemesh-node-registration.path = "{crate}"\n')
+        with self.npm_registry() as url:
+            registries = {
+                "PIP_NO_INDEX": "1",
+                "PIP_FIND_LINKS": str(RELEASE / "python"),
+                "npm_config_registry": url,
+                "CARGO_HOME": str(cargo_home),
+            }
+            printed = run(ROOT / "tests/packages/published", version(), environment=registries)
+        self.assertEqual(len(re.findall("^registered ", printed, re.MULTILINE)), 3, printed)
+
+
+def only_settings(_directory: str, names: list[str]) -> set[str]:
+    return {name for name in names if not name.startswith("config")}
 
 
 class Versions(Case):
