@@ -125,7 +125,17 @@ impl Refresher<'_> {
             return None;
         }
         self.last = Some(Instant::now());
-        self.store.refresh_in()
+        let refresh_in = self.store.refresh_in();
+        if refresh_in.is_some() {
+            self.succeed();
+        }
+        refresh_in
+    }
+
+    /// A token has arrived, so the next failure is the first one.
+    fn succeed(&mut self) {
+        (self.failures, self.unknown) = (0, false);
+        self.warnings = RateLimit::default();
     }
 
     /// Signs in until that brings a token. Returns the time until it must be refreshed.
@@ -150,9 +160,9 @@ impl Refresher<'_> {
             match outcome {
                 Ok(token) => {
                     let refresh_in = token.refresh_in();
-                    (self.last, self.failures, self.unknown) = (Some(Instant::now()), 0, false);
+                    self.last = Some(Instant::now());
+                    self.succeed();
                     self.replaced_refused = replaces_refused;
-                    self.warnings = RateLimit::default();
                     if self.store.finish_sign_in(&attempt, token) {
                         log!(
                             Debug,

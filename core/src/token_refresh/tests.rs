@@ -42,6 +42,8 @@ struct Setup {
     answers: Mutex<VecDeque<Result<CachedToken, Failure>>>,
     sign_ins: Mutex<Vec<Instant>>,
     registrations: Mutex<Vec<Instant>>,
+    /// The tokens, each for an hour, that registrations bring, as those of a robot do. After these, they bring none.
+    registration_tokens: Mutex<VecDeque<&'static str>>,
 }
 
 impl Setup {
@@ -51,6 +53,7 @@ impl Setup {
             answers: Mutex::new(answers.into_iter().collect()),
             sign_ins: Mutex::default(),
             registrations: Mutex::default(),
+            registration_tokens: Mutex::default(),
         });
         let refresher = Arc::clone(&setup);
         tokio::spawn(async move { refresh_token(&refresher.store, || refresher.sign_in()).await });
@@ -76,7 +79,8 @@ impl Setup {
             until(&mut observed, |now| now.state != State::Registered).await;
             self.registrations.lock().unwrap().push(Instant::now());
             let registration = self.store.begin_attempt().expect("not stopped");
-            assert!(self.store.finish_attempt(registration, None));
+            let value = self.registration_tokens.lock().unwrap().pop_front();
+            assert!(self.store.finish_attempt(registration, value.map(|value| token(value, HOUR))));
         }
     }
 
@@ -286,6 +290,20 @@ async fn a_node_that_is_unknown_right_after_it_registered_backs_off() {
     setup.answers.lock().unwrap().push_back(Err(unknown()));
     tokio::time::sleep(HOUR).await;
     assert_eq!(setup.pauses()[6], Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_registration_ends_a_series_of_failures() {
+    let setup = Setup::new([Err(unknown()), Err(unknown())]);
+    setup.registration_tokens.lock().unwrap().extend(["first", "second", "third"]);
+    settle().await;
+    assert_eq!(setup.token().await.unwrap(), "first");
+    // Each refresh finds that DDS has forgotten the node, which registers at once.
+    for value in ["second", "third"] {
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(setup.token().await.unwrap(), value);
+    }
+    assert_eq!(setup.registrations.lock().unwrap()[1..], setup.sign_ins.lock().unwrap()[..]);
 }
 
 #[tokio::test(start_paused = true)]
