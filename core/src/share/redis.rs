@@ -121,7 +121,7 @@ impl RedisKey {
             }
             Err(failure) => {
                 self.turns.fetch_add(1, Ordering::Relaxed);
-                Err(Failure::to_error(&failure, &self.url))
+                Err(Failure::to_error(&failure, &self.url, &self.name))
             }
         }
     }
@@ -239,7 +239,7 @@ impl RedisKey {
 
     fn unexpected(&self) -> Error {
         let error = RedisError::from((ErrorKind::UnexpectedReturnType, "the response is not one of Redis"));
-        Failure::from(error).to_error(&self.url)
+        Failure::from(error).to_error(&self.url, &self.name)
     }
 }
 

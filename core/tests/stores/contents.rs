@@ -91,6 +91,21 @@ fn a_redis_that_is_set_back_in_time_is_brought_up_to_date() {
     a_newcomer_holds(&mut fleet, &redis.url(), &secret);
 }
 
+#[test]
+fn a_redis_key_of_another_type_is_named_and_left_alone() {
+    let redis = Redis::start(&[]);
+    let mut fleet = three_with_a_secret(&redis.url(), "first");
+    let key = redis.keys()[0].clone();
+    redis.ask(&["RPUSH", "list", "theirs"]);
+    redis.ask(&["RENAME", "list", &key]);
+    for nth in 0..3 {
+        fleet.until(nth, "the type of the key", |status| status.contains(&key));
+    }
+    assert_eq!(redis.ask(&["LRANGE", &key, "0", "-1"]), "theirs");
+    redis.ask(&["DEL", &key]);
+    a_newcomer_holds(&mut fleet, &redis.url(), "first");
+}
+
 /// Every bit of the sealed record counts. Who changes the line that shows the leader causes a change of leader, at most.
 #[test]
 fn a_value_that_was_altered_is_mended() {

@@ -61,6 +61,8 @@ impl Failure {
     }
 }
 
+const NOT_TLS: &str = "; if it does not use TLS, use etcd+http://";
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Other(error)
@@ -175,7 +177,9 @@ impl Gateway {
                 }
                 Err(_) => {
                     self.leave(server);
-                    return Err(self.error("did not respond in time").into());
+                    // A server of HTTP waits for the rest of what it takes for a request.
+                    let hint = if self.url.tls { NOT_TLS } else { "" };
+                    return Err(self.error(&format!("did not respond in time{hint}")).into());
                 }
             }
         }
@@ -188,7 +192,7 @@ impl Gateway {
             ["corrupt message", "reset", "eof", "closed"].iter().any(|word| words.contains(word));
         let hint = match self.url.tls {
             false if breaks_off => "; if it expects TLS, use etcd+https://",
-            true if breaks_off => "; if it does not use TLS, use etcd+http://",
+            true if breaks_off => NOT_TLS,
             _ => "",
         };
         self.error(&format!("cannot be reached: {words}{hint}"))

@@ -205,12 +205,17 @@ async fn a_store_that_cannot_be_used_says_why() {
     let tls_url = format!("etcd+https://{}", tls.authority());
     put(&trusting(&tls_url, &certificate.ca_file()), None, "a").await;
     let stranger = Certificate::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     for (key, why) in [
         (trusting(&tls_url, &stranger.ca_file()), "invalid peer certificate"),
         (key(&format!("etcd+http://{}", tls.authority())), "if it expects TLS, use etcd+https://"),
         (
             trusting(&format!("etcd+https://{}", plain.authority()), &stranger.ca_file()),
             "if it does not use TLS, use etcd+http://",
+        ),
+        (
+            trusting(&format!("etcd+https://{}", silent.local_addr().expect("bound")), &stranger.ca_file()),
+            "did not respond in time; if it does not use TLS, use etcd+http://",
         ),
         (key("etcd+http://127.0.0.1:1"), "cannot be reached"),
     ] {

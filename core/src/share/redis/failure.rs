@@ -26,7 +26,7 @@ impl From<RedisError> for Failure {
 }
 
 impl Failure {
-    pub(super) fn to_error(&self, url: &StateUrl) -> Error {
+    pub(super) fn to_error(&self, url: &StateUrl, key: &str) -> Error {
         let why = match self {
             Self::Unreachable(error) => format!("cannot connect: {}", foreign_error(error)),
             Self::Tls(error) => {
@@ -37,7 +37,7 @@ impl Failure {
             }
             Self::Silent => format!("no response within {} s", OPERATION_TIMEOUT.as_secs()),
             Self::Replica => "the server is a read-only replica; name the primary".into(),
-            Self::Server(error) => in_words(error, url),
+            Self::Server(error) => in_words(error, url, key),
         };
         let failed = Error::new(ErrorCode::Io, format!("state_url {url}: {why}"));
         match self {
@@ -47,7 +47,7 @@ impl Failure {
     }
 }
 
-fn in_words(error: &RedisError, url: &StateUrl) -> String {
+fn in_words(error: &RedisError, url: &StateUrl, key: &str) -> String {
     let words = presentable(url, error);
     let advice = match (error.kind(), error.code()) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
@@ -58,6 +58,9 @@ fn in_words(error: &RedisError, url: &StateUrl) -> String {
         }
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
             "the server is a read-only replica; name the primary"
+        }
+        (_, Some("WRONGTYPE")) => {
+            return format!("{words}; another program has written the key {key}: rename or delete it");
         }
         (_, Some("OOM")) => "its memory is full",
         (ErrorKind::RESP3NotSupported, _) => "Redis 6 or newer is needed",
