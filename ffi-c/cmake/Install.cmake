@@ -8,12 +8,17 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/PosemeshNode")
 set(runtime COMPONENT PosemeshNode_Runtime)
 set(development COMPONENT PosemeshNode_Development)
 
-install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
-# Symbolic links are installed as links.
-install(FILES "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
-    DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
-install(FILES "${library_dir}/libposemesh_node.so" "${static_library}"
-    DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${development})
+if(platform STREQUAL "Windows")
+    install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_BINDIR}" ${runtime})
+    install(FILES "${import_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${development})
+else()
+    install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
+    # Symbolic links are installed as links.
+    install(FILES "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
+        DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
+    install(FILES "${library_dir}/libposemesh_node.so" "${static_library}"
+        DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${development})
+endif()
 # They must accompany the library, and programs that contain it.
 install(FILES ../LICENSE ../core/THIRD-PARTY-LICENSES.txt
     DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/posemesh_node" ${runtime})
@@ -22,7 +27,7 @@ install(FILES ../include/posemesh_node.h ../include/posemesh_node.hpp
 
 configure_package_config_file(cmake/PosemeshNodeConfig.cmake.in PosemeshNodeConfig.cmake
     INSTALL_DESTINATION "${package_dir}"
-    PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR
+    PATH_VARS CMAKE_INSTALL_BINDIR CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR
     NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/PosemeshNodeConfigVersion.cmake"
     COMPATIBILITY SameMinorVersion)
