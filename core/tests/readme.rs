@@ -1,4 +1,6 @@
 //! The README: its examples and commands run, and its option table matches the library.
+// Its commands are for a Unix shell.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fmt::Write as _;

@@ -509,7 +509,10 @@ fn a_malformed_proxy_variable_is_refused_at_start() {
         let mut config = config("https://dds.invalid", "any");
         let error = Node::start(&config).unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidConfig);
-        assert!(error.message().contains(&format!("variable {} ", variable("REFUSED"))), "{error}");
+        let refused = variable("REFUSED");
+        // Windows ignores the case of these names, and the first one that the library reads is in capitals.
+        let refused = if cfg!(windows) { refused.to_uppercase() } else { refused };
+        assert!(error.message().contains(&format!("variable {refused} ")), "{error}");
         for part in ["not a url", "ftp", "pa55word", "host name"] {
             assert!(!error.message().contains(part), "{part} in {error}");
         }
