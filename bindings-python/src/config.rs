@@ -1,5 +1,6 @@
 //! Keyword arguments as core options.
 
+use posemesh_node_registration::bindings;
 use posemesh_node_registration::config::{Config as CoreConfig, ConfigOption, OPTIONS, OptionKind};
 use posemesh_node_registration::error::ErrorCode;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -52,7 +53,7 @@ impl Config {
     /// Raises the errors that a start raises before it uses the network. Returns the address of the wallet, or `None` for
     /// a robot.
     fn check(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        run_detached(py, || self.0.check())
+        run_detached(py, || bindings::check(&self.0))
     }
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Program, environment
+from test_callback_tls import make_certificate
 from posemesh_node import eth_address
 from posemesh_node.testing import PRIVATE_KEY, Fault, LocalDds
 
@@ -53,6 +54,19 @@ def test_it_shows_which_variable_an_option_comes_from(dds: LocalDds, run: Callab
     shown = run(*CHECK, env=env).succeed()
     assert "set (ROBOT_REGISTRATION_CREDENTIALS)" in shown and "'3' (POSEMESH_MAX_RETRY)" in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize("option", ["CALLBACK_TLS_CERT", "CALLBACK_TLS_KEY", "CALLBACK_TLS_CLIENT_CA", "CA_FILE"])
+def test_it_names_a_file_of_certificates_that_cannot_be_used(
+    dds: LocalDds, run: Callable[..., Program], tmp_path: Path, option: str
+) -> None:
+    cert, key = make_certificate(tmp_path, "server")
+    files = {"CALLBACK_TLS_CERT": cert, "CALLBACK_TLS_KEY": key, "CALLBACK_TLS_CLIENT_CA": cert, "CA_FILE": cert}
+    env = environment(dds, CALLBACK_BIND="127.0.0.1:0", **{name: str(file) for name, file in files.items()})
+    run(*CHECK, env=env).succeed()
+    code, _, err = run(*CHECK, env={**env, option: str(tmp_path / "absent")}).end()
+    assert code == 2 and option.lower() in err and "absent" in err, err
+    assert dds.requests() == []
 
 
 def test_register_registers_once(dds: LocalDds, run: Callable[..., Program]) -> None:

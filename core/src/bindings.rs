@@ -7,9 +7,11 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Bytes;
 
+use crate::config::Config;
 use crate::error::Result;
 use crate::fork::Generation;
 use crate::http;
+use crate::http_client::HttpClients;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::state::store::Store;
@@ -37,6 +39,19 @@ pub const ROUTES: [&str; 2] = http::PATHS;
 /// host may convert the names once.
 pub fn metric_families(metrics: &Metrics) -> Vec<Family> {
     metrics.families()
+}
+
+/// Checks a configuration as a start does before it uses the network: [`Config::check`], and the files of certificates.
+/// Returns the address of the wallet; `None` for a robot.
+///
+/// # Errors
+/// [`ErrorCode::InvalidConfig`](crate::ErrorCode::InvalidConfig), which names the option and the file.
+pub fn check(config: &Config) -> Result<Option<String>> {
+    let wallet = config.check()?;
+    let settings = config.settings()?;
+    http::Tls::load(&settings)?;
+    HttpClients::default().get(&settings)?;
+    Ok(wallet)
 }
 
 /// The response to a request that reaches the host's server while there is no node, for example because it has not been
