@@ -9,7 +9,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -56,6 +59,25 @@ def stop(service: Program) -> None:
     service.process.send_signal(signal.SIGTERM)
     code, _, err = service.end()
     assert code == 0 and "Traceback" not in err, err
+
+
+def passes_probes(container: Any, admin: str) -> None:
+    """The probes of the container succeed. ``admin`` is where its ADMIN_BIND is on this machine."""
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    (port,) = (port["containerPort"] for port in container["ports"] if port["name"] == "admin")
+    assert variables["ADMIN_BIND"] == f"0.0.0.0:{port}"
+    for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+        request = container[probe]["httpGet"]
+        assert request == {"path": path, "port": "admin"}
+        with urlopen(f"http://{admin}{request['path']}", timeout=GUARD) as response:
+            assert response.status == 200
+
+
+def passes_healthcheck(service: Any, admin: str) -> bool:
+    kind, _, *arguments = service["healthcheck"]["test"]
+    assert kind == "CMD"
+    command = [argument.replace(service["environment"]["ADMIN_BIND"], admin) for argument in arguments]
+    return subprocess.run([sys.executable, *command], capture_output=True, check=False).returncode == 0
 
 
 def unit_settings() -> list[tuple[str, str]]:
@@ -108,10 +130,13 @@ def test_docker_secrets_configure_the_service(run: Callable[..., Program], dds: 
     for name in node["secrets"]:
         (mounted / name).write_text(secrets[name])
     env = {name: str(value).replace("/run/secrets", str(mounted)) for name, value in node["environment"].items()}
+    env["ADMIN_BIND"] = free_address()
+    dds.inject("register", Fault.status(503))
     service = run_service(run, dds, env)
-    eventually(dds.nodes)
+    eventually(lambda: passes_healthcheck(node, env["ADMIN_BIND"]))
     assert dds.nodes()[0].version == "1.0.0"
     stop(service)
+    assert not passes_healthcheck(node, env["ADMIN_BIND"])
 
 
 def free_address() -> str:
@@ -156,6 +181,7 @@ def test_the_ordinal_of_a_pod_picks_its_wallet(run: Callable[..., Program], dds:
         reg_secret_1="another-node's-credentials",
     )
     services: list[Program] = []
+    admins: list[str] = []
     for ordinal in range(stateful_set["spec"]["replicas"]):
         env: dict[str, str] = {}
         for variable in container["env"]:
@@ -163,8 +189,12 @@ def test_the_ordinal_of_a_pod_picks_its_wallet(run: Callable[..., Program], dds:
             value = variable.get("value", str(ordinal))
             value = re.sub(r"\$\((\w+)\)", lambda match: env[match[1]], value)
             env[variable["name"]] = value.replace(mount["mountPath"], str(mounted))
+        env["ADMIN_BIND"] = free_address()
+        admins.append(env["ADMIN_BIND"])
         services.append(run_service(run, dds, env))
     eventually(lambda: len(dds.nodes()) == 2)
+    for admin in admins:
+        passes_probes(container, admin)
     wallets = {(node.wallet or "").lower() for node in dds.nodes()}
     assert wallets == {eth_address(PRIVATE_KEY), eth_address(OTHER_KEY)}
     for service in services:
@@ -187,24 +217,42 @@ def test_the_files_match_the_schemas_of_kubernetes_and_of_compose(tmp_path: Path
             PyCompose.from_yaml(compose.read_text().replace("    build:", "    biuld:")).validate()
 
 
-def compose_replicas() -> tuple[dict[str, str], str, int, list[str]]:
-    """The environment of a replica, where its secrets are mounted, how many there are, and the command of Redis."""
+@dataclass(frozen=True)
+class Replicas:
+    count: int
+    env: dict[str, str]
+    mounted: str
+    """Where their secrets are mounted."""
+    redis: list[str]
+    """The command of Redis."""
+    check: Callable[[str], object]
+    """Checks a replica as its system does, with the address of its admin server."""
+
+
+def compose_replicas() -> Replicas:
     compose: Any = yaml.safe_load((DEPLOY / "compose-replicas.yaml").read_text())
     node, redis = compose["services"]["node"], compose["services"]["redis"]
     env = {name: str(value) for name, value in node["environment"].items()}
-    return env, "/run/secrets", node["deploy"]["replicas"], shlex.split(redis["command"])
+
+    def check(admin: str) -> None:
+        assert passes_healthcheck(node, admin)
+
+    return Replicas(node["deploy"]["replicas"], env, "/run/secrets", shlex.split(redis["command"]), check)
 
 
-def kubernetes_replicas() -> tuple[dict[str, str], str, int, list[str]]:
+def kubernetes_replicas() -> Replicas:
     deployment, service, redis, redis_service = yaml.safe_load_all((DEPLOY / "deployment.yaml").read_text())
     for server, workload in ((service, deployment), (redis_service, redis)):
         assert server["spec"]["selector"] == workload["spec"]["template"]["metadata"]["labels"]
         assert workload["spec"]["selector"]["matchLabels"] == server["spec"]["selector"]
+    # Otherwise the first callback would find nobody: no replica is ready before DDS has called one.
+    assert service["spec"]["publishNotReadyAddresses"] is True
     (node,) = deployment["spec"]["template"]["spec"]["containers"]
     (server,) = redis["spec"]["template"]["spec"]["containers"]
     env = {variable["name"]: variable["value"] for variable in node["env"]}
     mounted = node["volumeMounts"][0]["mountPath"]
-    return env, mounted, deployment["spec"]["replicas"], ["redis-server", *server["args"]]
+    command = ["redis-server", *server["args"]]
+    return Replicas(deployment["spec"]["replicas"], env, mounted, command, partial(passes_probes, node))
 
 
 @pytest.mark.parametrize("replicas", [compose_replicas, kubernetes_replicas])
@@ -213,11 +261,11 @@ def test_replicas_that_share_a_redis_are_one_node(
     dds: LocalDds,
     tmp_path: Path,
     notifications: socket.socket,
-    replicas: Callable[[], tuple[dict[str, str], str, int, list[str]]],
+    replicas: Callable[[], Replicas],
 ) -> None:
     if shutil.which("redis-server") is None:
         pytest.skip("needs redis-server")
-    env, directory, count, command = replicas()
+    wanted = replicas()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     files = {
@@ -232,19 +280,23 @@ def test_replicas_that_share_a_redis_are_one_node(
         # Kubernetes has names with hyphens.
         for spelling in (name, name.replace("_", "-")):
             (mounted / spelling).write_text(f"{content}\n")
-    env = {name: value.replace(directory, str(mounted)) for name, value in env.items()}
+    env = {name: value.replace(wanted.mounted, str(mounted)) for name, value in wanted.env.items()}
     # Each replica has an address of its own there.
     env["CALLBACK_BIND"] = "127.0.0.1:0"
 
-    assert command[0] == "redis-server"
-    command = [command[0], str(mounted / "redis_config"), *command[2:]]
+    assert wanted.redis[0] == "redis-server"
+    command = [wanted.redis[0], str(mounted / "redis_config"), *wanted.redis[2:]]
+    admins = [free_address() for _ in range(wanted.count)]
     local = ["--port", port, "--bind", "127.0.0.1", "--dir", str(tmp_path)]
     redis = subprocess.Popen([*command, *local], stdout=subprocess.DEVNULL)
     try:
-        services = [run_service(run, dds, env, NOTIFY_SOCKET=str(tmp_path / "notify")) for _ in range(count)]
+        notify = str(tmp_path / "notify")
+        services = [run_service(run, dds, {**env, "ADMIN_BIND": admin}, NOTIFY_SOCKET=notify) for admin in admins]
         ready = 0
-        while ready < count:
+        while ready < wanted.count:
             ready += notifications.recv(4096).startswith(b"READY=1")
+        for admin in admins:
+            wanted.check(admin)
         # One after the other: the others take over, and DDS notices nothing.
         for service in services:
             stop(service)
