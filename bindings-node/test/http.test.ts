@@ -105,6 +105,10 @@ describe('nodeHandler', () => {
     assert.equal(handled.length, 2)
   })
 
+  it('refuses an async function for the node', () => {
+    assert.throws(() => nodeHandler((async () => undefined) as unknown as NodeSource), /^TypeError: node must return the node at once/)
+  })
+
   it('passes errors of the function that returns the node to next, or responds with 500', async (t) => {
     const error = new Error('no node')
     const failing = nodeHandler(() => {

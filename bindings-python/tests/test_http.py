@@ -272,3 +272,14 @@ def test_an_adapter_needs_a_node() -> None:
     for wrong in (None, "node", 1):
         with pytest.raises(TypeError, match="^node must be a Node, an AsyncNode, or a function"):
             Callbacks(node=wrong)
+
+    async def later() -> Node | None:
+        return None
+
+    class Later:
+        async def __call__(self) -> Node | None:
+            return None
+
+    for wrong in (later, Later()):
+        with pytest.raises(TypeError, match="not an async function$"):
+            Callbacks(node=wrong)
