@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
-import { createServer } from 'node:https'
+import { createServer, get } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,7 +29,7 @@ async function certificates(t: TestContext) {
   await writeFile(file('extensions'), 'subjectAltName=IP:127.0.0.1\n')
   const extensions = ['-days', '2', '-extfile', file('extensions')]
   openssl('x509', '-req', '-in', file('request.pem'), ...authority, ...extensions, '-out', file('cert.pem'))
-  return { caFile: file('ca.pem'), key: await readFile(file('key.pem')), cert: await readFile(file('cert.pem')) }
+  return { caFile: file('ca.pem'), keyFile: file('key.pem'), certFile: file('cert.pem'), key: await readFile(file('key.pem')), cert: await readFile(file('cert.pem')) }
 }
 
 /** The DDS, over TLS. */
@@ -84,5 +84,23 @@ describe(VARIABLE, () => {
     // Without TLS, the file is not read.
     await using plain = await PosemeshNode.start(optionsFor(dds))
     await plain.waitRegistered({ timeoutMs: HANG_MS })
+  })
+})
+
+describe('the callback server over TLS', () => {
+  it('serves only clients that have a certificate of callbackTlsClientCa', async (t) => {
+    const dds = await localDds(t)
+    const { caFile, certFile, keyFile, key, cert } = await certificates(t)
+    const files = { callbackTlsCert: certFile, callbackTlsKey: keyFile, callbackTlsClientCa: caFile }
+    await using node = await PosemeshNode.start(optionsFor(dds, { callbackBind: '127.0.0.1:0', ...files }))
+    const ca = await readFile(caFile)
+    const health = async (client: object) => {
+      const sent = get(`https://${node.callbackAddress}/health`, { ca, agent: false, ...client })
+      const [response] = await once(sent, 'response')
+      response.resume()
+      return response.statusCode
+    }
+    assert.equal(await health({ key, cert }), 200)
+    await assert.rejects(health({}), /certificate required|ECONNRESET|EPIPE/)
   })
 })
