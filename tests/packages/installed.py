@@ -273,7 +273,8 @@ class C(Case):
                 self.registers(*system.command(self.directory / "shared"), libraries=prefix / "lib")
 
                 flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
-                flags = ["-l:libposemesh_node.a" if flag == "-lposemesh_node" else flag for flag in flags]
+                archive = str(prefix / "lib/libposemesh_node.a")
+                flags = [archive if flag == "-lposemesh_node" else flag for flag in flags]
                 # With musl, the whole program can be static.
                 flags += ["-lunwind", *["-static"] * (system.libc == "musl")]
                 run(*compiler, *flags, "-o", self.directory / "static")
