@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 static const char REGISTRATIONS[] = "/internal/v1/registrations";
 static const pmn_http_header JSON = {"content-type", "application/json"};
@@ -134,6 +135,7 @@ static void bad_arguments(pmn_node *node)
 }
 
 static int inside;
+static sem_t handled_inside;
 
 // Requests may be handled inside a callback.
 static void on_event(const pmn_event *event, void *user_data)
@@ -141,6 +143,7 @@ static void on_event(const pmn_event *event, void *user_data)
     if (event->type == PMN_EVENT_SECRET_CHANGED) {
         CHECK(status(user_data, "GET", "/health", &DDS, "") == 200);
         inside++; // read after the stop
+        sem_post(&handled_inside);
     }
 }
 
@@ -174,6 +177,7 @@ int main(void)
 {
     alarm(GUARD_SECONDS);
     CHECK(unsetenv("CALLBACK_BIND") == 0);
+    CHECK(sem_init(&handled_inside, 0, 0) == 0);
     pmn_node *node = start(1);
     EXPECT(PMN_ERR_NOT_FOUND, pmn_node_wait(node, PMN_WAIT_SECRET, 0));
     bad_arguments(node);
@@ -181,6 +185,7 @@ int main(void)
     EXPECT(PMN_OK, pmn_node_wait(node, PMN_WAIT_REGISTERED, GUARD_MS));
     EXPECT(PMN_OK, pmn_node_set_event_callback(node, on_event, node, NULL));
     requests(node);
+    CHECK(sem_wait(&handled_inside) == 0); // a node that stops responds with 503
     a_stop_while_requests_are_handled(node);
     CHECK(inside == 1);
     pmn_node_free(node);
