@@ -44,6 +44,9 @@ use crate::state_dir::Leadership;
 use crate::status::Role;
 
 /// The part of this process among those of its node.
+///
+/// What the processes of a node do to share their state is boxed, because most nodes have one process, and would hold
+/// memory for it all the same.
 pub(crate) enum Share {
     /// The node has one process.
     Alone,
@@ -90,9 +93,9 @@ impl Share {
     pub(crate) async fn follow(&mut self) {
         match self {
             Self::Alone => {}
-            Self::StateDir(leadership) => leadership.follow().await,
+            Self::StateDir(leadership) => Box::pin(leadership.follow()).await,
             #[cfg(feature = "state-url")]
-            Self::Store(membership) => membership.follow().await,
+            Self::Store(membership) => Box::pin(membership.follow()).await,
         }
     }
 
@@ -109,9 +112,9 @@ impl Share {
     pub(crate) async fn lead(&mut self) {
         match self {
             Self::Alone => std::future::pending().await,
-            Self::StateDir(leadership) => leadership.lead().await,
+            Self::StateDir(leadership) => Box::pin(leadership.lead()).await,
             #[cfg(feature = "state-url")]
-            Self::Store(membership) => membership.lead().await,
+            Self::Store(membership) => Box::pin(membership.lead()).await,
         }
     }
 
@@ -119,9 +122,9 @@ impl Share {
     pub(crate) async fn close(self) {
         match self {
             Self::Alone => {}
-            Self::StateDir(leadership) => leadership.close().await,
+            Self::StateDir(leadership) => Box::pin(leadership.close()).await,
             #[cfg(feature = "state-url")]
-            Self::Store(membership) => membership.close().await,
+            Self::Store(membership) => Box::pin(membership.close()).await,
         }
     }
 }

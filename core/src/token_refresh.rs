@@ -28,7 +28,8 @@ const MIN_LIFE: Duration = Duration::from_secs(1);
 /// Refreshes the token of a node. Runs until it is dropped.
 pub(crate) async fn run_token_refresher(store: &Store, settings: &Settings, client: HttpClient) {
     let expected = Expectation::of(settings);
-    refresh_token(store, || sign_in(store, settings, &client, &expected)).await;
+    // Boxed, so that a node holds memory for a sign-in only during one.
+    refresh_token(store, || Box::pin(sign_in(store, settings, &client, &expected))).await;
 }
 
 async fn sign_in(

@@ -1,5 +1,8 @@
 //! The task of a running node: it leads or follows, serves callbacks, and keeps the registration and the token.
+//!
+//! What few nodes do, and what they do rarely, is boxed: a future holds room for all that it may ever wait for.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -47,7 +50,7 @@ impl Supervisor {
             () = store.requests().expire() => {}
         }
         for server in self.server.into_iter().chain(own_server).chain(admin) {
-            server.close().await;
+            Box::pin(server.close()).await;
         }
         self.share.close().await;
     }
@@ -72,7 +75,7 @@ impl Supervisor {
                 && self.server.is_none()
                 && binds
             {
-                let listener = bind_patiently(address, &self.store).await;
+                let listener = Box::pin(bind_patiently(address, &self.store)).await;
                 match serve(listener, &self.store, &self.settings, self.tls.as_ref()) {
                     Ok(server) => self.server = Some(server),
                     Err(error) => self.store.report(error),
@@ -99,6 +102,8 @@ impl Supervisor {
                 () = run(&mut self.server) => {}
             }
         };
+        // Pinned here, because whatever a future is passed to holds room for it once more.
+        let register = pin!(register);
         // Followers are served even while the port of a leader that has just died is still taken.
         tokio::select! {
             () = share => {}
@@ -107,10 +112,45 @@ impl Supervisor {
     }
 }
 
-/// Runs a server. Pending if there is none.
+/// Runs a server. Pending if there is none. Boxed, because most nodes have none.
 async fn run(server: &mut Option<Server>) {
     match server {
-        Some(server) => server.run().await,
+        Some(server) => Box::pin(server.run()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::http_client::HttpClients;
+
+    /// A process may run thousands of nodes, and each has this future.
+    #[test]
+    fn a_node_without_options_takes_little_memory() {
+        let mut config = Config::new();
+        for (name, value) in [
+            ("dds_base_url", "http://127.0.0.1:1"),
+            ("reg_secret", "r"),
+            ("secp256k1_privhex", &"1".repeat(64)),
+            ("capabilities", "/a"),
+            ("node_version", "1.0.0"),
+        ] {
+            config.set(name, value).expect("a good option");
+        }
+        let supervisor = Supervisor {
+            store: Arc::default(),
+            settings: Arc::new(config.settings().expect("all that is required")),
+            client: HttpClients::for_test(),
+            turns: Arc::new(Semaphore::new(1)),
+            tls: None,
+            server: None,
+            admin: None,
+            share: Share::Alone,
+        };
+        let (_stop, stopped) = oneshot::channel();
+        let size = size_of_val(&supervisor.run(stopped));
+        assert!(size <= 8 * 1024, "the task of a node takes {size} bytes");
     }
 }

@@ -89,7 +89,8 @@ impl<'a> Registrar<'a> {
             requests: &self.store.counters().dds_requests,
             other_secrets: &|| self.secrets(),
         };
-        registration.attempt(on_hand_in).await
+        // Boxed, so that a parked node holds no memory for attempts.
+        Box::pin(registration.attempt(on_hand_in)).await
     }
 
     /// What DDS could repeat, other than credentials and keys.
