@@ -21,7 +21,7 @@ def follow(source: NodeSource) -> Callable[[], _native.Node | None]:
     given: Any = source
     if isinstance(given, Awaitable):
         raise TypeError("node must be a node that has started: use `async with`, or await it")
-    if iscoroutinefunction(given) or iscoroutinefunction(getattr(type(given), "__call__", None)):
+    if iscoroutinefunction(given) or iscoroutinefunction(type(given).__call__):
         raise TypeError("node must be a function that returns a node at once, not an async function")
     if not callable(given):
         raise TypeError(f"node must be a Node, an AsyncNode, or a function that returns one, not {type(given).__name__}")
