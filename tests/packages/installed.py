@@ -147,7 +147,8 @@ class Case(unittest.TestCase):
         """The directory of its programs."""
         run(sys.executable, "-m", "venv", self.directory / "venv")
         programs = self.directory / "venv/bin"
-        run(programs / "pip", "install", "--quiet", *packages)
+        if packages:
+            run(programs / "pip", "install", "--quiet", *packages)
         return programs
 
     @contextlib.contextmanager
