@@ -245,7 +245,7 @@ def kubernetes_replicas() -> Replicas:
     for server, workload in ((service, deployment), (redis_service, redis)):
         assert server["spec"]["selector"] == workload["spec"]["template"]["metadata"]["labels"]
         assert workload["spec"]["selector"]["matchLabels"] == server["spec"]["selector"]
-    # Otherwise the first callback would find nobody: no replica is ready before DDS has called one.
+    # Otherwise the first callback could not arrive: no replica is ready before DDS has called one.
     assert service["spec"]["publishNotReadyAddresses"] is True
     (node,) = deployment["spec"]["template"]["spec"]["containers"]
     (server,) = redis["spec"]["template"]["spec"]["containers"]
