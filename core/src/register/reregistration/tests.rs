@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::config::CallbackPolicy;
 use crate::dds::{Failure, FailureClass};
@@ -13,17 +15,20 @@ use crate::state::registration::Acceptance;
 const INTERVAL: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(120);
 
+/// When each attempt began.
+type Attempts = watch::Receiver<Vec<Instant>>;
+
 /// A registered store that is registered again with these outcomes, one by one, and then without end.
-fn reregistering(outcomes: Vec<Result<(), Failure>>) -> (Arc<Store>, Arc<Mutex<Vec<Instant>>>) {
+fn reregistering(outcomes: Vec<Result<(), Failure>>) -> (Arc<Store>, Attempts) {
     let store = Arc::new(Store::default());
     register(&store);
-    let began = Arc::<Mutex<Vec<Instant>>>::default();
-    let (task_store, task_began) = (Arc::clone(&store), Arc::clone(&began));
+    let (sender, began) = watch::channel(Vec::new());
+    let task_store = Arc::clone(&store);
     let outcomes = Mutex::new(VecDeque::from(outcomes));
     tokio::spawn(async move {
         let policy = RetryPolicy::new(RETRY, -1);
         keep_reregistering(&task_store, INTERVAL, policy, || {
-            task_began.lock().expect("no panic").push(Instant::now());
+            sender.send_modify(|began| began.push(Instant::now()));
             let outcome = outcomes.lock().expect("no panic").pop_front().unwrap_or(Ok(()));
             async move { outcome.map(|()| None) }
         })
@@ -38,15 +43,13 @@ fn register(store: &Store) -> u64 {
     registration
 }
 
-fn attempts(began: &Mutex<Vec<Instant>>) -> usize {
-    began.lock().expect("no panic").len()
+fn attempts(began: &Attempts) -> usize {
+    began.borrow().len()
 }
 
 /// Waits until this attempt has ended.
-async fn attempt(began: &Mutex<Vec<Instant>>, number: usize) {
-    while attempts(began) < number {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+async fn attempt(began: &Attempts, number: usize) {
+    began.clone().wait_for(|began| began.len() >= number).await.expect("the task runs");
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
@@ -62,7 +65,7 @@ async fn a_registered_node_registers_again_after_each_interval() {
     let before = store.status();
     observed.mark_unchanged();
     sleep(600 * 10).await;
-    let began = began.lock().expect("no panic").clone();
+    let began = began.borrow().clone();
     assert!((8..=12).contains(&began.len()), "{}", began.len());
     let mut previous = start;
     for at in began {
@@ -97,7 +100,7 @@ async fn a_failure_is_reported_and_retried_while_the_node_stays_registered() {
     attempt(&began, 3).await;
     failures(3, Some(ErrorCode::Unavailable));
     attempt(&began, 4).await;
-    let began = began.lock().expect("no panic").clone();
+    let began = began.borrow().clone();
     let pauses: Vec<_> = began.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses[0] >= RETRY && pauses[1] >= RETRY && pauses[2] < RETRY, "{pauses:?}");
     failures(0, None);
