@@ -126,6 +126,7 @@ pub struct Status {
 
 impl Status {
     /// The time until the next attempt, while the registrar waits for one.
+    #[inline]
     pub fn next_attempt_in(&self) -> Option<Duration> {
         let at = self.next_attempt_at?;
         Some(Duration::from_millis(at.saturating_sub(uptime_ms(Instant::now()))))
