@@ -18,7 +18,15 @@ export type {
 } from './event.js'
 export { type AuthorizedFetchOptions, authorizedFetch } from './fetch.js'
 export type { LogLevel, LogRecord, Logger } from './log.js'
-export type { Callbacks, DdsRequests, Metrics, RegistrationAttempts, RegistrationsLost, SignIns } from './metrics.js'
+export {
+  type Callbacks,
+  type DdsRequests,
+  METRICS_CONTENT_TYPE,
+  type Metrics,
+  type RegistrationAttempts,
+  type RegistrationsLost,
+  type SignIns,
+} from './metrics.js'
 export { PosemeshNode, type Readiness, type ReadyOptions, type StopOptions } from './node.js'
 export type { Signer } from './signer.js'
 export type { Role, State, Status } from './status.js'

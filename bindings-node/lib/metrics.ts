@@ -100,6 +100,9 @@ export interface Metrics {
   readonly eventsDropped: number
 }
 
+/** The content type of `metricsText()`. */
+export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
 /** @internal */
 export function readMetrics(node: NativeNode): Metrics {
   const date = (seconds: number | null) => (seconds === null ? null : new Date(seconds * 1000))

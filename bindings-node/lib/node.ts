@@ -190,8 +190,8 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
   }
 
   /**
-   * Returns the metrics as text for Prometheus, with the content type `text/plain; version=0.0.4; charset=utf-8`. It can be
-   * appended to the text of other metrics.
+   * Returns the metrics as text for Prometheus. Its content type is {@link METRICS_CONTENT_TYPE}. It can be appended to the
+   * text of other metrics.
    */
   metricsText(): string {
     return call(() => behindProxy(this, 'PosemeshNode').#native.metricsText())

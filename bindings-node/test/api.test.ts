@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
 
 import {
+  METRICS_CONTENT_TYPE,
   AbortError,
   type CoreOptions,
   ErrorCode,
@@ -145,6 +146,8 @@ describe('a node', () => {
     const get = async (path: string) => (await fetch(`http://${node.adminAddress}${path}`)).text()
     assert.equal(await get('/readyz'), 'registered\n')
     assert.match(await get('/metrics'), /^posemesh_node_state\{state="registered"\} 1$/m)
+    const { headers } = await fetch(`http://${node.adminAddress}/metrics`)
+    assert.equal(headers.get('content-type'), METRICS_CONTENT_TYPE)
     assert.equal((await startNode(t, dds)).adminAddress, null)
   })
 
