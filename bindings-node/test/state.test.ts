@@ -11,8 +11,7 @@ import { Shared, environment, split } from './shared.js'
 import { HANG_MS, localDds, newKey, optionsFor, startNode, until } from './support.js'
 
 const wait = { timeoutMs: HANG_MS }
-// Only Linux has the locks that this requires.
-const options = { skip: process.platform !== 'linux' && 'state is kept on Linux only' }
+const options = { skip: process.platform !== 'linux' && 'only tried on Linux' }
 
 let root: string
 before(async () => {

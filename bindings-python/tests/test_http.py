@@ -254,7 +254,7 @@ asyncio.run(asynchronous())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a state directory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only tried on Linux")
 # scenario: wait-cancelled
 def test_a_response_that_waits_for_the_disk(
     run: Callable[..., Program], dds: LocalDds, frozen_disk: Path, tmp_path: Path

@@ -116,7 +116,7 @@ def test_routes_of_a_node_from_before_a_fork_are_unavailable(dds: LocalDds, tmp_
         assert site.send("GET", "/health").status == 404
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a state directory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only tried on Linux")
 def test_a_slow_disk_does_not_hold_the_event_loop(frozen_disk: Path, tmp_path: Path) -> None:
     """The response to a callback waits for the disk, because DDS does not send the secret again after it."""
     freeze = tmp_path / "frozen"
@@ -176,7 +176,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a state directory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only tried on Linux")
 # scenario: leader-killed
 def test_four_workers_give_the_verdict_of_the_leader(tmp_path: Path) -> None:
     """Also while the leader is killed, and after that."""

@@ -10,10 +10,8 @@
 //! | `close_on_fork` | files that a child closes |
 //! | `per_process` | statics that a child does not inherit |
 
-#[cfg(target_os = "linux")]
-mod close_on_fork;
-#[cfg(not(target_os = "linux"))]
-#[path = "fork/unsupported.rs"]
+#[cfg_attr(unix, path = "fork/close_on_fork.rs")]
+#[cfg_attr(windows, path = "fork/no_fork.rs")]
 mod close_on_fork;
 mod generation;
 mod per_process;

@@ -99,7 +99,6 @@ pub fn challenge(body: &[u8]) {
 }
 
 /// A file in a state directory: what was read from it can be written and read again.
-#[cfg(target_os = "linux")]
 pub fn record(bytes: &[u8]) {
     use crate::state::record::{decode, encode};
     use sha2::{Digest as _, Sha256};
@@ -117,7 +116,6 @@ pub fn record(bytes: &[u8]) {
 }
 
 /// The frames that one process of the node receives from another over the leader's socket.
-#[cfg(target_os = "linux")]
 pub fn frames(bytes: &[u8]) {
     at_once(crate::state_dir::check_frames(bytes));
 }

@@ -24,11 +24,9 @@ pub(crate) mod lock_guard;
 pub(crate) mod observed;
 #[cfg(feature = "state-url")]
 pub(crate) mod reconcile;
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories and stores"))]
 pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod registration_state;
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories and stores"))]
 mod replica;
 #[cfg_attr(not(feature = "state-url"), allow(dead_code, reason = "without it every process decides alone"))]
 pub(crate) mod requests;
@@ -45,5 +43,4 @@ pub use lock_guard::LockGuard;
 pub use registration_state::{RegistrationState, STATUS_DISCONNECTED, STATUS_REGISTERED, STATUS_REGISTERING};
 pub use wait::Wait;
 
-#[cfg(target_os = "linux")]
 pub use crate::state_dir::{StateDir, StateDirLock};

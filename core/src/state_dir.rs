@@ -10,52 +10,71 @@
 //! | `state` | the record, always replaced as a whole |
 //! | `state.new` | the next record, while it is being written |
 //! | `state.damaged-…`, `state.foreign-…`, `state.newer-…` | records that could not be used |
-//! | `leader` | the socket on which the leader listens |
+//! | `leader` | the socket on which the leader listens (Linux, macOS) |
 //! | `leader.new` | the next socket, before it gets its name |
+//! | `lock` | the file with the lock (Windows) |
 //!
 //! | module | owns |
 //! |---|---|
-//! | `directory` | who may use the directory, and access to its files |
-//! | `filesystem` | which file systems are refused |
-//! | `lock` | the lock of the leader |
+//! | `directory` | a directory, which a process uses once |
 //! | `record_file` | the record on the disk |
-//! | `socket`, `frame` | connections, and the messages on them |
+//! | `connection`, `frame` | connections, and the messages on them |
+//! | `fileless` | listening by a name that is no file |
 //! | `writer`, `acceptor`, `followers` | the leader: writes, listens, serves |
 //! | `link`, `questions` | the follower: its connection to the leader, and what it asks there |
 //! | `leadership` | who leads: start, follow, take over |
 //! | `handle` | `StateDir`, for programs that run the registrar themselves |
+//!
+//! What differs by system:
+//!
+//! | module | owns | Linux | macOS | Windows |
+//! |---|---|---|---|---|
+//! | `files` | access to the files of the directory | through its descriptor, also after a rename | as Linux | by its path, which nobody can rename meanwhile |
+//! | `access` | who may use them | modes | modes | access lists |
+//! | `filesystem` | which file systems are refused | by number, FUSE by name | those that are not local | shares, drives of other machines |
+//! | `lock` | the lock of the leader | `flock` | `flock` | `LockFileEx` |
+//! | `socket` | how followers reach the leader | Unix sockets: in the directory, abstract | a Unix socket in the directory | a named pipe |
+//! | `address` | where a Unix socket is | a path of any length | a path of at most 103 bytes | |
+//! | `listeners` | what a leader listens on | both | the socket in the directory | the pipe |
 
-#[cfg(target_os = "linux")]
 mod acceptor;
-#[cfg(target_os = "linux")]
+#[cfg_attr(unix, path = "state_dir/access/unix.rs")]
+#[cfg_attr(windows, path = "state_dir/access/windows.rs")]
+mod access;
+#[cfg(unix)]
+#[cfg_attr(target_os = "linux", path = "state_dir/address/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "state_dir/address/macos.rs")]
+mod address;
+mod connection;
 mod directory;
-#[cfg(target_os = "linux")]
+mod fileless;
+#[cfg_attr(unix, path = "state_dir/files/unix.rs")]
+#[cfg_attr(windows, path = "state_dir/files/windows.rs")]
+mod files;
+#[cfg_attr(target_os = "linux", path = "state_dir/filesystem/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "state_dir/filesystem/macos.rs")]
+#[cfg_attr(windows, path = "state_dir/filesystem/windows.rs")]
 mod filesystem;
-#[cfg(target_os = "linux")]
 mod followers;
-#[cfg(target_os = "linux")]
 mod frame;
-#[cfg(target_os = "linux")]
 mod handle;
-#[cfg_attr(not(target_os = "linux"), path = "state_dir/unsupported.rs")]
 mod leadership;
-#[cfg(target_os = "linux")]
 mod link;
-#[cfg(target_os = "linux")]
+#[cfg_attr(unix, path = "state_dir/listeners/unix.rs")]
+#[cfg_attr(windows, path = "state_dir/listeners/windows.rs")]
+mod listeners;
+#[cfg_attr(unix, path = "state_dir/lock/unix.rs")]
+#[cfg_attr(windows, path = "state_dir/lock/windows.rs")]
 mod lock;
-#[cfg(target_os = "linux")]
 mod or_pending;
-#[cfg(target_os = "linux")]
 mod questions;
-#[cfg(target_os = "linux")]
 mod record_file;
-#[cfg(target_os = "linux")]
+#[cfg_attr(unix, path = "state_dir/socket/unix.rs")]
+#[cfg_attr(windows, path = "state_dir/socket/windows.rs")]
 mod socket;
-#[cfg(target_os = "linux")]
 mod writer;
 
-#[cfg(all(target_os = "linux", feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub(crate) use frame::check_frames;
-#[cfg(target_os = "linux")]
 pub use handle::{StateDir, StateDirLock};
 pub(crate) use leadership::Leadership;

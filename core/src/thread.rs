@@ -126,6 +126,12 @@ pub(crate) fn without_file_size_signal<R>(write: impl FnOnce() -> R) -> R {
     written
 }
 
+/// Only Linux sends the signal to the thread that writes.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn without_file_size_signal<R>(write: impl FnOnce() -> R) -> R {
+    write()
+}
+
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "pending signals are read through libc")]
 fn file_size_signal_is_pending() -> bool {

@@ -470,20 +470,6 @@ fn a_second_node_with_the_same_wallet_and_dds_is_refused() {
 }
 
 #[test]
-#[cfg(not(target_os = "linux"))]
-fn a_state_dir_is_refused_where_it_cannot_work_and_says_why() {
-    let directory = std::env::temp_dir().join(format!("posemesh-refused-{}", std::process::id()));
-    let path = directory.to_str().expect("UTF-8");
-    let error = start_error(&support::config("http://127.0.0.1:1", &[("state_dir", path)]));
-    assert_eq!(error.code(), ErrorCode::InvalidConfig);
-    let system = if cfg!(windows) { "Windows" } else { "macOS" };
-    for part in [path, "/proc", system, "state_url"] {
-        assert!(error.message().contains(part), "{error}");
-    }
-    assert!(!directory.exists());
-}
-
-#[test]
 #[cfg(unix)]
 fn a_ca_file_without_certificates_is_refused() {
     let files = Files::new();

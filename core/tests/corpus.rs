@@ -65,13 +65,11 @@ fn challenge() {
     replay("challenge", fuzzing::challenge);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn record() {
     replay("record", fuzzing::record);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn frames() {
     replay("frames", fuzzing::frames);

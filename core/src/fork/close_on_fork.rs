@@ -195,8 +195,10 @@ impl Slot {
     }
 }
 
+/// Device and inode.
+#[allow(clippy::unnecessary_cast, reason = "macOS has other numbers for devices")]
 fn inode(file: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    rustix::fs::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    rustix::fs::fstat(file).ok().map(|stat| (stat.st_dev as u64, stat.st_ino))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Generation {
     }
 
     /// Never 0.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for inherited files"))]
+    #[cfg_attr(windows, allow(dead_code, reason = "for inherited files"))]
     pub(super) fn number(self) -> u32 {
         self.0
     }

@@ -38,7 +38,6 @@ impl Acceptance {
 pub(crate) const STOPPED: &str = "the node was stopped";
 
 /// Every reason of [`Acceptance::NotWaiting`].
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
 pub(crate) const NOT_WAITING: [&str; 3] = [NOT_BEGUN, NOT_SENT, REFUSED];
 
 const NOT_BEGUN: &str = "the node is not waiting for a callback: it has not begun to register";

@@ -143,7 +143,6 @@ impl Store {
 
     /// Accepts a secret that DDS sent, if the policy allows it. The callback confirms the registration. Without a
     /// policy every secret is accepted, at any time.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
     pub(crate) fn accept_secret(&self, policy: Option<CallbackPolicy>, secret: Secret) -> Acceptance {
         self.accept_secret_after(policy, secret, |_| {})
     }
@@ -217,7 +216,6 @@ impl Store {
     }
 
     /// Decides the requests that were left when this process began to lead. Never returns.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
     pub(crate) async fn decide_requests(&self) {
         loop {
             self.requests().take_probes().into_iter().for_each(|probe| {

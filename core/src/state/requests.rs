@@ -19,7 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_WAITING: usize = 256;
 
 /// A request that more processes than these have not survived is refused.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
 const MAX_INTERRUPTIONS: u8 = 3;
 
 const UNDECIDED: Acceptance =
@@ -148,7 +147,6 @@ impl Requests {
     }
 
     /// Takes all probes.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
     pub(crate) fn take_probes(&self) -> Vec<Probe> {
         std::mem::take(&mut self.lock().probes)
     }
@@ -168,7 +166,6 @@ impl Requests {
 
     /// As [`Requests::put_back`], for requests to a process that has ended. It gives up on those that several processes
     /// have not survived.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories"))]
     pub(crate) fn put_back_interrupted(&self, requests: Vec<Request>, probes: Vec<Probe>) {
         let interrupted = requests.into_iter().map(|request| {
             let interruptions = request.interruptions + 1;

@@ -351,7 +351,6 @@ impl Store {
         self.observed.borrow().expects_callbacks
     }
 
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for state directories and stores"))]
     pub(crate) fn set_role(&self, role: Role) {
         self.update(|inner| {
             inner.status.role = role;

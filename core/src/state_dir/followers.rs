@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
+use super::connection::Connection;
 use super::frame::{Answer, Frame, FrameReader, FromLeader, Hello, Request, VERSION};
 use super::or_pending::or_pending;
-use super::socket::Connection;
+use super::socket::Accepted;
 use crate::log::log;
 use crate::secret::Secret;
 use crate::state::record::{self, Owner};
@@ -82,7 +83,7 @@ impl Followers {
     }
 
     /// Serves one more follower, in a task of its own.
-    pub(super) fn add(&mut self, connection: Connection) {
+    pub(super) fn add(&mut self, connection: Connection<Accepted>) {
         if self.tasks.len() >= MAX_FOLLOWERS {
             return;
         }
@@ -121,7 +122,7 @@ impl Followers {
 }
 
 /// Serves one follower, until it or the leader ends.
-async fn serve(connection: Connection, records: Arc<Records>, greeted: Arc<AtomicBool>) {
+async fn serve(connection: Connection<Accepted>, records: Arc<Records>, greeted: Arc<AtomicBool>) {
     let Connection { close_on_fork: _close_on_fork, reader, mut writer } = connection;
     let mut frames = FrameReader::new(reader, MAX_REQUEST);
     if Hello(VERSION).encode().write(&mut writer).await.is_err() {
@@ -155,7 +156,7 @@ struct Unsent {
 
 /// Sends the answers, and the latest state whenever it has changed.
 async fn send(
-    mut writer: OwnedWriteHalf,
+    mut writer: WriteHalf<Accepted>,
     records: &Records,
     mut answers: mpsc::Receiver<Unsent>,
 ) -> io::Result<()> {
@@ -190,7 +191,7 @@ async fn until_settled(settlements: &mut watch::Receiver<u64>, revision: u64) {
 
 /// Carries out the requests.
 async fn receive(
-    mut frames: FrameReader<OwnedReadHalf>,
+    mut frames: FrameReader<ReadHalf<Accepted>>,
     store: &Store,
     answers: mpsc::Sender<Unsent>,
 ) -> io::Result<()> {

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
 
-use super::directory::Directory;
-use super::lock::Lock;
+use super::directory::{Directory, Lock};
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork::Generation;
 use crate::secret::Secret;
@@ -17,7 +16,7 @@ use crate::state::registration_state::{RegistrationState, parse_status};
 use crate::status::State;
 
 /// A state in a directory, for programs that run the registrar themselves: the functions of this module, with the same
-/// names, for a state that outlives the process and is shared between processes. Linux only.
+/// names, for a state that outlives the process and is shared between processes.
 ///
 /// Each call reads or replaces the record in the directory. When a write returns, it has reached the disk. All methods
 /// may be called from any thread, and block until the disk is done. A [`Node`](crate::node::Node) does not need this
@@ -71,7 +70,7 @@ impl fmt::Debug for StateDirLock<'_> {
 }
 
 impl StateDir {
-    /// Opens a directory. Creates it (mode 700) if only the last part of its path is missing.
+    /// Opens a directory. Creates it, for this user alone, if only the last part of its path is missing.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidConfig`] when other users could read it, when it belongs to another user, or when it is on a

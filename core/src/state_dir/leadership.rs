@@ -10,12 +10,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::acceptor::Acceptor;
-use super::directory::Directory;
+use super::directory::{Directory, Lock};
 use super::frame::{Frame, FrameReader, FromLeader, VERSION};
 use super::link::Link;
-use super::lock::Lock;
 use super::questions::Questions;
 use super::record_file::Found;
+use super::socket;
 use super::writer::Writer;
 use crate::blocking::blocking;
 use crate::config::Settings;
@@ -72,8 +72,13 @@ impl Leadership {
         settings: &Settings,
         store: &Arc<Store>,
     ) -> Result<(Self, Role)> {
+        let directory = Directory::open(path)?;
+        socket::check_address(&directory).map_err(|error| {
+            let path = directory.path().display();
+            Error::invalid_config(format!("state_dir {path}: {error}; name a directory with a shorter path"))
+        })?;
         let mut leadership = Self {
-            directory: Arc::new(Directory::open(path)?),
+            directory: Arc::new(directory),
             owner: Owner {
                 wallet: name.to_owned(),
                 dds: settings.dds_base_url.as_str().trim_end_matches('/').to_owned(),

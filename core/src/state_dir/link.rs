@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
+use super::connection::Connection;
 use super::directory::Directory;
 use super::frame::{FrameReader, Hello, VERSION};
 use super::record_file::MAX_RECORD;
-use super::socket::{self, Connection};
+use super::socket::Connected;
 use crate::error::{Error, ErrorCode, Result};
 use crate::fork::CloseOnFork;
 
@@ -17,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
     _close_on_fork: CloseOnFork,
-    pub(super) frames: FrameReader<OwnedReadHalf>,
-    pub(super) writer: OwnedWriteHalf,
+    pub(super) frames: FrameReader<ReadHalf<Connected>>,
+    pub(super) writer: WriteHalf<Connected>,
     /// The leader's version of the protocol. From a leader with another version, only the end of the connection has a
     /// meaning.
     pub(super) version: u8,
@@ -33,7 +34,7 @@ impl Link {
             Error::new(ErrorCode::Io, message).with_os_error(&error)
         };
         let greeted = timeout(PATIENCE, async {
-            let connection = socket::connect(directory).await?;
+            let connection = Connection::open(directory).await?;
             let Connection { close_on_fork, reader, mut writer } = connection;
             Hello(VERSION).encode().write(&mut writer).await?;
             let mut frames = FrameReader::new(reader, 1 + MAX_RECORD);

@@ -1,16 +1,14 @@
 //! The record in a state directory: a file that is complete or absent.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, OFlags};
-use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::directory::{Directory, FILE_MODE, RECORD, check_owner};
+use super::directory::{Directory, RECORD};
 use crate::error::Result;
 use crate::log::log;
 use crate::state::record::{self, Owner, Record, Unusable};
@@ -46,13 +44,12 @@ impl Directory {
 
     /// Reads the record, of any owner.
     pub(crate) fn read_any(&self) -> io::Result<Option<std::result::Result<(Owner, Record), Unusable>>> {
-        let file = match self.open_file(RECORD, OFlags::RDONLY) {
+        let file = match self.files().open_file(RECORD) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        check_owner(metadata.uid(), metadata.mode(), "chmod 600").map_err(io::Error::other)?;
         if !metadata.is_file() || metadata.len() > MAX_RECORD as u64 {
             return Ok(Some(Err(Unusable::Damaged("it is not a state file"))));
         }
@@ -71,26 +68,19 @@ impl Directory {
         if revision < *written {
             return Ok(());
         }
-        self.write_next(bytes).map_err(|error| self.failed("write", NEXT_RECORD, error))?;
-        rustix::fs::renameat(self.file(), NEXT_RECORD, self.file(), RECORD)
-            // Without this the rename may be undone by a power cut.
-            .and_then(|()| rustix::fs::fsync(self.file()))
-            .map_err(|error| self.failed("write", RECORD, error))?;
+        let next = self.write_next(bytes).map_err(|error| self.failed("write", NEXT_RECORD, &error))?;
+        self.files()
+            .publish(&next, NEXT_RECORD, RECORD)
+            .map_err(|error| self.failed("write", RECORD, &error))?;
         *written = revision;
         Ok(())
     }
 
-    /// Always creates a new file, because an existing one may be a pipe, or a link to another file.
-    fn write_next(&self, bytes: &[u8]) -> io::Result<()> {
-        match rustix::fs::unlinkat(self.file(), NEXT_RECORD, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut file = self.open_file(NEXT_RECORD, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        // Whatever the umask is.
-        rustix::fs::fchmod(&file, FILE_MODE)?;
+    fn write_next(&self, bytes: &[u8]) -> io::Result<File> {
+        let mut file = self.files().create_file(NEXT_RECORD)?;
         without_file_size_signal(|| file.write_all(bytes))?;
-        file.sync_all()
+        file.sync_all()?;
+        Ok(file)
     }
 
     /// Renames a record that cannot be used, and returns its new path. Only the holder of the lock may call it.
@@ -101,10 +91,8 @@ impl Directory {
             nth => format!("{RECORD}.{why}-{now}-{nth}"),
         });
         for name in names {
-            let taken = rustix::fs::statat(self.file(), &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            if !taken {
-                rustix::fs::renameat(self.file(), RECORD, self.file(), &name)
-                    .map_err(|error| self.failed("rename", RECORD, error))?;
+            if !self.files().exists(&name) {
+                self.files().rename(RECORD, &name).map_err(|error| self.failed("rename", RECORD, &error))?;
                 return Ok(self.path().join(name));
             }
         }

@@ -1,6 +1,6 @@
-//! Closes no file: on this system a forked child keeps its copies of its parent's files until it ends.
+//! Closes no file: this system has no `fork`.
 
-/// See the implementation for Linux.
+/// See the implementation for Unix.
 pub(crate) struct CloseOnFork;
 
 impl CloseOnFork {

@@ -10,20 +10,11 @@ use rustix::fd::AsFd;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 
-/// Which process holds the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lock {
-    /// This one.
-    Ours,
-    /// Another one.
-    Theirs,
-}
-
-/// Takes the lock if it is free. A second call of the holder changes nothing.
-pub(super) fn try_lock(directory: impl AsFd) -> io::Result<Lock> {
+/// Takes the lock if it is free. True if the caller holds it then; a second call of the holder changes nothing.
+pub(super) fn try_lock(directory: impl AsFd) -> io::Result<bool> {
     match retry_on_intr(|| flock(directory.as_fd(), FlockOperation::NonBlockingLockExclusive)) {
-        Ok(()) => Ok(Lock::Ours),
-        Err(Errno::WOULDBLOCK) => Ok(Lock::Theirs),
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,11 +1,12 @@
 //! Which file systems are refused: those that other machines may write to, because a lock in this machine's kernel does
 //! not exclude them.
 
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs;
+
+use rustix::fd::AsFd;
 
 /// The kind of the file system, if other machines may write to it.
-pub(super) fn remote_kind(directory: &File, metadata: &fs::Metadata) -> Option<String> {
+pub(super) fn remote_kind(directory: impl AsFd) -> Option<String> {
     const KINDS: &[(u32, &str)] = &[
         (0x0000_6969, "NFS"),
         (0x0000_517b, "SMB"),
@@ -24,10 +25,10 @@ pub(super) fn remote_kind(directory: &File, metadata: &fs::Metadata) -> Option<S
     ];
     const FUSE: u32 = 0x6573_5546;
     // The 32-bit numbers of the kernel's magic.h.
-    let kind = rustix::fs::fstatfs(directory).ok()?.f_type as u32;
+    let kind = rustix::fs::fstatfs(&directory).ok()?.f_type as u32;
     if kind == FUSE {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        return remote_fuse(&mounts, metadata.dev());
+        return remote_fuse(&mounts, rustix::fs::fstat(&directory).ok()?.st_dev);
     }
     KINDS.iter().find(|(number, _)| *number == kind).map(|(_, name)| (*name).to_owned())
 }
@@ -82,9 +83,7 @@ mod tests {
 
     #[test]
     fn a_disk_of_this_machine_is_not_remote() {
-        let place = std::env::temp_dir();
-        let directory = File::open(&place).expect("it exists");
-        let metadata = directory.metadata().expect("it exists");
-        assert_eq!(remote_kind(&directory, &metadata), None);
+        let directory = fs::File::open(std::env::temp_dir()).expect("it exists");
+        assert_eq!(remote_kind(&directory), None);
     }
 }

@@ -1,0 +1,16 @@
+//! Who may use a file: its owner alone, by its mode.
+
+use rustix::fs::Mode;
+
+/// Returns what is wrong when another user owns a file, or when other users may read or write it.
+pub(super) fn check(owner: u32, mode: Mode, remedy: &str) -> Result<(), String> {
+    let me = rustix::process::geteuid().as_raw();
+    if owner != me {
+        return Err(format!("belongs to user {owner}, and this process runs as user {me}; chown it"));
+    }
+    if mode.intersects(Mode::RWXG | Mode::RWXO) {
+        let mode = mode.as_raw_mode() & 0o777;
+        return Err(format!("has mode {mode:o}, so others could get at the node secret; {remedy} it"));
+    }
+    Ok(())
+}
