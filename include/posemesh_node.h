@@ -78,7 +78,7 @@
  *     the requests of your own web server to pmn_node_handle_request(). Wait with PMN_WAIT_SECRET, and read the
  *     secret with pmn_node_read_secret(). Other nodes never receive a secret, and do not need one.
  *
- * State on disk (`state_dir`, on Linux)
+ * State on disk (`state_dir`)
  *
  *     The node stores its secret and its status in this directory, which it creates for itself and which no other
  *     user can read. After a restart the secret is available immediately, and the node registers again.

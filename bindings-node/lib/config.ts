@@ -104,8 +104,8 @@ export interface CoreOptions {
   siweFormat?: 'posemesh' | 'eip4361' | undefined
   /**
    * A directory for state that outlives the process. It must be on a disk of this machine, and each node needs its own.
-   * The processes of one node share it: one of them leads, the others follow. It is created if it does not exist. Linux
-   * only. `STATE_DIR`, by default the state is in memory.
+   * The processes of one node share it: one of them leads, the others follow. It is created if it does not exist.
+   * `STATE_DIR`, by default the state is in memory.
    */
   stateDir?: string | URL | undefined
   /**
