@@ -12,6 +12,7 @@ mod dev_dds;
 mod error;
 mod event;
 mod exit;
+mod function;
 mod http;
 mod interpreter;
 mod listeners;

@@ -1,14 +1,17 @@
 """The library's log records, in ``logging.getLogger("posemesh_node")``.
 
-Every record is passed to Python, where its logger decides whether to keep it: levels may change at any time, and
-``logging`` has no public notification for that. Records are few. A registered node writes none until something happens.
+A logger decides whether to keep a record when it arrives, because levels may change at any time, and ``logging`` has no
+public notification for that. A program that has not imported ``logging`` has configured nothing, so the default
+configuration applies: it prints warnings and errors on stderr, and discards all other records.
 """
 
 from __future__ import annotations
 
-import logging
+import sys
 
 from . import _native
+
+_WARNING = 30
 
 
 def install() -> None:
@@ -16,11 +19,15 @@ def install() -> None:
     _native.set_log_callback(_handle)
 
 
-def _handle(level: int, name: str, created: float, dropped: int, message: str) -> None:
-    """Pass one record to its logger, on the dispatcher thread."""
+def _handle(level: int, name: str, created: float, dropped: int, message: str) -> bool | None:
+    """Pass one record to its logger, on the dispatcher thread. Returns whether the logger kept it; None without ``logging``."""
+    if level < _WARNING and "logging" not in sys.modules:
+        return None
+    import logging
+
     logger = logging.getLogger(name)
     if not logger.isEnabledFor(level):
-        return
+        return False
     if dropped:
         message = f"{message} ({dropped} earlier records were dropped)"
     record = logger.makeRecord(name, level, "(posemesh_node)", 0, message, (), None)
@@ -29,3 +36,4 @@ def _handle(level: int, name: str, created: float, dropped: int, message: str) -
     record.created = created
     record.msecs = created % 1 * 1000
     logger.handle(record)
+    return True

@@ -5,20 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
-from . import _log, _native
-from ._config import Options, Overrides, takes
+from . import _names as names
+from . import _native
 from ._error import ForkedError, NotFoundError
-from ._event import Event, Listener, check_listener
 from ._exit import stop_at_exit
-from ._http import Headers, HttpResponse
-from ._mounted import expect_callbacks_if_mounted
-from ._metrics import Readiness
-from ._signer import take_signer
-from ._stream import EventStream
-from ._token import AccessToken
-from ._typing import Self, Unpack
+from ._routes import expect_callbacks_if_mounted
+from ._start import configure, takes
 
 __all__ = ["Node"]
 
@@ -26,19 +19,19 @@ __all__ = ["Node"]
 class NodeBase(_native.Node):
     """The methods that ``Node`` and ``AsyncNode`` share: those that do not wait."""
 
-    def __new__(cls, *_: object, **__: object) -> Self:
+    def __new__(cls, *_: object, **__: object) -> names.Self:
         name = cls.__name__
         raise TypeError(f"{name}(...) does not start a node: use {name}.start(...) or {name}.from_env()")
 
     @classmethod
-    def _adopt(cls, started: _native.Started) -> Self:
+    def _adopt(cls, started: _native.Started) -> names.Self:
         """Turn a started node into an instance of this class, which is stopped at the latest when the program exits."""
         node = super().__new__(cls, started)
         stop_at_exit(node)
         expect_callbacks_if_mounted(node)
         return node
 
-    def invalidate_token(self, token: AccessToken | str | None = None) -> None:
+    def invalidate_token(self, token: names.AccessToken | str | None = None) -> None:
         """Discard the access token that the node holds, and sign in for a new one.
 
         Pass the ``token`` that a service has refused. It is discarded only if the node still holds it, so that
@@ -46,12 +39,14 @@ class NodeBase(_native.Node):
         discarded. The node signs in at once, unless the token itself replaced a refused one less than a second ago;
         then it waits for the rest of that second.
         """
-        value: Any = token.value if isinstance(token, AccessToken) else token
+        from ._token import AccessToken
+
+        value: names.Any = token.value if isinstance(token, AccessToken) else token
         if value is not None and not isinstance(value, str):
             raise TypeError(f"token must be an AccessToken, a str or None, not {type(value).__name__}")
         self._invalidate_token(value)
 
-    def ready(self, secret: bool = False) -> Readiness:
+    def ready(self, secret: bool = False) -> names.Readiness:
         """Whether the node is running and registered and, with ``secret``, has a secret; and why not.
 
         Returns a pair, which is true in an ``if`` when the node is ready:
@@ -60,9 +55,11 @@ class NodeBase(_native.Node):
 
         Reads memory and never blocks. A node that has been stopped is not ready.
         """
+        from ._metrics import Readiness
+
         return Readiness(*self._ready(secret))
 
-    def off_event(self, listener: Callable[[Event], object]) -> bool:
+    def off_event(self, listener: Callable[[names.Event], object]) -> bool:
         """Remove a listener that ``on_event`` added. Returns False if there is none, such as after a stop."""
         return self._remove_listener(listener)
 
@@ -98,9 +95,9 @@ class Node(NodeBase):
             token = node.access_token(timeout=30)
     """
 
+    @takes("Options")
     @classmethod
-    @takes(Options)
-    def start(cls, **options: Unpack[Options]) -> Self:
+    def start(cls, **options: names.Unpack[names.Options]) -> names.Self:
         """Check the options, bind the callback address, and start to register. Does not wait for DDS.
 
         Required:
@@ -176,9 +173,9 @@ class Node(NodeBase):
         """
         return cls._start(options, from_env=False)
 
+    @takes("Overrides")
     @classmethod
-    @takes(Overrides)
-    def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
+    def from_env(cls, **overrides: names.Unpack[names.Overrides]) -> names.Self:
         """Start a node with options from the environment, such as DDS_BASE_URL or REG_SECRET.
 
         The environment variable of an option is its name in capitals, except that max_retry is REGISTER_MAX_RETRY.
@@ -189,11 +186,8 @@ class Node(NodeBase):
         return cls._start(overrides, from_env=True)
 
     @classmethod
-    def _start(cls, options: Options | Overrides, *, from_env: bool) -> Self:
-        signer = take_signer(options, None)
-        config = _native.Config(options, from_env=from_env, signer=signer)
-        _log.install()
-        return cls._adopt(_native.start(config))
+    def _start(cls, options: names.Options | names.Overrides, *, from_env: bool) -> names.Self:
+        return cls._adopt(_native.start(configure(options, from_env=from_env, running_loop=None)))
 
     def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered. Without a timeout, wait as long as it takes.
@@ -213,8 +207,8 @@ class Node(NodeBase):
         return held_secret(self)
 
     def handle_request(
-        self, method: str, path: str, headers: Headers, body: bytes = b"", *, timeout: float | None = 5.0
-    ) -> HttpResponse | None:
+        self, method: str, path: str, headers: names.Headers, body: bytes = b"", *, timeout: float | None = 5.0
+    ) -> names.HttpResponse | None:
         """Handle a request that DDS has sent to the web server of the program.
 
         This is for web frameworks without an adapter; ``posemesh_node.asgi``, ``posemesh_node.wsgi`` and
@@ -238,17 +232,19 @@ class Node(NodeBase):
         """
         return self._handle_request(method, path, headers, body, timeout)
 
-    def on_event(self, listener: Listener) -> Listener:
+    def on_event(self, listener: names.Listener) -> names.Listener:
         """Call ``listener`` with each event from now on, until ``off_event`` or the node stops. Works as a decorator.
 
         It is called on a thread of the library, with one event at a time, and may call any method except ``stop``.
         An exception that it raises is passed to ``sys.unraisablehook``.
         """
+        from ._event import check_listener
+
         check_listener(listener)
         self._add_listener(listener, listener)
         return listener
 
-    def events(self, timeout: float | None = None) -> EventStream:
+    def events(self, timeout: float | None = None) -> names.EventStream:
         """Iterate over the events from now on, until the node stops or ``timeout`` seconds have passed.
 
             for event in node.events(timeout=60):
@@ -256,6 +252,8 @@ class Node(NodeBase):
                     case TokenRefreshed():
                         use(node.access_token())
         """
+        from ._stream import EventStream
+
         return EventStream(self, timeout)
 
     def stop(self, timeout: float | None = 5.0) -> None:
@@ -266,7 +264,7 @@ class Node(NodeBase):
         """
         self._stop(timeout)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> names.Self:
         return self
 
     def __exit__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,5 +31,7 @@ class AccessToken:
 
         The claims are read without verifying the signature. Use them as hints, never as proof.
         """
+        import json
+
         text = _native.token_claims(self.value)
         return None if text is None else json.loads(text)
