@@ -15,15 +15,28 @@ pub(crate) fn call<A>(callback: &Py<PyAny>, arguments: impl for<'py> FnOnce(Pyth
 where
     A: for<'py> pyo3::call::PyCallArgs<'py>,
 {
-    let Some(_permit) = CallbackPermit::get() else { return };
-    Python::try_attach(|py| {
+    ask(callback, arguments, |_| Ok(()));
+}
+
+/// As [`call`], and converts what `callback` returns. None after an exception, and when the interpreter is exiting.
+pub(crate) fn ask<A, R>(
+    callback: &Py<PyAny>,
+    arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<A>,
+    convert: impl for<'py> FnOnce(Bound<'py, PyAny>) -> PyResult<R>,
+) -> Option<R>
+where
+    A: for<'py> pyo3::call::PyCallArgs<'py>,
+{
+    let _permit = CallbackPermit::get()?;
+    let returned = Python::try_attach(|py| {
         let callback = callback.bind(py);
-        let called =
-            name_thread(py).and_then(|()| arguments(py)).and_then(|arguments| callback.call1(arguments));
-        if let Err(error) = called {
-            error.write_unraisable(py, Some(callback));
-        }
+        let called = name_thread(py)
+            .and_then(|()| arguments(py))
+            .and_then(|arguments| callback.call1(arguments))
+            .and_then(convert);
+        called.map_err(|error| error.write_unraisable(py, Some(callback))).ok()
     });
+    returned.flatten()
 }
 
 /// Gives the thread its name in Python, too. `threading` does not know the thread and calls it `Dummy-1`, also in the

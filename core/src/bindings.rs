@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::fork::Generation;
 use crate::http;
 use crate::http_client::HttpClients;
+use crate::log::{self, Level};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::state::store::Store;
@@ -34,6 +35,13 @@ pub const MAX_CALLBACK_BODY: usize = http::MAX_BODY;
 
 /// The path of each route, for routers that need to know it. Which requests a route has is decided by the functions below.
 pub const ROUTES: [&str; 2] = http::PATHS;
+
+/// Says whether the log callback had a use for a record of this level, for a host that changes its levels at any time. If
+/// it had not, records of this level and less severe ones may arrive up to 20 ms late from now on, so that the thread of
+/// the callback wakes once for many. A warning is never late.
+pub fn learn_log_interest(level: Level, wanted: bool) {
+    log::learn(level, wanted);
+}
 
 /// The metrics as a list, with names, kinds and descriptions. Its families and their labels are always the same, so a
 /// host may convert the names once.

@@ -17,7 +17,10 @@ use tokio::runtime::Handle;
 use crate::latch::latch;
 use crate::thread::{OwnThread, Thread, spawn_thread};
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// How long a job may wait for others. See [`Dispatcher::push_lazily`].
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The pause before the next attempt to start the thread.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ struct Queue {
     runtime: Option<Handle>,
     /// The thread could not be started, and the runtime will try again.
     retrying: bool,
+    /// The runtime will wake the thread for the jobs that wait for others.
+    waking: bool,
     closing: bool,
 }
 
@@ -61,6 +66,26 @@ impl Dispatcher {
             return;
         }
         queue.jobs.push_back(job);
+        self.wake(queue);
+    }
+
+    /// As [`push`](Self::push), but the thread need not run the job before the next one that is pushed, or for
+    /// [`PATIENCE`], so that it wakes once for many.
+    pub(crate) fn push_lazily(self: &Arc<Self>, job: Job) {
+        let mut queue = self.lock();
+        if queue.closing {
+            return;
+        }
+        queue.jobs.push_back(job);
+        let waking = mem::replace(&mut queue.waking, true);
+        let runtime = if waking { None } else { queue.runtime.clone() };
+        drop(queue);
+        if let Some(runtime) = runtime {
+            runtime.spawn(wake_later(Arc::downgrade(self)));
+        }
+    }
+
+    fn wake(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         let retry = !self.has_thread(&mut queue) && !mem::replace(&mut queue.retrying, true);
         let retry_on = if retry { queue.runtime.clone() } else { None };
         drop(queue);
@@ -117,9 +142,12 @@ impl Dispatcher {
     }
 
     /// Delivers what is queued, ends the thread and joins it. On the thread itself it does not join.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self: &Arc<Self>) {
         let thread = {
             let mut queue = self.lock();
+            if !queue.jobs.is_empty() {
+                self.has_thread(&mut queue);
+            }
             queue.closing = true;
             queue.runtime = None;
             queue.thread.take()
@@ -130,6 +158,17 @@ impl Dispatcher {
         {
             thread.join();
         }
+    }
+}
+
+/// Has the thread run the jobs that have waited for others.
+async fn wake_later(dispatcher: Weak<Dispatcher>) {
+    tokio::time::sleep(PATIENCE).await;
+    let Some(dispatcher) = dispatcher.upgrade() else { return };
+    let mut queue = dispatcher.lock();
+    queue.waking = false;
+    if !queue.jobs.is_empty() && !queue.closing {
+        dispatcher.wake(queue);
     }
 }
 
@@ -181,6 +220,16 @@ impl<T: Send + 'static> Subscription<T> {
         dispatcher: &Arc<Dispatcher>,
         item: impl FnOnce(u64) -> T,
     ) -> bool {
+        self.deliver_by(Dispatcher::push, dispatcher, item)
+    }
+
+    /// As [`deliver`](Self::deliver), with another way to queue it.
+    pub(crate) fn deliver_by(
+        self: &Arc<Self>,
+        push: fn(&Arc<Dispatcher>, Job),
+        dispatcher: &Arc<Dispatcher>,
+        item: impl FnOnce(u64) -> T,
+    ) -> bool {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= Self::CAPACITY {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -188,12 +237,15 @@ impl<T: Send + 'static> Subscription<T> {
         }
         let item = item(self.dropped.swap(0, Ordering::Relaxed));
         let subscription = Arc::clone(self);
-        dispatcher.push(Box::new(move || {
-            subscription.waiting.fetch_sub(1, Ordering::Relaxed);
-            if !subscription.closed.load(Ordering::Acquire) {
-                (subscription.callback)(&item);
-            }
-        }));
+        push(
+            dispatcher,
+            Box::new(move || {
+                subscription.waiting.fetch_sub(1, Ordering::Relaxed);
+                if !subscription.closed.load(Ordering::Acquire) {
+                    (subscription.callback)(&item);
+                }
+            }),
+        );
         true
     }
 
@@ -274,6 +326,43 @@ mod tests {
         }
         dispatcher.close();
         assert_eq!(all_seen.try_iter().collect::<Vec<_>>(), [0, 100, 1, 101]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lazy_deliveries_wait_for_the_next_one_or_for_a_moment() {
+        let dispatcher = Dispatcher::new(Handle::current());
+        let (seen, mut all_seen) = tokio::sync::mpsc::unbounded_channel();
+        let subscription = Subscription::new(move |item: &u32| {
+            let _ = seen.send(*item);
+        });
+        let has_thread = || dispatcher.lock().thread.is_some();
+
+        subscription.deliver_by(Dispatcher::push_lazily, &dispatcher, |_| 0);
+        subscription.deliver_by(Dispatcher::push_lazily, &dispatcher, |_| 1);
+        assert!(!has_thread());
+        // The clock advances to the next timer while everything waits.
+        assert_eq!((all_seen.recv().await, all_seen.recv().await), (Some(0), Some(1)));
+
+        subscription.deliver_by(Dispatcher::push_lazily, &dispatcher, |_| 2);
+        subscription.deliver(&dispatcher, |_| 3);
+        assert!(dispatcher.flush(soon()));
+        assert_eq!((all_seen.try_recv(), all_seen.try_recv()), (Ok(2), Ok(3)));
+
+        subscription.deliver_by(Dispatcher::push_lazily, &dispatcher, |_| 4);
+        dispatcher.close();
+        assert_eq!(all_seen.try_recv(), Ok(4));
+    }
+
+    #[test]
+    fn a_lazy_delivery_happens_before_the_end() {
+        let dispatcher = Arc::new(Dispatcher::default());
+        let (seen, all_seen) = mpsc::channel();
+        let subscription = Subscription::new(move |item: &u32| {
+            let _ = seen.send(*item);
+        });
+        subscription.deliver_by(Dispatcher::push_lazily, &dispatcher, |_| 0);
+        dispatcher.close();
+        assert_eq!(all_seen.try_iter().collect::<Vec<_>>(), [0]);
     }
 
     #[test]

@@ -83,11 +83,19 @@ pub(crate) fn deliver_through(dispatcher: &Arc<Dispatcher>) {
     SLOT.get().lock().dispatcher = Arc::downgrade(dispatcher);
 }
 
+/// Says whether the callback had a use for a record of this level. If it had not, records of this level and less severe
+/// ones may wait for others from now on, so that its thread wakes once for many; a warning never waits.
+pub(crate) fn learn(level: Level, wanted: bool) {
+    SLOT.get().learn(level, wanted);
+}
+
 /// The log callback of a process.
 #[derive(Default)]
 struct LogSlot {
     /// 0 without a callback.
     max_level: AtomicU8,
+    /// Less severe records may wait for others.
+    urgent: AtomicU8,
     listener: Mutex<Listener>,
 }
 
@@ -106,6 +114,7 @@ impl LogSlot {
         let previous = {
             let mut listener = self.lock();
             self.max_level.store(max_level, Ordering::Relaxed);
+            self.urgent.store(max_level, Ordering::Relaxed);
             std::mem::replace(&mut listener.subscription, subscription)
         };
         // Runs the host's code, so it must not happen under the lock.
@@ -116,12 +125,25 @@ impl LogSlot {
         level as u8 <= self.max_level.load(Ordering::Relaxed)
     }
 
+    fn is_urgent(&self, level: Level) -> bool {
+        level as u8 <= self.urgent.load(Ordering::Relaxed)
+    }
+
+    fn learn(&self, level: Level, wanted: bool) {
+        if wanted {
+            self.urgent.fetch_max(level as u8, Ordering::Relaxed);
+        } else {
+            self.urgent.fetch_min((level as u8 - 1).max(Level::Warn as u8), Ordering::Relaxed);
+        }
+    }
+
     fn deliver(&self, level: Level, target: &'static str, message: String) {
         let listener = self.lock();
         if let (Some(subscription), Some(dispatcher)) =
             (&listener.subscription, listener.dispatcher.upgrade())
         {
-            subscription.deliver(&dispatcher, |dropped| Record {
+            let push = if self.is_urgent(level) { Dispatcher::push } else { Dispatcher::push_lazily };
+            subscription.deliver_by(push, &dispatcher, |dropped| Record {
                 at: SystemTime::now(),
                 dropped,
                 level,
@@ -159,3 +181,25 @@ macro_rules! log {
     };
 }
 pub(crate) use log;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_callback_did_not_want_may_wait_except_for_warnings() {
+        let slot = LogSlot::default();
+        slot.replace(Level::Debug as u8, None);
+        let urgent = || Level::ALL.map(|level| slot.is_urgent(level));
+        assert_eq!(urgent(), [true, true, true, true]);
+        slot.learn(Level::Debug, false);
+        assert_eq!(urgent(), [true, true, true, false]);
+        slot.learn(Level::Warn, false);
+        assert_eq!(urgent(), [true, true, false, false]);
+        slot.learn(Level::Error, false);
+        slot.learn(Level::Info, true);
+        assert_eq!(urgent(), [true, true, true, false]);
+        slot.replace(Level::Debug as u8, None);
+        assert_eq!(urgent(), [true, true, true, true]);
+    }
+}

@@ -19,10 +19,10 @@ def install() -> None:
     _native.set_log_callback(_handle)
 
 
-def _handle(level: int, name: str, created: float, dropped: int, message: str) -> bool | None:
-    """Pass one record to its logger, on the dispatcher thread. Returns whether the logger kept it; None without ``logging``."""
+def _handle(level: int, name: str, created: float, dropped: int, message: str) -> bool:
+    """Pass one record to its logger, on the dispatcher thread. Returns whether the logger kept it."""
     if level < _WARNING and "logging" not in sys.modules:
-        return None
+        return False
     import logging
 
     logger = logging.getLogger(name)
