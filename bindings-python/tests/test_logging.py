@@ -209,7 +209,7 @@ assert "logging" not in sys.modules
 print(node.callback_address, flush=True)
 import logging
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-print("configured", flush=True)
+logging.info("configured")
 signal.pause()
 """
     program = run("-c", code, env=environment(dds))
