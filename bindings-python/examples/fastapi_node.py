@@ -1,7 +1,7 @@
 """A FastAPI service with a node: `uvicorn fastapi_node:app`, and with STATE_DIR also `--workers 4`.
 
-The node runs as long as the application, and registers while the application already serves requests. DDS calls it back
-through the application. Workers that share STATE_DIR share one node.
+The node runs as long as the application. DDS calls it back through the application, whose port uvicorn opens milliseconds
+after the node has started. Workers that share STATE_DIR share one node.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from posemesh_node.asgi import Callbacks
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
+    # The node comes last, because DDS may call as soon as it registers. What takes longer to start comes before it.
     async with AsyncNode.from_env() as node:
         app.state.node = node
         yield

@@ -47,6 +47,8 @@ node.access_token(60)
 import threading
 heard = threading.Event()
 node.on_event(lambda event: heard.set())
+# Otherwise, the secret of the first registration might arrive after that of the second one.
+gevent.get_hub().threadpool.apply(node.wait_secret, (60,))
 node.rearm()
 gevent.get_hub().threadpool.apply(node.wait_registered, (60,))
 while not heard.is_set():

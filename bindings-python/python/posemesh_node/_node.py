@@ -252,9 +252,11 @@ class Node(NodeBase):
                     case TokenRefreshed():
                         use(node.access_token())
         """
+        # First, because events may happen during the import.
+        queue = self._follow(timeout, None)
         from ._stream import EventStream
 
-        return EventStream(self, timeout)
+        return EventStream(self, queue)
 
     def stop(self, timeout: float | None = 5.0) -> None:
         """Stop the node: end every wait with StoppedError, deliver the last events, free the port.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from . import _native
+from ._dataclass import dataclass, field
 
 __all__ = ["AccessToken"]
 
