@@ -4,8 +4,8 @@ use std::thread;
 
 use pyo3::prelude::*;
 
+use crate::dataclass::Function;
 use crate::exit::CallbackPermit;
-use crate::function::Function;
 
 static CURRENT_THREAD: Function = Function::new("threading", "current_thread");
 

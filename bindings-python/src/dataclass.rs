@@ -2,16 +2,34 @@
 //!
 //! Python code releases the GIL from time to time. If a daemon thread asks for it again while the interpreter exits,
 //! CPython before 3.14 unwinds the thread, and the process aborts when that unwinds Rust frames. Therefore everything
-//! that a thread of the host calls here is implemented in C, which an `__init__` is not. The exit waits for an import.
+//! that a thread of the host calls here is implemented in C, which an `__init__` and an import are not.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-use crate::exit;
+/// A function of the standard library. If a thread of the host may call it, it is implemented in C.
+pub(crate) struct Function {
+    module: &'static str,
+    name: &'static str,
+    found: PyOnceLock<Py<PyAny>>,
+}
 
-/// A class of the package or of the standard library. Its module is imported when it is first used, because that takes
-/// longer than starting a node. If a thread of the library may use it, the package has imported it before.
+impl Function {
+    pub(crate) const fn new(module: &'static str, name: &'static str) -> Self {
+        Self { module, name, found: PyOnceLock::new() }
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let found = self
+            .found
+            .get_or_try_init(py, || Ok::<_, PyErr>(py.import(self.module)?.getattr(self.name)?.unbind()));
+        Ok(found?.bind(py))
+    }
+}
+
+/// A class of the package or of the standard library. If a thread of the host may use it, its module has been imported
+/// before.
 pub(crate) struct Class {
     module: &'static str,
     name: &'static str,
@@ -24,10 +42,7 @@ impl Class {
     }
 
     pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {
-        match self.found.get(py) {
-            Some(found) => Ok(found.bind(py)),
-            None => exit::import(py, || self.found.import(py, self.module, self.name)),
-        }
+        self.found.import(py, self.module, self.name)
     }
 
     /// An instance with these attributes, created as `pickle` creates one.

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
-use crate::function::Function;
+use crate::dataclass::Function;
 
 /// Runs `work`, which must neither block nor take long.
 pub(crate) fn run<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {

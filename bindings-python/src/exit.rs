@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use crate::function::Function;
+use crate::dataclass::Function;
 
 static GET_IDENT: Function = Function::new("_thread", "get_ident");
 
@@ -84,24 +84,6 @@ pub(crate) fn this_thread(py: Python<'_>) -> PyResult<u64> {
     let this = GET_IDENT.get(py)?.call0()?.extract()?;
     THIS_THREAD.set(Some(this));
     Ok(this)
-}
-
-/// Runs an import, which runs Python code, on a thread of the host. The exit waits for it, as for a callback.
-pub(crate) fn import<T>(py: Python<'_>, import: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    this_thread(py)?;
-    let permit = CallbackPermit::get();
-    if permit.is_none() && is_left_behind() {
-        py.detach(park_forever);
-    }
-    import()
-}
-
-/// Parks a daemon thread that the interpreter leaves behind. No code would handle an exception, and asking for the GIL
-/// may crash at this point. CPython does the same with such threads.
-pub(crate) fn park_forever() -> ! {
-    loop {
-        thread::park();
-    }
 }
 
 /// Whether the interpreter exits without joining this thread, which has called [`this_thread`] before.

@@ -12,7 +12,6 @@ mod dev_dds;
 mod error;
 mod event;
 mod exit;
-mod function;
 mod http;
 mod interpreter;
 mod listeners;

@@ -32,10 +32,8 @@ pub(crate) fn set_log_callback(py: Python<'_>, callback: Py<PyAny>) -> PyResult<
         }
         learn_log_interest(record.level, kept);
     };
-    let has_logging = py.import("sys")?.getattr("modules")?.contains("logging")?;
     run_detached(py, || {
         set_callback(Level::Debug, forward);
-        learn_log_interest(Level::Info, has_logging);
         Ok(())
     })
 }

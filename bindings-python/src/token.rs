@@ -21,8 +21,6 @@ pub(crate) fn token_claims(token: &Bound<'_, PyString>) -> Option<String> {
 }
 
 pub(crate) fn to_python<'py>(py: Python<'py>, token: AccessToken) -> PyResult<Bound<'py, PyAny>> {
-    // First, because it imports `datetime`, too.
-    ACCESS_TOKEN.get(py)?;
     let fields = PyDict::new(py);
     fields.set_item("value", token.value())?;
     fields.set_item("expires_at", token.expires_at())?;

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use crate::callback;
 use crate::error::{exception_object, run_detached};
-use crate::exit::{is_left_behind, park_forever, this_thread};
+use crate::exit::{is_left_behind, this_thread};
 use crate::parker::{Parker, Woken};
 
 pub(crate) fn what(secret: bool) -> Wait {
@@ -83,6 +83,14 @@ pub(crate) fn interruptible<T: Send>(
             ControlFlow::Break(value) => return Ok(value),
             ControlFlow::Continue(()) => py.check_signals()?,
         }
+    }
+}
+
+/// Parks a daemon thread whose wait ends because the interpreter exits. No code would handle an exception, and asking
+/// for the GIL may crash at this point. CPython does the same with such threads.
+fn park_forever() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

@@ -172,14 +172,6 @@ for call in (node.status, node.access_token, node.read_secret):
     threading.Thread(target=forever, args=(call,), daemon=True).start()
 threading.Thread(target=forever, args=(node.wait_secret, 0), daemon=True).start()
 """,
-    "daemon threads that import the classes of their results": """
-import threading
-from posemesh_node import Node
-node = Node.from_env()
-node.wait_registered()
-for call in (node.status, node.metrics, node.access_token):
-    threading.Thread(target=call, daemon=True).start()
-""",
     "a signal handler that exits": """
 import os, signal, sys
 from posemesh_node import Node

@@ -197,30 +197,6 @@ node.stop()
     assert not any("DEBUG" in line for line in lines)
 
 
-def test_a_program_that_imports_logging_late_receives_the_next_record(
-    dds: LocalDds, run: Callable[..., Program]
-) -> None:
-    code = """
-import signal, sys
-from posemesh_node import Node
-node = Node.from_env(callback_bind="127.0.0.1:0")
-node.wait_registered()
-assert "logging" not in sys.modules
-print(node.callback_address, flush=True)
-import logging
-logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-logging.info("configured")
-signal.pause()
-"""
-    program = run("-c", code, env=environment(dds))
-    dds.set_node_url(f"http://{program.line()}")
-    while program.line() != "configured":
-        pass
-    assert dds.call_back().status == 200
-    while "secret" not in program.line():
-        pass
-
-
 def test_the_last_record_arrives_before_logging_shuts_down(dds: LocalDds, run: Callable[..., Program]) -> None:
     code = f"""
 {UNTIL_REGISTERED_AGAIN}

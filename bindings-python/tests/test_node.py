@@ -334,7 +334,7 @@ def test_waits_leave_no_descriptor_open(node: Node) -> None:
     assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
-def test_a_program_with_threads_does_not_import_asyncio(dds: LocalDds, run: Callable[..., Program]) -> None:
+def test_a_program_with_threads_imports_neither_asyncio_nor_json(dds: LocalDds, run: Callable[..., Program]) -> None:
     """Importing asyncio takes longer than everything else. And the import starts no thread."""
     code = """
 import os, sys
@@ -345,9 +345,29 @@ with Node.from_env() as node:
     node.wait_registered()
     token = node.access_token()
     assert node.status().state == "registered" and node.status().token_expires_at < token.expires_at
-print(sorted({"asyncio", "httpx", "requests"} & (set(sys.modules) - before)))
+print(sorted({"asyncio", "httpx", "json", "requests"} & (set(sys.modules) - before)))
 """
     assert run("-I", "-c", code, env=environment(dds)).succeed() == "[]\n"
+
+
+def test_a_running_node_imports_nothing(dds: LocalDds, run: Callable[..., Program]) -> None:
+    """In a signal handler, in a thread, beside a fork or without a free descriptor, an import may fail or never return."""
+    code = """
+import sys
+from posemesh_node import Node
+with Node.from_env() as node:
+    node.wait_registered()
+    before = set(sys.modules)
+    heard = []
+    node.on_event(heard.append)
+    with node.events(timeout=0) as events:
+        list(events)
+    node.rearm()
+    node.wait_registered()
+    node.status(), node.access_token(), node.metrics(), node.ready(), repr(node)
+print(bool(heard), sorted(set(sys.modules) - before))
+"""
+    assert run("-I", "-c", code, env=environment(dds)).succeed() == "True []\n"
 
 
 @pytest.mark.parametrize("cls", [Node, AsyncNode])

@@ -15,10 +15,13 @@ a web server of the program. ``posemesh_node.prometheus`` and ``posemesh_node.op
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 # First, so that a subinterpreter is refused before it imports anything else: `datetime` in a subinterpreter breaks
 # some versions of CPython.
 from . import _native  # isort: skip
 
+from ._config import Options, Overrides
 from ._error import (
     AlreadyRunningError,
     BindError,
@@ -36,72 +39,37 @@ from ._error import (
     UnavailableError,
     WouldDeadlockError,
 )
-from ._lazy import importer
+from ._event import (
+    AttemptFailed,
+    Event,
+    HealthChecked,
+    RegistrationLost,
+    SecretChanged,
+    StatusChanged,
+    TokenRefreshed,
+)
+from ._http import Headers, HttpResponse
+from ._metrics import (
+    Callbacks,
+    DdsEndpoints,
+    DdsRequests,
+    Metrics,
+    Readiness,
+    RegistrationAttempts,
+    RegistrationsLost,
+    SignIns,
+)
 from ._native import METRICS_CONTENT_TYPE, eth_address, sign_eip191
 from ._node import Node
+from ._signer import SignableMessage, Signer
+from ._status import Role, State, Status
+from ._stream import EventStream
+from ._token import AccessToken
 
 __version__ = _native.VERSION
 
-TYPE_CHECKING = False  # Type checkers assume that it is true. Importing `typing` for it would take too long.
 if TYPE_CHECKING:
     from ._async_node import AsyncEventStream, AsyncNode
-    from ._config import Options, Overrides
-    from ._event import (
-        AttemptFailed,
-        Event,
-        HealthChecked,
-        RegistrationLost,
-        SecretChanged,
-        StatusChanged,
-        TokenRefreshed,
-    )
-    from ._http import Headers, HttpResponse
-    from ._metrics import (
-        Callbacks,
-        DdsEndpoints,
-        DdsRequests,
-        Metrics,
-        Readiness,
-        RegistrationAttempts,
-        RegistrationsLost,
-        SignIns,
-    )
-    from ._signer import SignableMessage, Signer
-    from ._status import Role, State, Status
-    from ._stream import EventStream
-    from ._token import AccessToken
-else:
-    __getattr__ = importer(
-        globals(),
-        {
-            "._async_node": ("AsyncEventStream", "AsyncNode"),
-            "._config": ("Options", "Overrides"),
-            "._event": (
-                "AttemptFailed",
-                "Event",
-                "HealthChecked",
-                "RegistrationLost",
-                "SecretChanged",
-                "StatusChanged",
-                "TokenRefreshed",
-            ),
-            "._http": ("Headers", "HttpResponse"),
-            "._metrics": (
-                "Callbacks",
-                "DdsEndpoints",
-                "DdsRequests",
-                "Metrics",
-                "Readiness",
-                "RegistrationAttempts",
-                "RegistrationsLost",
-                "SignIns",
-            ),
-            "._signer": ("SignableMessage", "Signer"),
-            "._status": ("Role", "State", "Status"),
-            "._stream": ("EventStream",),
-            "._token": ("AccessToken",),
-        },
-    )
 
 __all__ = [
     "AccessToken",
@@ -153,6 +121,16 @@ __all__ = [
     "eth_address",
     "sign_eip191",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # A program with threads does not need asyncio, which takes longer to import than everything else here.
+    if name in ("AsyncEventStream", "AsyncNode"):
+        from . import _async_node
+
+        value = globals()[name] = getattr(_async_node, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

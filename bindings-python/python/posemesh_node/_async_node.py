@@ -7,14 +7,14 @@ from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _native
+from . import _log, _native
 from ._async_stream import AsyncEventStream
 from ._async_wait import Outcome, access_token, call_soon, handle_request, wait
-from ._config import Options, Overrides
+from ._config import Options, Overrides, takes
 from ._event import Listener, check_listener
 from ._http import Headers, HttpResponse
 from ._node import NodeBase, held_secret
-from ._start import configure, takes
+from ._signer import take_signer
 from ._token import AccessToken
 from ._typing import Self, Unpack
 
@@ -36,8 +36,8 @@ class AsyncNode(NodeBase):
             token = await node.access_token(timeout=30)
     """
 
-    @takes("Options")
     @classmethod
+    @takes(Options)
     def start(cls, **options: Unpack[Options]) -> Starting[Self]:
         """Check the options, bind the callback address, and start to register. Does not wait for DDS.
 
@@ -45,15 +45,17 @@ class AsyncNode(NodeBase):
         """
         return Starting(cls._start(options, from_env=False))
 
-    @takes("Overrides")
     @classmethod
+    @takes(Overrides)
     def from_env(cls, **overrides: Unpack[Overrides]) -> Starting[Self]:
         """Start a node with options from the environment, as ``Node.from_env`` does."""
         return Starting(cls._start(overrides, from_env=True))
 
     @classmethod
     async def _start(cls, options: Options | Overrides, *, from_env: bool) -> Self:
-        config = configure(options, from_env=from_env, running_loop=asyncio.get_running_loop)
+        signer = take_signer(options, asyncio.get_running_loop)
+        config = _native.Config(options, from_env=from_env, signer=signer)
+        _log.install()
         started = Outcome[_native.Started]()
         _native.start_then(config, started.put)
         try:

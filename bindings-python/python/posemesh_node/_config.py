@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
-from typing import Any, Literal, TypedDict, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
 
 from ._signer import Signer
 
@@ -61,10 +61,16 @@ class Overrides(_Optional, total=False):
     node_version: str | None
 
 
-def signature_of(options: str) -> inspect.Signature:
-    """The signature of a class method with ``Options`` or ``Overrides`` as keyword arguments."""
-    fields: Any = Options if options == "Options" else Overrides
-    required: frozenset[str] = fields.__required_keys__
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def takes(options: Any) -> Callable[[_F], _F]:
+    """Show the options as keyword arguments of a class method in ``help`` and in editors that inspect live objects.
+
+    Type checkers read ``Unpack``. The method itself receives one dictionary, which it can empty. With a variable for
+    each option, a traceback could show the secrets.
+    """
+    required: frozenset[str] = options.__required_keys__
     keywords = [
         inspect.Parameter(
             name,
@@ -72,8 +78,13 @@ def signature_of(options: str) -> inspect.Signature:
             annotation=annotation,
             default=inspect.Parameter.empty if name in required else None,
         )
-        for name, annotation in get_type_hints(fields).items()
+        for name, annotation in get_type_hints(options).items()
     ]
     keywords.sort(key=lambda keyword: keyword.name not in required)
-    cls = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return inspect.Signature([cls, *keywords])
+
+    def show(method: _F) -> _F:
+        cls = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        method.__signature__ = inspect.Signature([cls, *keywords])  # type: ignore[attr-defined]  # pyright: ignore
+        return method
+
+    return show

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AlreadyRunningError",
     "BindError",
@@ -34,7 +36,7 @@ class PosemeshError(Exception):
     """The name of the error code, such as ``ERR_TIMEOUT``. It never changes."""
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         # Called by pydantic for a field that holds an error, such as `Status.last_error`.
         from ._pydantic import error_schema
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
+from typing import Any
 
 from . import _native
 from ._error import PosemeshError
@@ -33,7 +34,7 @@ def stop_at_exit(node: _native.Node) -> None:
     _nodes.add(node)
 
 
-def _when_the_main_thread_ends(handler: object) -> None:
+def _when_the_main_thread_ends(handler: Any) -> None:
     # As `concurrent.futures` does. The function is not public, so the package works without it; waits in threads that
     # are not daemons then keep the process alive.
     register = getattr(threading, "_register_atexit", None)

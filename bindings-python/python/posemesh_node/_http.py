@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
-
-from ._dataclass import dataclass
 
 __all__ = ["Headers", "HttpResponse"]
 

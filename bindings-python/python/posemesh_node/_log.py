@@ -1,17 +1,14 @@
 """The library's log records, in ``logging.getLogger("posemesh_node")``.
 
 A logger decides whether to keep a record when it arrives, because levels may change at any time, and ``logging`` has no
-public notification for that. A program that has not imported ``logging`` has configured nothing, so the default
-configuration applies: it prints warnings and errors on stderr, and discards all other records.
+public notification for that. Records are few. A registered node writes none until something happens.
 """
 
 from __future__ import annotations
 
-import sys
+import logging
 
 from . import _native
-
-_WARNING = 30
 
 
 def install() -> None:
@@ -21,10 +18,6 @@ def install() -> None:
 
 def _handle(level: int, name: str, created: float, dropped: int, message: str) -> bool:
     """Pass one record to its logger, on the dispatcher thread. Returns whether the logger kept it."""
-    if level < _WARNING and "logging" not in sys.modules:
-        return False
-    import logging
-
     logger = logging.getLogger(name)
     if not logger.isEnabledFor(level):
         return False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ._dataclass import dataclass
 from ._status import Role, State
 
 __all__ = [

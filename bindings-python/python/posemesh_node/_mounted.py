@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TypeAlias
 
 from . import _native
 from ._error import PosemeshError
 from ._http import Headers, HttpResponse
-from ._routes import mounted_without_a_node
 from ._source import NodeSource, follow
 
-__all__ = ["ENOUGH", "READ_TIMEOUT", "TOO_SLOW", "Mounted", "Request"]
+__all__ = ["ENOUGH", "READ_TIMEOUT", "TOO_SLOW", "Mounted", "Request", "expect_callbacks_if_mounted"]
 
 Request: TypeAlias = tuple[str, str, Headers]
 """Method, path and headers."""
@@ -26,6 +26,8 @@ TOO_SLOW = HttpResponse(408, (("content-type", "text/plain; charset=utf-8"),), b
 _TIMEOUT = 5.0
 """Seconds to wait for a disk, or for another process that shares the node."""
 
+_without_a_node: weakref.WeakSet[Mounted] = weakref.WeakSet()
+
 
 class Mounted:
     """The routes of one node in the web server of the program."""
@@ -35,7 +37,7 @@ class Mounted:
         if isinstance(node, _native.Node):
             node._expect_callbacks()
         else:
-            mounted_without_a_node.add(self)
+            _without_a_node.add(self)
 
     def respond(self, request: Request, body: bytes) -> HttpResponse:
         """Respond to a request of ours. Waits in this thread if the node does not respond at once."""
@@ -59,6 +61,12 @@ class Mounted:
             return _certain(await handle_request(node, *request, body, _TIMEOUT))
         except PosemeshError as error:
             return _respond_without_node(request, str(error))
+
+
+def expect_callbacks_if_mounted(node: _native.Node) -> None:
+    """Let a node that starts after its routes were mounted wait for a secret. Any node may be the one that they find."""
+    if _without_a_node:
+        node._expect_callbacks()
 
 
 def _respond_without_node(request: Request, why: str) -> HttpResponse:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
-from . import _names as names
-from . import _native
+from . import _log, _native
+from ._config import Options, Overrides, takes
 from ._error import ForkedError, NotFoundError
+from ._event import Event, Listener, check_listener
 from ._exit import stop_at_exit
-from ._routes import expect_callbacks_if_mounted
-from ._start import configure, takes
+from ._http import Headers, HttpResponse
+from ._mounted import expect_callbacks_if_mounted
+from ._metrics import Readiness
+from ._signer import take_signer
+from ._stream import EventStream
+from ._token import AccessToken
+from ._typing import Self, Unpack
 
 __all__ = ["Node"]
 
@@ -19,19 +26,19 @@ __all__ = ["Node"]
 class NodeBase(_native.Node):
     """The methods that ``Node`` and ``AsyncNode`` share: those that do not wait."""
 
-    def __new__(cls, *_: object, **__: object) -> names.Self:
+    def __new__(cls, *_: object, **__: object) -> Self:
         name = cls.__name__
         raise TypeError(f"{name}(...) does not start a node: use {name}.start(...) or {name}.from_env()")
 
     @classmethod
-    def _adopt(cls, started: _native.Started) -> names.Self:
+    def _adopt(cls, started: _native.Started) -> Self:
         """Turn a started node into an instance of this class, which is stopped at the latest when the program exits."""
         node = super().__new__(cls, started)
         stop_at_exit(node)
         expect_callbacks_if_mounted(node)
         return node
 
-    def invalidate_token(self, token: names.AccessToken | str | None = None) -> None:
+    def invalidate_token(self, token: AccessToken | str | None = None) -> None:
         """Discard the access token that the node holds, and sign in for a new one.
 
         Pass the ``token`` that a service has refused. It is discarded only if the node still holds it, so that
@@ -39,14 +46,12 @@ class NodeBase(_native.Node):
         discarded. The node signs in at once, unless the token itself replaced a refused one less than a second ago;
         then it waits for the rest of that second.
         """
-        from ._token import AccessToken
-
-        value: names.Any = token.value if isinstance(token, AccessToken) else token
+        value: Any = token.value if isinstance(token, AccessToken) else token
         if value is not None and not isinstance(value, str):
             raise TypeError(f"token must be an AccessToken, a str or None, not {type(value).__name__}")
         self._invalidate_token(value)
 
-    def ready(self, secret: bool = False) -> names.Readiness:
+    def ready(self, secret: bool = False) -> Readiness:
         """Whether the node is running and registered and, with ``secret``, has a secret; and why not.
 
         Returns a pair, which is true in an ``if`` when the node is ready:
@@ -55,11 +60,9 @@ class NodeBase(_native.Node):
 
         Reads memory and never blocks. A node that has been stopped is not ready.
         """
-        from ._metrics import Readiness
-
         return Readiness(*self._ready(secret))
 
-    def off_event(self, listener: Callable[[names.Event], object]) -> bool:
+    def off_event(self, listener: Callable[[Event], object]) -> bool:
         """Remove a listener that ``on_event`` added. Returns False if there is none, such as after a stop."""
         return self._remove_listener(listener)
 
@@ -95,9 +98,9 @@ class Node(NodeBase):
             token = node.access_token(timeout=30)
     """
 
-    @takes("Options")
     @classmethod
-    def start(cls, **options: names.Unpack[names.Options]) -> names.Self:
+    @takes(Options)
+    def start(cls, **options: Unpack[Options]) -> Self:
         """Check the options, bind the callback address, and start to register. Does not wait for DDS.
 
         Required:
@@ -173,9 +176,9 @@ class Node(NodeBase):
         """
         return cls._start(options, from_env=False)
 
-    @takes("Overrides")
     @classmethod
-    def from_env(cls, **overrides: names.Unpack[names.Overrides]) -> names.Self:
+    @takes(Overrides)
+    def from_env(cls, **overrides: Unpack[Overrides]) -> Self:
         """Start a node with options from the environment, such as DDS_BASE_URL or REG_SECRET.
 
         The environment variable of an option is its name in capitals, except that max_retry is REGISTER_MAX_RETRY.
@@ -186,8 +189,11 @@ class Node(NodeBase):
         return cls._start(overrides, from_env=True)
 
     @classmethod
-    def _start(cls, options: names.Options | names.Overrides, *, from_env: bool) -> names.Self:
-        return cls._adopt(_native.start(configure(options, from_env=from_env, running_loop=None)))
+    def _start(cls, options: Options | Overrides, *, from_env: bool) -> Self:
+        signer = take_signer(options, None)
+        config = _native.Config(options, from_env=from_env, signer=signer)
+        _log.install()
+        return cls._adopt(_native.start(config))
 
     def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered. Without a timeout, wait as long as it takes.
@@ -207,8 +213,8 @@ class Node(NodeBase):
         return held_secret(self)
 
     def handle_request(
-        self, method: str, path: str, headers: names.Headers, body: bytes = b"", *, timeout: float | None = 5.0
-    ) -> names.HttpResponse | None:
+        self, method: str, path: str, headers: Headers, body: bytes = b"", *, timeout: float | None = 5.0
+    ) -> HttpResponse | None:
         """Handle a request that DDS has sent to the web server of the program.
 
         This is for web frameworks without an adapter; ``posemesh_node.asgi``, ``posemesh_node.wsgi`` and
@@ -232,19 +238,17 @@ class Node(NodeBase):
         """
         return self._handle_request(method, path, headers, body, timeout)
 
-    def on_event(self, listener: names.Listener) -> names.Listener:
+    def on_event(self, listener: Listener) -> Listener:
         """Call ``listener`` with each event from now on, until ``off_event`` or the node stops. Works as a decorator.
 
         It is called on a thread of the library, with one event at a time, and may call any method except ``stop``.
         An exception that it raises is passed to ``sys.unraisablehook``.
         """
-        from ._event import check_listener
-
         check_listener(listener)
         self._add_listener(listener, listener)
         return listener
 
-    def events(self, timeout: float | None = None) -> names.EventStream:
+    def events(self, timeout: float | None = None) -> EventStream:
         """Iterate over the events from now on, until the node stops or ``timeout`` seconds have passed.
 
             for event in node.events(timeout=60):
@@ -252,11 +256,7 @@ class Node(NodeBase):
                     case TokenRefreshed():
                         use(node.access_token())
         """
-        # First, because events may happen during the import.
-        queue = self._follow(timeout, None)
-        from ._stream import EventStream
-
-        return EventStream(self, queue)
+        return EventStream(self, timeout)
 
     def stop(self, timeout: float | None = 5.0) -> None:
         """Stop the node: end every wait with StoppedError, deliver the last events, free the port.
@@ -266,7 +266,7 @@ class Node(NodeBase):
         """
         self._stop(timeout)
 
-    def __enter__(self) -> names.Self:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -54,13 +54,15 @@ class SignableMessage(bytes):
 
 
 def take_signer(
-    signer: Any, options: dict[str, Any], running_loop: Callable[[], asyncio.AbstractEventLoop] | None
-) -> tuple[str, Callable[[_native.SigningRequest], None]]:
-    """Check a signer, and return its address and the function that the native half calls.
+    options: Any, running_loop: Callable[[], asyncio.AbstractEventLoop] | None
+) -> tuple[str, Callable[[_native.SigningRequest], None]] | None:
+    """Take the signer out of the options: its address, and the function that the native half calls.
 
-    A coroutine runs in the running loop or, without ``running_loop``, in an event loop of its own. If it is not a signer,
-    this empties the other ``options``.
+    A coroutine runs in the running loop or, without ``running_loop``, in an event loop of its own.
     """
+    signer: Any = options.pop("signer", None)
+    if signer is None:
+        return None
     address: Any = getattr(signer, "address", None)
     if not isinstance(address, str) or not callable(getattr(signer, "sign_message", None)):
         # A traceback may show them, and some are secrets.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from ._dataclass import dataclass, field
 from ._error import PosemeshError
 
 __all__ = ["Role", "State", "Status"]

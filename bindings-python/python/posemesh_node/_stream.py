@@ -14,8 +14,8 @@ __all__ = ["EventStream"]
 class EventStream(Iterator[Event]):
     """Iterates over the events of a node. Returned by ``Node.events``."""
 
-    def __init__(self, node: _native.Node, queue: _native.EventQueue) -> None:
-        self._queue = queue
+    def __init__(self, node: _native.Node, timeout: float | None) -> None:
+        self._queue = node._follow(timeout, None)
         # Keeps the node alive while the stream is in use.
         self._node = node
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from . import _native
-from ._dataclass import dataclass, field
 
 __all__ = ["AccessToken"]
 
@@ -31,7 +31,7 @@ class AccessToken:
 
         The claims are read without verifying the signature. Use them as hints, never as proof.
         """
-        import json
+        import json  # Few programs need it.
 
         text = _native.token_claims(self.value)
         return None if text is None else json.loads(text)
