@@ -11,8 +11,12 @@ use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _};
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::thread;
+use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL,
     FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_ID_INFO,
@@ -27,6 +31,9 @@ use crate::error::{Error, ErrorCode, Result};
 
 /// The file with the lock. It is empty, and stays.
 const LOCK: &str = "lock";
+
+/// The pauses between tries to rename a file, in milliseconds.
+const RENAME_PAUSES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// The serial number of the volume, and the number of the directory on it.
 pub(super) type Identity = (u64, u128);
@@ -143,8 +150,17 @@ impl Files {
         self.root.join(name).symlink_metadata().is_ok()
     }
 
+    /// Another program, such as a virus scanner, may have one of the files open for a moment, so a few tries follow the
+    /// first one.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.root.join(from), self.root.join(to))
+        let (from, to) = (self.root.join(from), self.root.join(to));
+        for pause in RENAME_PAUSES {
+            match fs::rename(&from, &to) {
+                Err(error) if is_in_use(&error) => thread::sleep(Duration::from_millis(pause)),
+                renamed => return renamed,
+            }
+        }
+        fs::rename(from, to)
     }
 
     /// Renames a file that was written, and returns when that is on the disk.
@@ -153,6 +169,11 @@ impl Files {
         // Its name is part of what is flushed.
         written.sync_all()
     }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(i32::cast_unsigned);
+    [ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION].map(Some).contains(&code)
 }
 
 fn is_regular(file: &fs::File) -> io::Result<bool> {
