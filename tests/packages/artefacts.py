@@ -27,6 +27,11 @@ LOADED = {
     "gnu": r"lib(c|dl|m|pthread|rt)\.so\.\d|ld-linux-.*|libgcc_s\.so\.1",
     "musl": r"libc\.so|libc\.musl-.*",
 }
+# What a library for Windows may load: parts of Windows, and the stable interface of Python.
+LOADED_BY_WINDOWS = {
+    "advapi32.dll", "api-ms-win-core-synch-l1-2-0.dll", "bcrypt.dll", "bcryptprimitives.dll", "crypt32.dll",
+    "kernel32.dll", "msvcrt.dll", "ntdll.dll", "python3.dll", "ws2_32.dll",
+}  # fmt: skip
 # What a library may export, by the directory of its package.
 EXPORTED = {
     "c": r"pmn_\w+",
@@ -59,6 +64,18 @@ class File:
 
     def __str__(self) -> str:
         return f"{self.package.name}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Dll:
+    """A library for Windows in a package, and what objdump says about it."""
+
+    file: File
+    path: Path
+
+    def read(self) -> str:
+        command = ["x86_64-w64-mingw32-objdump", "--private-headers", str(self.path)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,7 @@ class Artefacts(unittest.TestCase):
     directory: Path
     packages: list[Path]
     libraries: list[Library]
+    dlls: list[Dll]
     # By build id.
     symbols: dict[str, File]
 
@@ -113,7 +131,7 @@ class Artefacts(unittest.TestCase):
         temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(temporary.cleanup)
         cls.packages = sorted(cls.directory.glob("*/*"))
-        cls.libraries, cls.symbols = [], {}
+        cls.libraries, cls.dlls, cls.symbols = [], [], {}
         for package in cls.packages:
             for file in files(package):
                 if package.parent.name == "symbols":
@@ -122,10 +140,14 @@ class Artefacts(unittest.TestCase):
                     path = Path(temporary.name, str(len(cls.libraries)))
                     path.write_bytes(file.content)
                     cls.libraries.append(Library(file, path))
+                elif file.content.startswith(b"MZ"):
+                    path = Path(temporary.name, f"{len(cls.dlls)}.dll")
+                    path.write_bytes(file.content)
+                    cls.dlls.append(Dll(file, path))
 
     def test_each_target_has_a_library_an_extension_and_an_addon(self) -> None:
         kinds = [library.kind for library in self.libraries]
-        self.assertTrue(kinds)
+        self.assertTrue(kinds or self.dlls)
         self.assertEqual(sorted(kinds), sorted(["c", "npm", "python"] * (len(kinds) // 3)))
 
     def test_libraries_are_hardened(self) -> None:
@@ -164,6 +186,23 @@ class Artefacts(unittest.TestCase):
                     newer = {name for name in names if "@GLIBC_" not in name and not re.match(host, name)}
                     self.assertEqual(newer, set())
 
+    def test_dlls_are_hardened_export_what_is_loaded_from_them_and_load_on_every_windows(self) -> None:
+        kinds = sorted(dll.file.package.parent.name for dll in self.dlls)
+        self.assertEqual(kinds, ["c", "python"] if kinds else [])
+        for dll in self.dlls:
+            with self.subTest(str(dll.file)):
+                headers = dll.read()
+                for flag in ("HIGH_ENTROPY_VA", "DYNAMIC_BASE", "NX_COMPAT", "symbols stripped"):
+                    self.assertIn(flag, headers)
+                loaded = {name.lower() for name in re.findall(r"DLL Name: (.*)", headers)}
+                self.assertEqual(loaded - LOADED_BY_WINDOWS, set())
+                # Newer versions of objdump add the ordinal and the address.
+                entry = r"^\t\[ *\d+\] +(?:\+base\[ *\d+\] +(?:[0-9a-f]+ )?)?(\w+)$"
+                exports = re.findall(entry, headers, re.MULTILINE)
+                self.assertTrue(exports)
+                expected = EXPORTED[dll.file.package.parent.name]
+                self.assertEqual([name for name in exports if not re.fullmatch(expected, name)], [])
+
     def test_debuggers_find_symbols_by_build_id(self) -> None:
         for library in self.libraries:
             with self.subTest(str(library.file)):
@@ -185,7 +224,7 @@ class Artefacts(unittest.TestCase):
             with self.subTest(package.name):
                 names = {Path(file.name).name for file in files(package)}
                 self.assertTrue(package.parent.name == "symbols" or "LICENSE" in names)
-        for library in self.libraries:
+        for library in [*self.libraries, *self.dlls]:
             with self.subTest(str(library.file)):
                 names = {Path(file.name).name for file in files(library.file.package)}
                 self.assertTrue({"LICENSE", "THIRD-PARTY-LICENSES.txt"} <= names)
