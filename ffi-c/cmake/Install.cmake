@@ -24,6 +24,10 @@ install(FILES ../LICENSE ../core/THIRD-PARTY-LICENSES.txt
     DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/posemesh_node" ${runtime})
 install(FILES ../include/posemesh_node.h ../include/posemesh_node.hpp
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${development})
+# The Dockerfile of `deploy` builds from a clone.
+install(FILES README.md DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/posemesh_node" ${development})
+install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/posemesh_node" ${development}
+    PATTERN deploy EXCLUDE)
 
 configure_package_config_file(cmake/PosemeshNodeConfig.cmake.in PosemeshNodeConfig.cmake
     INSTALL_DESTINATION "${package_dir}"

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use support::{Dds, Link, crate_root, is_there, output, run, skipped, stderr, stdout, without_token_length};
@@ -61,10 +61,11 @@ fn prefix() -> &'static Path {
     PREFIX.get_or_init(|| install("cmake"))
 }
 
-/// A copy of the examples, which must build without the source tree.
+/// A copy of the examples that the package contains, which must build without the source tree.
 fn examples(name: &str) -> PathBuf {
     let directory = fresh(name);
-    run(Command::new("cp").arg("-r").arg(crate_root().join("examples/.")).arg(&directory));
+    let installed = prefix().join("share/doc/posemesh_node/examples/.");
+    run(Command::new("cp").arg("-r").arg(installed).arg(&directory));
     directory
 }
 
@@ -138,7 +139,21 @@ fn every_file_belongs_to_the_runtime_or_the_development_component() {
         ["LICENSE", "THIRD-PARTY-LICENSES.txt"].map(|name| format!("./share/licenses/posemesh_node/{name}"));
     assert_eq!(runtime, BTreeSet::from([file, "./lib/libposemesh_node.so.1".to_owned(), license, others]));
     assert!(runtime.is_disjoint(&development));
+    assert!(development.contains("./share/doc/posemesh_node/README.md"));
     assert_eq!(&runtime | &development, files(prefix()));
+}
+
+/// What CMake says to a project that asks for a version of the package.
+fn asks_for(source: &Path, version: &str, arguments: &[&str]) -> Output {
+    let project = format!(
+        "cmake_minimum_required(VERSION 3.16)\n\
+         project(asks LANGUAGES NONE)\n\
+         find_package(PosemeshNode {version} REQUIRED)\n"
+    );
+    fs::write(source.join("CMakeLists.txt"), project).expect("the temporary directory is writable");
+    let mut command = Command::new("cmake");
+    command.arg("-S").arg(source).arg("-B").arg(source.join("build")).args(arguments);
+    output(command.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix().display())))
 }
 
 /// Before 1.0, minor versions may be incompatible, and patch versions may not.
@@ -146,25 +161,28 @@ fn every_file_belongs_to_the_runtime_or_the_development_component() {
 fn cmake_finds_compatible_versions_only() {
     let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
     let source = fresh("versions");
-    let asks_for = |version: &str| {
-        let project = format!(
-            "cmake_minimum_required(VERSION 3.16)\n\
-             project(asks LANGUAGES NONE)\n\
-             find_package(PosemeshNode {version} REQUIRED)\n"
-        );
-        fs::write(source.join("CMakeLists.txt"), project).expect("the temporary directory is writable");
-        let mut command = Command::new("cmake");
-        command.arg("-S").arg(&source).arg("-B").arg(source.join("build"));
-        output(command.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix().display())))
-    };
     for version in [format!("{major}.{minor}"), format!("{} EXACT", env!("CARGO_PKG_VERSION"))] {
-        let found = asks_for(&version);
+        let found = asks_for(&source, &version, &[]);
         assert!(found.status.success(), "{version}: {}", stderr(&found));
     }
     for version in [format!("{major}.{minor}.999"), "0.1".into(), "1.0".into()] {
-        let found = asks_for(&version);
+        let found = asks_for(&source, &version, &[]);
         let says = "compatible with requested version";
         assert!(!found.status.success() && stderr(&found).contains(says), "{version}: {}", stderr(&found));
+    }
+}
+
+#[test]
+fn cmake_refuses_a_package_for_another_processor() {
+    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
+    for (processor, refused) in [(std::env::consts::ARCH, false), ("armv8.2", false), (other, true)] {
+        let source = fresh(&format!("processor-{processor}"));
+        let asked = format!("-DCMAKE_SYSTEM_PROCESSOR={processor}");
+        let found = asks_for(&source, "", &["-DCMAKE_SYSTEM_NAME=Linux", &asked]);
+        // CMake breaks lines.
+        let says = stderr(&found).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(!found.status.success(), refused, "{processor}: {says}");
+        assert_eq!(says.contains(&format!("and not for the processor {processor}.")), refused, "{says}");
     }
 }
 
