@@ -4,6 +4,8 @@
  * @module posemesh-node/http
  */
 
+import './engine.js'
+
 import type { HttpResponse } from './native.js'
 import { type HandlerRequest, Mount, NOT_FOUND } from './mount.js'
 import { isOurs, respondToFetch, text } from './routes.js'

@@ -4,6 +4,8 @@
  * @module posemesh-node
  */
 
+import './engine.js'
+
 export type { CoreOptions, PosemeshNodeOptions, PosemeshNodeOverrides } from './config.js'
 export { ethAddress, signEip191 } from './crypto.js'
 export { AbortError, ErrorCode, PosemeshError } from './error.js'

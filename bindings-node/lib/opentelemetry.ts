@@ -4,6 +4,8 @@
  * @module posemesh-node/opentelemetry
  */
 
+import './engine.js'
+
 import { typeError } from './error.js'
 import { followMetrics } from './families.js'
 import type { NodeSource } from './source.js'

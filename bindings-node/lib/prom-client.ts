@@ -4,6 +4,8 @@
  * @module posemesh-node/prom-client
  */
 
+import './engine.js'
+
 import { type Checks, readOptions } from './arguments.js'
 import { typeError } from './error.js'
 import { followMetrics } from './families.js'

@@ -4,6 +4,8 @@
  * @module posemesh-node/testing
  */
 
+import './engine.js'
+
 import { EventEmitter, once } from 'node:events'
 
 import { native } from './binary.js'
