@@ -1,7 +1,7 @@
 /** Finds and loads the compiled addon. Nothing is compiled or downloaded on the user's machine. */
 
-import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 
 type Native = typeof import('./native.js')
 
@@ -9,6 +9,11 @@ type Native = typeof import('./native.js')
 interface Attempt {
   readonly path: string
   readonly cause: unknown
+}
+
+/** Why there is no package to load. */
+class NotPublished extends Error {
+  override message = 'no binary is published for this platform'
 }
 
 /** The name of this platform in the names of binary packages, such as `linux-x64-gnu`. */
@@ -91,7 +96,7 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
       case 'win32-x64-msvc':
         return require('posemesh-node-win32-x64-msvc')
       default:
-        throw new Error('no binary is published for this platform')
+        throw new NotPublished()
     }
   } catch (cause) {
     attempts.push({ path: `posemesh-node-${name}`, cause })
@@ -147,11 +152,45 @@ function advice(attempts: readonly Attempt[]): string {
   if (process.env['POSEMESH_NODE_BINARY']) {
     return 'POSEMESH_NODE_BINARY is set: set it to the path of a .node file for this machine, or unset it.'
   }
+  const build =
+    'build one in a clone of https://github.com/aukilabs/posemesh-node-registration (npm run build:addon in ' +
+    'bindings-node), and set POSEMESH_NODE_BINARY to its path.'
+  if (attempts.some(({ cause }) => cause instanceof NotPublished)) {
+    return `No binary is published for ${target()}: ${build}`
+  }
+  const needed = `posemesh-node-${target()}`
+  const installed = installedBinaries()
+  if (installed.includes(needed)) {
+    return `${needed} is installed but cannot be loaded. Install it again. If this system is too old for it, ${build}`
+  }
+  const others = installed.map((name) => `${name} is installed, but it is for another platform or C library. `)
   return (
-    `Install again with optional dependencies (npm install --include=optional) on the machine that runs the ` +
-    `program: a lock file or node_modules of another platform lacks posemesh-node-${target()}. If there is no ` +
-    `such package, build the addon (npm run build:addon) and set POSEMESH_NODE_BINARY to its path.`
+    `${others.join('')}Install posemesh-node again on the machine that runs the program, without --omit=optional ` +
+    `(npm install --include=optional): that also installs ${needed}. A lock file of another platform may lack it.`
   )
+}
+
+/** The packages with a binary, for any platform, in the directories where Node.js looks for the one of this platform. */
+function installedBinaries(): string[] {
+  // A bundler may have converted this file to an ES module, which has no __dirname.
+  return typeof __dirname === 'string' ? [...new Set(binariesAbove(__dirname))] : []
+}
+
+function binariesAbove(directory: string): string[] {
+  const parent = dirname(directory)
+  const here = binariesIn(join(directory, 'node_modules'))
+  return parent === directory ? here : [...here, ...binariesAbove(parent)]
+}
+
+function binariesIn(directory: string): string[] {
+  const prefix = 'posemesh-node-'
+  const hasBinary = (name: string) => existsSync(join(directory, name, `posemesh-node.${name.slice(prefix.length)}.node`))
+  try {
+    return readdirSync(directory).filter((name) => name.startsWith(prefix) && hasBinary(name))
+  } catch {
+    // There is no such directory, or it cannot be read.
+    return []
+  }
 }
 
 /** Whether the process has no permission to load the addon. */

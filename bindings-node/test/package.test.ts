@@ -1,6 +1,6 @@
 // The package as users install it: packed, installed into an empty project, and loaded in every way.
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -122,21 +122,60 @@ describe('the packed package', () => {
     })
   }
 
-  it('lists what it tried if there is no binary', async () => {
-    await rm(binaries, { recursive: true })
-    const ended = await runNode(['-e', `require('posemesh-node')`], { cwd: project })
+  /** Loads the package, which fails, and returns the error, whose text contains all these parts. */
+  const failToLoad = async (parts: readonly string[], before = ''): Promise<string> => {
+    const ended = await runNode(['-e', `${before}; require('posemesh-node')`], { cwd: project })
     assert.equal(ended.code, 1)
-    for (const part of [
+    for (const part of ['ERR_POSEMESH_BINARY', ...parts]) {
+      assert.ok(ended.stderr.includes(part), `${part} is not in:\n${ended.stderr}`)
+    }
+    return ended.stderr
+  }
+
+  it('lists what it tried if there is no binary, and what to install', async () => {
+    await rename(binaries, join(project, 'binaries'))
+    const error = await failToLoad([
       `no working binary for ${target()}`,
       `platform ${process.platform}, arch ${process.arch}`,
       `posemesh-node.${target()}.node: `,
       `posemesh-node-${target()}: Cannot find module`,
-      'npm install --include=optional',
-      'POSEMESH_NODE_BINARY',
-      'ERR_POSEMESH_BINARY',
-    ]) {
-      assert.ok(ended.stderr.includes(part), `${part} is not in:\n${ended.stderr}`)
-    }
+      'without --omit=optional (npm install --include=optional)',
+      `that also installs posemesh-node-${target()}.`,
+    ])
+    assert.doesNotMatch(error, /is installed|build:addon/)
+  })
+
+  it('names the binaries for other platforms that are installed instead', async () => {
+    const [other = ''] = (await readdir(join(PACKAGE, 'npm'))).filter((name) => name !== target())
+    const directory = join(project, 'node_modules', `posemesh-node-${other}`)
+    await cp(join(PACKAGE, 'npm', other), directory, { recursive: true })
+    await writeFile(join(directory, `posemesh-node.${other}.node`), '')
+    await failToLoad([
+      `posemesh-node-${other} is installed, but it is for another platform or C library. Install posemesh-node again`,
+      `that also installs posemesh-node-${target()}.`,
+    ])
+    await rm(directory, { recursive: true })
+  })
+
+  it('says that the binary for this platform cannot be loaded', async () => {
+    await cp(join(project, 'binaries'), binaries, { recursive: true })
+    await writeFile(join(binaries, `posemesh-node.${target()}.node`), 'not a binary')
+    const error = await failToLoad([`posemesh-node-${target()} is installed but cannot be loaded. Install it again.`])
+    assert.doesNotMatch(error, /--omit/)
+    await rm(binaries, { recursive: true })
+  })
+
+  it('says how to build a binary for a platform that has none', async () => {
+    const { repository } = JSON.parse(await readFile(join(PACKAGE, 'package.json'), 'utf8'))
+    const [, url] = /^git\+(.*)\.git$/.exec(repository.url) ?? []
+    const error = await failToLoad(
+      [
+        `No binary is published for sunos-${process.arch}: build one in a clone of ${url} (npm run build:addon in `,
+        'set POSEMESH_NODE_BINARY to its path',
+      ],
+      `Object.defineProperty(process, 'platform', { value: 'sunos' })`,
+    )
+    assert.doesNotMatch(error, /--omit/)
   })
 
   it('loads the binary that POSEMESH_NODE_BINARY names, or says why it cannot', async () => {
