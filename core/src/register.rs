@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `attempt` | one registration |
+//! | `attempt_log` | what the log says about attempts |
 //! | `retry_policy` | when to make the next attempt |
 //! | `registrar` | attempts until registered, parks, begins again after a re-arm |
 //! | `reregistration` | registers again in the background |
@@ -10,6 +11,7 @@
 //! | `predecessor` | the functions for programs that have their own runtime and HTTP client |
 
 mod attempt;
+mod attempt_log;
 #[cfg(feature = "predecessor")]
 mod predecessor;
 pub(crate) mod registrar;

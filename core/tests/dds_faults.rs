@@ -12,7 +12,7 @@ use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::crypto::load_secp256k1_privhex;
 use posemesh_node_registration::error::ErrorCode;
 use posemesh_node_registration::event::EventKind;
-use posemesh_node_registration::log::Level;
+use posemesh_node_registration::log::{Level, Record};
 use posemesh_node_registration::node::{Node, Wait};
 use posemesh_node_registration::register::{
     RegistrationAttempt, RegistrationAttemptKind as Kind, register_once,
@@ -242,6 +242,76 @@ fn retry_after_is_honoured_after_a_conflict_and_a_refusal() {
             assert_eq!(retry_in, Duration::from_secs(pause), "{retry_after} after {message}");
         }
     }
+}
+
+#[test]
+fn the_log_reports_an_outage_and_its_end_but_no_repetition() {
+    support::alone("the_log_reports_an_outage_and_its_end_but_no_repetition", || {
+        support::logged();
+        // No pause is longer than a second.
+        let fast = [("register_interval_secs", "1"), ("max_retry", "0")];
+        let begins = (Level::Info, "Registering node with DDS", "");
+
+        let dds = dds();
+        dds.inject(Endpoint::Challenge, Fault::status(503), 2);
+        dds.inject(Endpoint::Challenge, Fault::status(409), 1);
+        let node = support::start(&dds, &fast);
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        node.rearm().expect("the node runs");
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        node.stop(GUARD).expect("stops");
+        let first = registration_log(0);
+        assert_shown(
+            &first,
+            &[
+                begins,
+                (
+                    Level::Warn,
+                    "DDS answered",
+                    "max_retry reached, pausing for one interval; next attempt in 1.0 s",
+                ),
+                (Level::Warn, "DDS answered", "another online node holds this wallet; next attempt in 1.0 s"),
+                (Level::Info, "registered with DDS in", " ms, after 3 failed attempts"),
+                begins,
+                (Level::Info, "registered with DDS in", " ms"),
+            ],
+        );
+        let attempts = first.iter().filter(|record| record.message.starts_with(begins.1)).count();
+        assert_eq!(attempts, 3 + 2, "{first:#?}");
+
+        // In the background.
+        let node = support::start(&dds, &[fast.as_slice(), &[("reregister_secs", "1")]].concat());
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        dds.inject(Endpoint::Register, Fault::status(503), 1);
+        let now = dds.requests_to(Endpoint::Register).len();
+        assert!(dds.wait_for_requests(Endpoint::Register, now + 3, GUARD), "it registers again");
+        node.stop(GUARD).expect("stops");
+        assert_shown(
+            &registration_log(first.len()),
+            &[
+                begins,
+                (Level::Info, "registered with DDS in", " ms"),
+                (Level::Warn, "registering again failed", "next attempt in 1.0 s"),
+                (Level::Info, "registered again with DDS", ", after 1 failed attempt"),
+            ],
+        );
+    });
+}
+
+/// What was logged about registrations, without the first `skipped` records.
+fn registration_log(skipped: usize) -> Vec<Record> {
+    let of_registration = |record: &Record| record.target == "posemesh_node::register";
+    support::logged().into_iter().filter(of_registration).skip(skipped).collect()
+}
+
+/// These records, with their levels, beginnings and ends, are the ones that a log without debug records shows.
+fn assert_shown(logged: &[Record], expected: &[(Level, &str, &str)]) {
+    let shown: Vec<_> = logged.iter().filter(|record| record.level <= Level::Info).collect();
+    let is_expected = shown.len() == expected.len()
+        && shown.iter().zip(expected).all(|(record, (level, begin, end))| {
+            record.level == *level && record.message.starts_with(begin) && record.message.ends_with(end)
+        });
+    assert!(is_expected, "{logged:#?}");
 }
 
 // scenario: dds-unreachable

@@ -11,7 +11,7 @@ use crate::clock::DdsClock;
 use crate::config::NodeUrl;
 use crate::dds::{Dds, Failure, FailureClass};
 use crate::http_client::HttpClient;
-use crate::log::log;
+use crate::log::{self, Level};
 use crate::metrics::counters::{AttemptOutcome, EndpointCounters};
 use crate::sign_in::SignIn;
 use crate::sign_in::signer::Signer;
@@ -81,6 +81,8 @@ pub(super) struct Registration<'a> {
     pub(super) requests: &'a EndpointCounters,
     /// What else must not appear in an error: the secrets that the node has received.
     pub(super) other_secrets: &'a (dyn Fn() -> Vec<Zeroizing<Vec<u8>>> + Sync),
+    /// The level at which the beginning of the attempt is logged.
+    pub(super) level: Level,
 }
 
 /// What happens to the request that registers the node.
@@ -163,13 +165,15 @@ impl Registration<'_> {
     }
 
     fn log(&self, identity: fmt::Arguments<'_>) {
-        log!(
-            Info,
-            "register",
-            "Registering node with DDS at {} ({identity}, version {}, capabilities {})",
-            self.dds_base_url.as_str().trim_end_matches('/'),
-            self.node_version,
-            self.capabilities.join(", ")
+        log::write(
+            self.level,
+            "posemesh_node::register",
+            format_args!(
+                "Registering node with DDS at {} ({identity}, version {}, capabilities {})",
+                self.dds_base_url.as_str().trim_end_matches('/'),
+                self.node_version,
+                self.capabilities.join(", ")
+            ),
         );
     }
 }

@@ -8,6 +8,7 @@ use reqwest::Client;
 use url::Url;
 
 use super::attempt::{Registration, RegistrationAttempt};
+use super::attempt_log::level_of_attempt;
 use super::registrar::keep_registered;
 use super::retry_policy::RetryPolicy;
 use crate::clock::DdsClock;
@@ -18,7 +19,7 @@ use crate::dds::Failure;
 use crate::event::EventChannel;
 use crate::foreign::foreign;
 use crate::http_client::HttpClient;
-use crate::log::log;
+use crate::log::{Level, log};
 use crate::metrics::counters::EndpointCounters;
 use crate::secret::Secret;
 use crate::sign_in::SignIn;
@@ -40,6 +41,19 @@ pub async fn register_once(
     sk: &SecretKey,
     client: &Client,
     capabilities: &[String],
+) -> RegistrationAttempt {
+    attempt(dds_base_url, node_version, reg_secret, sk, client, capabilities, Level::Info).await
+}
+
+/// Registers once. The beginning is logged at this level.
+async fn attempt(
+    dds_base_url: &str,
+    node_version: &str,
+    reg_secret: &str,
+    sk: &SecretKey,
+    client: &Client,
+    capabilities: &[String],
+    level: Level,
 ) -> RegistrationAttempt {
     let dds = match Url::parse(dds_base_url) {
         Ok(url) => url,
@@ -68,6 +82,7 @@ pub async fn register_once(
         clock: &DdsClock::default(),
         requests: &EndpointCounters::default(),
         other_secrets: &Vec::new,
+        level,
     };
     registration.attempt(|_| std::future::ready(())).await.map(|_| ()).into()
 }
@@ -129,13 +144,14 @@ pub async fn run_registration_loop(cfg: RegistrationConfig) {
         async move {
             let _lock = LockGuard::try_acquire(stale_after).ok().flatten()?;
             Some(
-                register_once(
+                attempt(
                     &cfg.dds_base_url,
                     &cfg.node_version,
                     &cfg.reg_secret,
                     &key,
                     &cfg.client,
                     &cfg.capabilities,
+                    level_of_attempt(default_store()),
                 )
                 .await
                 .into_outcome(),

@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::attempt::{HandIn, Outcome, Registration, outcome_of};
+use super::attempt_log::{after, level_of_attempt};
 use super::reregistration::keep_reregistering;
 use super::retry_policy::RetryPolicy;
 use crate::backoff::BurstLimit;
 use crate::config::Settings;
 use crate::http_client::HttpClient;
-use crate::log::{self, log};
+use crate::log::{self, Level, log};
 use crate::metrics::counters::AttemptOutcome;
 use crate::sign_in::SignIn;
 use crate::siwe::Expectation;
@@ -43,7 +44,7 @@ impl<'a> Registrar<'a> {
     /// Keeps the node registered. Runs until it is dropped.
     pub(crate) async fn run(&self) {
         keep_registered(self.store, self.policy(), |number| async move {
-            let attempt = self.attempt(|event| async move {
+            let attempt = self.attempt(level_of_attempt(self.store), |event| async move {
                 match event {
                     HandIn::Begins => {
                         self.store.hand_in(number);
@@ -65,14 +66,19 @@ impl<'a> Registrar<'a> {
                 self.store.confirm_leadership().await;
             }
         };
-        keep_reregistering(self.store, interval, self.policy(), || self.attempt(on_hand_in)).await;
+        keep_reregistering(self.store, interval, self.policy(), || self.attempt(Level::Debug, on_hand_in))
+            .await;
     }
 
     fn policy(&self) -> RetryPolicy {
         RetryPolicy::new(self.settings.register_interval, self.settings.max_retry)
     }
 
-    async fn attempt<F: Future<Output = ()>>(&self, on_hand_in: impl Fn(HandIn) -> F) -> Outcome {
+    async fn attempt<F: Future<Output = ()>>(
+        &self,
+        level: Level,
+        on_hand_in: impl Fn(HandIn) -> F,
+    ) -> Outcome {
         let settings = self.settings;
         let _permit = self.permits.acquire().await;
         let is_first = self.store.status().consecutive_failures == 0;
@@ -88,6 +94,7 @@ impl<'a> Registrar<'a> {
             clock: self.store.clock(),
             requests: &self.store.counters().dds_requests,
             other_secrets: &|| self.secrets(),
+            level,
         };
         // Boxed, so that a parked node holds no memory for attempts.
         Box::pin(registration.attempt(on_hand_in)).await
@@ -151,8 +158,10 @@ where
         attempts.count(outcome_of(&finished));
         let failure = match finished {
             Ok(token) => {
+                let failures = store.status().consecutive_failures;
                 if store.finish_attempt(registration, token) {
-                    log!(Info, "register", "registered with DDS in {} ms", began.elapsed().as_millis());
+                    let millis = began.elapsed().as_millis();
+                    log!(Info, "register", "registered with DDS in {millis} ms{}", after(failures));
                 }
                 continue;
             }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::attempt::{Outcome, outcome_of};
+use super::attempt_log::after;
 use super::retry_policy::RetryPolicy;
 use crate::backoff::jitter;
-use crate::log::{self, log};
+use crate::log::{self, Level};
 use crate::metrics::counters::AttemptOutcome;
 use crate::state::observed::{Observed, until};
 use crate::state::store::Store;
@@ -56,8 +57,14 @@ pub(super) async fn keep_reregistering<A, F>(
         attempts.count(outcome_of(&outcome));
         match outcome {
             Ok(token) => {
+                let failures = store.status().consecutive_failures;
                 if store.finish_attempt(registration, token) {
-                    log!(Debug, "register", "registered again with DDS");
+                    log::write(
+                        // A failure was reported, so the end of it is, too.
+                        if failures == 0 { Level::Debug } else { Level::Info },
+                        "posemesh_node::register",
+                        format_args!("registered again with DDS{}", after(failures)),
+                    );
                 }
                 policy.succeeded();
             }
