@@ -306,7 +306,12 @@ impl Dds<'_> {
 
     /// An error of the HTTP client, fit for a log line.
     fn present_error(&self, error: &RequestError) -> String {
-        self.presentable(&foreign_error(error))
+        let mut text = self.presentable(&foreign_error(error));
+        // What rustls calls the first bytes of a peer that are not TLS.
+        if text.contains("InvalidContentType") {
+            text += " (the server does not use TLS at this port, or a proxy responds in its place)";
+        }
+        text
     }
 
     /// Reads the body of a success.

@@ -194,6 +194,15 @@ fn a_certificate_for_another_host_is_refused() {
 }
 
 #[test]
+fn the_error_of_a_server_without_tls_says_so() {
+    let dds = DevDds::start().unwrap();
+    let failure = first_failure(&config(&format!("https://{}", dds.authority()), "any"));
+    assert_eq!(failure.code(), ErrorCode::Unavailable);
+    let says = "(the server does not use TLS at this port, or a proxy responds in its place)";
+    assert!(failure.message().ends_with(says), "{failure}");
+}
+
+#[test]
 fn long_names_in_a_certificate_are_cut_in_errors() {
     let dds = DevDds::start().unwrap();
     let many: Vec<_> = (0..1500).map(|number| format!("name-{number}.example")).collect();
