@@ -363,6 +363,23 @@ fn one_error_names_every_missing_option() {
 }
 
 #[test]
+fn the_error_for_an_address_names_the_part_that_is_missing() {
+    let message = |option, value| refused(Config::new().set(option, value), &value).message().to_owned();
+    for (option, port) in [("callback_bind", "8080"), ("admin_bind", "9090")] {
+        let example = format!(
+            "; expected host:port, such as 127.0.0.1:{port} or [::1]:0, or :{port} for all interfaces"
+        );
+        let no_host = message(option, port);
+        assert!(
+            no_host.starts_with(&format!("{option} {port:?} is a port without a host{example}")),
+            "{no_host}"
+        );
+        let no_port = message(option, "localhost");
+        assert!(no_port.starts_with(&format!("{option} \"localhost\" has no port{example}")), "{no_port}");
+    }
+}
+
+#[test]
 fn a_certificate_needs_its_key() {
     let (cert, key, ca) = ("callback_tls_cert", "callback_tls_key", "callback_tls_client_ca");
     for (set, message) in [

@@ -202,6 +202,9 @@ pub(super) fn parse_bind(value: &str) -> Parsed<String> {
     if value.parse::<SocketAddr>().is_ok() {
         return Ok(value.to_owned());
     }
+    if value.parse::<u16>().is_ok() {
+        return Err(Invalid::value("is a port without a host"));
+    }
     let (host, port) = value.rsplit_once(':').ok_or_else(|| Invalid::value("has no port"))?;
     if port.parse::<u16>().is_err() {
         return Err(Invalid::value("has no port from 0 to 65535"));
