@@ -1,10 +1,8 @@
 # Shows Doxygen what readers of the files see.
 
-# In the README, links to other files.
+# In the README, links to the examples.
 FILENAME ~ /\.md$/ {
-    repository = "https://github.com/aukilabs/posemesh-node-registration/blob/main/"
-    gsub(/\]\(\.\.\//, "](" repository)
-    gsub(/\]\(examples\//, "](" repository "ffi-c/examples/")
+    gsub(/\]\(examples\//, "](https://github.com/aukilabs/posemesh-node-registration/blob/main/ffi-c/examples/")
     print
     next
 }

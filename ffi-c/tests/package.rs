@@ -240,7 +240,7 @@ fn cargo_c_installs_the_same_package() {
         return;
     }
     let package = fresh("cargo-c-package");
-    let command = readme_commands()[2].replace("/usr/local", &package.display().to_string());
+    let command = readme_commands()[3].replace("/usr/local", &package.display().to_string());
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-c");
     let here = format!("{} --libdir=lib --profile dev --target-dir {}", command.trim(), target_dir.display());
     run(Command::new("sh").args(["-c", &here]).current_dir(crate_root().join("..")));
@@ -269,10 +269,28 @@ fn readme_commands() -> Vec<String> {
 }
 
 #[test]
+fn the_commands_of_the_readme_check_an_archive_and_build_a_node() {
+    let home = fresh("readme-archive");
+    let name = "posemesh-node-c-1.2.3-target";
+    // SHA256SUMS lists files that were not downloaded, too.
+    let pack = r#"
+        cp -r "$1" "$2"
+        tar -czf "$2.tar.gz" "$2"
+        rm -r "$2"
+        sha256sum "$2.tar.gz" | sed 'p; s/c-/python-/' >SHA256SUMS
+    "#;
+    run(Command::new("sh").args(["-e", "-c", pack, "sh"]).arg(prefix()).arg(name).current_dir(&home));
+    let shell = run(Command::new("sh").args(["-e", "-c", &readme_commands()[0]]).current_dir(&home));
+    assert_eq!(stdout(&shell), format!("{name}.tar.gz: OK\n"));
+    let unpacked = home.join(name);
+    registers(&unpacked.join("node"), &unpacked.join("lib").display().to_string());
+}
+
+#[test]
 fn the_commands_of_the_readme_build_two_nodes() {
     let home = fresh("readme");
     symlink(crate_root(), home.join("ffi-c")).expect("the temporary directory is writable");
-    let commands = readme_commands()[..2].concat();
+    let commands = readme_commands()[1..3].concat();
     // Reuses the library that the other tests have built.
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
     let dev = format!(
