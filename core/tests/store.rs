@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ use posemesh_node_registration::state::{
 };
 use serde_json::json;
 use support::{CREDENTIALS, GUARD, KEY, WALLET, alone, client};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
 
 fn status() -> String {
     read_state().expect("in memory").status
@@ -247,6 +251,63 @@ fn a_loop_waits_for_the_lock() {
         assert!(!dds.wait_for_requests(Endpoint::Challenge, 1, Duration::from_millis(200)));
         drop(guard);
         until_status(STATUS_REGISTERED);
+    });
+}
+
+/// The records that a host with `tracing` shows by default: the level and the text of each.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Shown {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "posemesh_node" && *metadata.level() <= tracing::Level::INFO
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        struct Message<'a>(&'a mut String);
+        impl Visit for Message<'_> {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                if field.name() == "message" {
+                    *self.0 += &format!("{value:?}");
+                }
+            }
+        }
+        let mut shown = format!("{} ", event.metadata().level());
+        event.record(&mut Message(&mut shown));
+        self.0.lock().expect("no panics").push(shown);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn the_trace_of_a_loop_shows_an_outage_and_its_end_but_no_repetition() {
+    alone("the_trace_of_a_loop_shows_an_outage_and_its_end_but_no_repetition", || {
+        let shown = Shown::default();
+        tracing::subscriber::set_global_default(shown.clone()).expect("the first subscriber");
+        let dds = DevDds::start().expect("a DDS");
+        dds.inject(Endpoint::Challenge, Fault::status(503), 3);
+        spawn_loop(RegistrationConfig { max_retry: 0, ..registration(&dds) });
+        until_status(STATUS_REGISTERED);
+        let shown = || shown.0.lock().expect("no panics").clone();
+        let deadline = Instant::now() + GUARD;
+        while !shown().iter().any(|record| record.starts_with("INFO registered with DDS in ")) {
+            assert!(Instant::now() < deadline, "{:#?}", shown());
+            thread::yield_now();
+        }
+        let expected =
+            ["INFO Registering node with DDS", "WARN DDS answered", "INFO registered with DDS in "];
+        let shown = shown();
+        let is_expected = shown.len() == expected.len()
+            && shown.iter().zip(expected).all(|(record, begin)| record.starts_with(begin));
+        assert!(is_expected && shown[2].ends_with(" ms, after 3 failed attempts"), "{shown:#?}");
     });
 }
 
