@@ -89,12 +89,7 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
         return require('posemesh-node-linux-x64-musl')
       case 'linux-arm64-musl':
         return require('posemesh-node-linux-arm64-musl')
-      case 'darwin-x64':
-        return require('posemesh-node-darwin-x64')
-      case 'darwin-arm64':
-        return require('posemesh-node-darwin-arm64')
-      case 'win32-x64-msvc':
-        return require('posemesh-node-win32-x64-msvc')
+      // Only what a release publishes: whoever registers another name must not get to run here.
       default:
         throw new NotPublished()
     }
