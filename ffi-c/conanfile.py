@@ -41,7 +41,7 @@ class PosemeshNode(ConanFile):
 
     def validate(self):
         if self.settings.os != "Linux":
-            raise ConanInvalidConfiguration("the CMake package is for Linux; see ffi-c/README.md for other systems")
+            raise ConanInvalidConfiguration("this recipe is for Linux; see ffi-c/README.md for other systems")
 
     def package_id(self):
         # A C ABI: the compiler makes no difference.

@@ -173,16 +173,24 @@ fn cmake_finds_compatible_versions_only() {
 }
 
 #[test]
-fn cmake_refuses_a_package_for_another_processor() {
-    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
-    for (processor, refused) in [(std::env::consts::ARCH, false), ("armv8.2", false), (other, true)] {
-        let source = fresh(&format!("processor-{processor}"));
-        let asked = format!("-DCMAKE_SYSTEM_PROCESSOR={processor}");
-        let found = asks_for(&source, "", &["-DCMAKE_SYSTEM_NAME=Linux", &asked]);
+fn cmake_refuses_a_package_for_another_processor_or_system() {
+    let (this, other) =
+        if cfg!(target_arch = "x86_64") { ("x86_64", "aarch64") } else { ("aarch64", "amd64") };
+    let platforms = [
+        ("Linux", this, false),
+        ("Linux", "armv8.2", false),
+        ("Linux", other, true),
+        ("FreeBSD", this, true),
+    ];
+    for (system, processor, refused) in platforms {
+        let source = fresh(&format!("platform-{system}-{processor}"));
+        let asked =
+            [format!("-DCMAKE_SYSTEM_NAME={system}"), format!("-DCMAKE_SYSTEM_PROCESSOR={processor}")];
+        let found = asks_for(&source, "", &[&asked[0], &asked[1]]);
         // CMake breaks lines.
         let says = stderr(&found).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(!found.status.success(), refused, "{processor}: {says}");
-        assert_eq!(says.contains(&format!("and not for the processor {processor}.")), refused, "{says}");
+        assert_eq!(!found.status.success(), refused, "{system} on {processor}: {says}");
+        assert_eq!(says.contains(&format!("and not for {system} on {processor}.")), refused, "{says}");
     }
 }
 
