@@ -89,7 +89,7 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
         return require('posemesh-node-linux-x64-musl')
       case 'linux-arm64-musl':
         return require('posemesh-node-linux-arm64-musl')
-      // Only what a release publishes: whoever registers another name must not get to run here.
+      // Only names that a release publishes: anybody could publish a package under one of the others.
       default:
         throw new NotPublished()
     }

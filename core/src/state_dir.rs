@@ -29,7 +29,7 @@
 //!
 //! | module | owns | Linux | macOS | Windows |
 //! |---|---|---|---|---|
-//! | `files` | access to the files of the directory | through its descriptor, also after a rename | as Linux | by its path, which nobody can rename meanwhile |
+//! | `files` | access to the files of the directory | through its descriptor, also after a rename | as Linux | by its path, which cannot change while it is open |
 //! | `access` | who may use them | modes | modes | access lists |
 //! | `filesystem` | which file systems are refused | by number, FUSE by name | those that are not local | shares, drives of other machines |
 //! | `lock` | the lock of the leader | `flock` | `flock` | `LockFileEx` |

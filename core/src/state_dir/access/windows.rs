@@ -198,7 +198,7 @@ impl Security {
         Ok(Self { owner, list, _descriptor: Local(descriptor) })
     }
 
-    /// Somebody who may use the object, and should not.
+    /// A user whom the list allows to use the object, other than those who are trusted.
     fn stranger(&self, user: &User) -> io::Result<Option<String>> {
         if self.list.is_null() {
             return Ok(Some("everybody".into()));
@@ -227,7 +227,7 @@ impl Security {
     }
 }
 
-/// Whether this is the user, or somebody who can get at everything, or stands for the owner of an object.
+/// Whether this is the given user, the system, an administrator, or a name for the owner of an object.
 fn is_trusted(sid: PSID, user: &User) -> bool {
     const TRUSTED: [i32; 4] =
         [WinLocalSystemSid, WinBuiltinAdministratorsSid, WinCreatorOwnerSid, WinCreatorOwnerRightsSid];

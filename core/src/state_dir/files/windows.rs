@@ -65,7 +65,7 @@ impl Files {
         let root = fs::canonicalize(&absolute).map_err(examined)?;
         let directory = fs::OpenOptions::new()
             .read(true)
-            // Without DELETE: nobody renames or removes it.
+            // Not shared for deletion, so it can be neither renamed nor removed.
             .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE)
             .custom_flags(FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT)
             .open(&root)

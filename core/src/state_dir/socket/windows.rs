@@ -57,7 +57,7 @@ fn open(name: &str) -> io::Result<Connected> {
 
 pub(super) struct Listener {
     name: String,
-    /// The end of the next connection. There is always one, so that nobody else can take the name.
+    /// The pipe instance for the next connection. One always exists, so that no other process can take the name.
     next: NamedPipeServer,
 }
 
