@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crates import ROOT
+import standard_library
+from crates import ROOT, rust_version
 
 # The oldest glibc that a release runs with.
 OLDEST_GLIBC = (2, 28)
@@ -209,6 +211,23 @@ class Artefacts(unittest.TestCase):
                 self.assertNotRegex(library.read("--sections"), r" \.(symtab|debug_\w+) ")
                 self.assertIn(b".debug_line", self.symbols[library.build_id()].content)
         self.assertEqual(len(self.symbols), len(self.libraries))
+
+    def test_bills_of_materials_name_what_debug_information_names(self) -> None:
+        if standard_library.installed_version() != rust_version():
+            self.skipTest(f"releases are built with Rust {rust_version()}")
+        for library in self.libraries:
+            with self.subTest(str(library.file)):
+                [bill] = (file for file in files(library.file.package) if file.name.endswith(".cdx.json"))
+                components = json.loads(bill.content)["components"]
+                named = {(component["name"], component.get("version", "")) for component in components}
+                symbols = self.symbols[library.build_id()].content
+                linked = standard_library.sources(symbols)
+                self.assertIn("gimli", dict(linked))
+                self.assertEqual(linked - named, set())
+                # Parts of zig, except its headers.
+                parts = {name.decode() for name in re.findall(rb"/zig/lib/(?:libc/(?!include))?([\w-]+)", symbols)}
+                self.assertIn("libunwind", parts)
+                self.assertEqual(parts - {"include", "libc"} - set(dict(named)), set())
 
     def test_nothing_names_a_path_of_this_machine(self) -> None:
         for package in self.packages:

@@ -16,7 +16,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 import licenses
 import sbom
-from crates import ARTEFACTS, ROOT, TARGETS, version
+import standard_library
+from crates import ARTEFACTS, ROOT, STANDARD_LIBRARY, TARGETS, rust_version, version
 
 
 def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -45,10 +46,24 @@ class Licenses(Checks):
             "rustls-webpki (ISC)": "Brian Smith",
             "webpki-roots (CDLA-Permissive-2.0)": "Community Data License Agreement",
             "idna_mapping ((Apache-2.0 OR MIT) AND Unicode-3.0)": "UNICODE LICENSE V3",
-            "the Rust standard library (MIT OR Apache-2.0)": "The Rust Project Contributors",
+            "miniz_oxide (MIT OR Zlib OR Apache-2.0)": "Copyright (c) 2017 Frommi",
+            licenses.RUST: "The Rust Project Contributors",
+            licenses.LIBUNWIND: "---- LLVM Exceptions to the Apache 2.0 License ----",
+            licenses.MINGW: "by the mingw-w64 project",
         }.items():
             with self.subTest(crate=name):
                 self.assertTrue(f"\n{name}\n" in text and phrase in text)
+
+    def test_the_crates_of_the_standard_library_are_those_of_the_rust_of_releases(self) -> None:
+        if (installed := standard_library.installed_version()) != rust_version():
+            self.skipTest(f"releases are built with Rust {rust_version()}, and this is {installed}")
+        named = {(crate.name, crate.version) for crate in STANDARD_LIBRARY.crates()}
+        linked = {(name, version) for name, version in standard_library.linked() if name != "cfg-if"}  # only macros
+        self.assertGreaterEqual(len(linked), 7)
+        self.assertEqual(linked - named, set())
+
+    def test_the_workflow_builds_releases_with_that_rust(self) -> None:
+        self.assertIn(f"rustup default {rust_version()}\n", (ROOT / ".github/workflows/release.yml").read_text())
 
     def test_the_licences_and_sources_of_all_crates_are_allowed(self) -> None:
         self.passes("cargo", "deny", "--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources")
@@ -81,11 +96,28 @@ class BillsOfMaterials(Checks):
             return {component["name"] for component in sbom.document("c", target)["components"]}
 
         linux, windows = names("x86_64-unknown-linux-gnu"), names("x86_64-pc-windows-msvc")
+        mingw = names("x86_64-pc-windows-gnu")
         self.assertIn("rustix", linux - windows)
         self.assertIn("windows-sys", windows - linux)
-        self.assertTrue({"ring", "rustls", "siwe", "tokio"} <= linux & windows)
+        self.assertTrue({"ring", "rustls", "siwe", "std", "gimli", "tokio"} <= linux & windows)
+        self.assertIn("libunwind", linux - mingw)
+        self.assertIn("libgcc", mingw - windows)
         # Bindings, build scripts, macros and tests.
         self.assertTrue(linux.isdisjoint({"cbindgen", "napi", "pyo3", "serde_derive", "tokio-macros"}))
+
+
+    def test_they_say_what_uses_what(self) -> None:
+        for artefact in ARTEFACTS:
+            document = sbom.document(artefact, "x86_64-unknown-linux-gnu")
+            uses = {entry["ref"]: entry["dependsOn"] for entry in document["dependencies"]}
+            reached, waiting = set(), [document["metadata"]["component"]["bom-ref"]]
+            while waiting:
+                if (ref := waiting.pop()) not in reached:
+                    reached.add(ref)
+                    waiting += uses.get(ref, [])
+            with self.subTest(artefact=artefact):
+                listed = [document["metadata"]["component"], *document["components"]]
+                self.assertEqual(reached, {component["bom-ref"] for component in listed})
 
 
 class Crate(Checks):

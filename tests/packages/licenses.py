@@ -1,4 +1,4 @@
-"""core/THIRD-PARTY-LICENSES.txt: the licences of the crates that are linked into what ships."""
+"""core/THIRD-PARTY-LICENSES.txt: the licences of what is linked into what ships."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections import defaultdict
 
-from crates import ARTEFACTS, ROOT, Crate, linked
+from crates import ARTEFACTS, ROOT, STANDARD_LIBRARY, Crate
 
 FILE = ROOT / "core/THIRD-PARTY-LICENSES.txt"
 
@@ -18,13 +18,19 @@ ALTERNATIVE = re.compile(r"apache|unlicense|zlib|bsd|isc", re.IGNORECASE)
 HEADER = """\
 Third-party licences
 
-The packages of posemesh-node-registration contain parts of the following software: the crates below, which
-are linked into them, and the Rust standard library. Not every package contains every crate; the software
-bill of materials of each package lists those that it contains. Where a crate offers a choice of licences
-and MIT is one of them, it is used under the MIT licence.
+The packages of posemesh-node-registration contain parts of the following software. Not every package contains
+all of it; the software bill of materials of each package lists what it contains. Where there is a choice of
+licences and MIT is one of them, the MIT licence is used.
+
+Some packages for Linux also contain functions of glibc, and those for Windows functions of libgcc, whose
+licences allow it without conditions: LGPL-2.1-or-later WITH GCC-exception-2.0-note, and GPL-3.0-or-later WITH
+GCC-exception-3.1.
 """
 
-RUST = ("the Rust standard library", "The Rust Project Contributors")
+# Whose texts are not in crates.
+RUST = "the Rust standard library ((MIT OR Apache-2.0) AND Unicode-3.0)"
+LIBUNWIND = "libunwind (Apache-2.0 WITH LLVM-exception)"
+MINGW = "mingw-w64 (ZPL-2.1)"
 
 MIT = """\
 MIT License
@@ -48,12 +54,19 @@ DEALINGS IN THE SOFTWARE."""
 
 
 def document() -> str:
-    """The whole file. Each text appears once, with the crates that it is the licence of."""
+    """The whole file. Each text appears once, with the names of those that it is the licence of."""
     users: dict[str, list[str]] = defaultdict(list)
-    for crate in sorted({crate for artefact in ARTEFACTS for crate in linked(artefact)}):
+    for crate in sorted({crate for package in (*ARTEFACTS.values(), STANDARD_LIBRARY) for crate in package.crates()}):
         for text in texts(crate):
-            users[text].append(f"{crate.name} ({crate.license})")
-    users[MIT.format(holder=RUST[1])].append(f"{RUST[0]} (MIT OR Apache-2.0)")
+            # Two versions of a crate may have the same.
+            if (name := f"{crate.name} ({crate.license})") not in users[text]:
+                users[text].append(name)
+    [unicode] = (text for text in users if text.startswith("UNICODE LICENSE V3") and "1991-2024" in text)
+    [llvm] = (text for text, names in users.items() if names[0].startswith("compiler_builtins "))
+    users[unicode].append(RUST)
+    users[llvm].append(LIBUNWIND)
+    users[MIT.format(holder="The Rust Project Contributors")].append(RUST)
+    users[_tidy((ROOT / "tests/packages/mingw-w64.txt").read_text(encoding="utf-8"))].append(MINGW)
     sections = (["=" * 100, *names, "-" * 100, "", text, ""] for text, names in users.items())
     return "\n".join([HEADER, *(line for section in sections for line in section)])
 

@@ -11,7 +11,8 @@ import argparse
 import json
 from typing import Any
 
-from crates import ARTEFACTS, TARGETS, Crate, dependencies, linked, version
+import runtimes
+from crates import ARTEFACTS, STANDARD_LIBRARY, TARGETS, Crate, Package, rust_version, version
 
 REPOSITORY = "https://github.com/aukilabs/posemesh-node-registration"
 
@@ -22,34 +23,53 @@ PURLS = {
     "nodejs": "pkg:npm/posemesh-node@{version}",
 }
 
+STD = f"pkg:github/rust-lang/rust@{rust_version()}#library/std"
+
 
 def document(artefact: str, target: str) -> dict[str, Any]:
-    crates = linked(artefact, [target])
-    used = dependencies(crates)
+    package = ARTEFACTS[artefact]
+    purl = PURLS[artefact].format(version=version())
     main = {
         "type": "library",
-        "bom-ref": PURLS[artefact].format(version=version()),
+        "bom-ref": purl,
         "name": "libposemesh_node" if artefact == "c" else "posemesh-node",
         "version": version(),
         "licenses": [{"expression": "MIT"}],
-        "purl": PURLS[artefact].format(version=version()),
+        "purl": purl,
         "externalReferences": [{"type": "vcs", "url": REPOSITORY}],
         "properties": [{"name": "target", "value": target}],
     }
-    tree = [(crate.purl if crate else main["bom-ref"], used[crate]) for crate in (None, *crates)]
+    std = {
+        "type": "library",
+        "bom-ref": STD,
+        "name": "std",
+        "version": rust_version(),
+        "licenses": [{"expression": "(MIT OR Apache-2.0) AND Unicode-3.0"}],
+        "purl": STD,
+    }
+    # The standard library may use a crate in the version that this project uses too.
+    crates = sorted({*package.crates([target]), *STANDARD_LIBRARY.crates([target])})
+    linked = runtimes.linked(target)
+    used = _dependencies(STANDARD_LIBRARY, STD, target) | _dependencies(package, purl, target)
+    used[purl] += [STD, *(runtime.purl for runtime in linked)]
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": main},
-        "components": [_component(crate) for crate in crates],
-        "dependencies": [{"ref": ref, "dependsOn": [crate.purl for crate in uses]} for ref, uses in tree],
+        "components": [std, *map(_runtime, linked), *map(_component, crates)],
+        "dependencies": [{"ref": ref, "dependsOn": uses} for ref, uses in used.items()],
     }
 
 
 def text(artefact: str, target: str) -> str:
     return json.dumps(document(artefact, target), indent=2)
+
+
+def _dependencies(package: Package, purl: str, target: str) -> dict[str, list[str]]:
+    used = package.dependencies(target)
+    return {crate.purl if crate else purl: [one.purl for one in uses] for crate, uses in used.items()}
 
 
 def _component(crate: Crate) -> dict[str, Any]:
@@ -62,6 +82,17 @@ def _component(crate: Crate) -> dict[str, Any]:
         # The slash is an older way to say OR.
         "licenses": [{"expression": crate.license.replace("/", " OR ")}],
         "purl": crate.purl,
+    }
+
+
+def _runtime(runtime: runtimes.Runtime) -> dict[str, Any]:
+    return {
+        "type": "library",
+        "bom-ref": runtime.purl,
+        "name": runtime.name,
+        **({"version": runtime.version} if runtime.version else {}),
+        "licenses": [{"expression": runtime.license}],
+        "purl": runtime.purl,
     }
 
 
