@@ -75,6 +75,11 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
+    /// Whether anything has been logged as a warning, so that an operator waits to read that it is over.
+    pub(crate) fn has_warned(&self) -> bool {
+        self.next.is_some()
+    }
+
     pub(crate) fn level(&mut self, now: Instant) -> Level {
         self.next(now).0
     }
@@ -97,7 +102,9 @@ mod tests {
     #[test]
     fn a_warning_counts_the_records_that_were_suppressed() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
+        assert!(!limit.has_warned());
         assert_eq!(limit.next(start), (Level::Warn, 0));
+        assert!(limit.has_warned());
         for suppressed in 1..=1000 {
             assert_eq!(limit.next(start + WARN_INTERVAL / 2), (Level::Debug, suppressed));
         }

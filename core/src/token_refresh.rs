@@ -135,6 +135,14 @@ impl Refresher<'_> {
 
     /// A token has arrived, so the next failure is the first one.
     fn succeed(&mut self) {
+        if self.warnings.has_warned() {
+            log!(
+                Info,
+                "token",
+                "the node has an access token again; failed sign-ins before: {}",
+                self.failures
+            );
+        }
         (self.failures, self.unknown) = (0, false);
         self.warnings = RateLimit::default();
     }

@@ -13,6 +13,7 @@ use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::bindings::NodeExt as _;
 use posemesh_node_registration::error::{Error, ErrorCode};
 use posemesh_node_registration::event::EventKind;
+use posemesh_node_registration::log::Level;
 use posemesh_node_registration::node::{Node, Wait};
 use posemesh_node_registration::status::State;
 use posemesh_node_registration::token::AccessToken;
@@ -89,6 +90,33 @@ fn every_form_of_wait_receives_the_token_after_the_registration() {
     assert_eq!(sign_ins(&dds), 1);
     drop(pending);
     assert!(!format!("{token:?} {node:?}").contains(token.value()));
+}
+
+// scenario: logs
+#[test]
+fn a_warning_that_there_is_no_token_is_followed_by_its_end() {
+    support::alone("a_warning_that_there_is_no_token_is_followed_by_its_end", || {
+        support::logged();
+        let dds = dds();
+        let node = start(&dds, &[]);
+        node.access_token(Some(GUARD)).expect("a token");
+        let failure = Fault::Status { code: 500, retry_after: None, body: "not today".into() };
+        dds.inject(Endpoint::Challenge, failure, 1);
+        for _ in 0..2 {
+            node.invalidate_token().expect("the node runs");
+            node.access_token(Some(GUARD)).expect("another token");
+        }
+        node.stop(GUARD).expect("stops");
+
+        let told: Vec<_> = support::logged()
+            .into_iter()
+            .filter(|record| record.target == "posemesh_node::token" && record.level <= Level::Info)
+            .map(|record| (record.level, record.message))
+            .collect();
+        let [(Level::Warn, failed), (Level::Info, recovered)] = &told[..] else { panic!("{told:#?}") };
+        assert!(failed.starts_with("no access token: ") && failed.contains("not today"), "{failed}");
+        assert_eq!(recovered, "the node has an access token again; failed sign-ins before: 1");
+    });
 }
 
 // scenario: token-refused

@@ -112,7 +112,12 @@ pub(super) async fn bind_patiently(address: &str, store: &Store) -> TcpListener 
     loop {
         let owned = address.to_owned();
         let error = match blocking(move || bind_callback(&owned)).await {
-            Ok(listener) => return listener,
+            Ok(listener) => {
+                if reported {
+                    log!(Info, "node", "the callback server has its port again");
+                }
+                return listener;
+            }
             Err(error) => error,
         };
         if !reported && began.elapsed() >= BIND_PATIENCE {
