@@ -421,6 +421,18 @@ fn http_is_refused_for_other_machines() {
     }
 }
 
+#[test]
+fn a_host_name_in_other_letters_is_written_as_dns_has_it() {
+    for option in ["dds_base_url", "node_url"] {
+        let error = Config::new().set(option, "https://b\u{fc}cher.example").map(drop).expect_err("refused");
+        assert_eq!(error.code(), ErrorCode::InvalidConfig);
+        assert!(error.message().starts_with(option) && error.message().contains("xn--"), "{error}");
+    }
+    let own_server = [("node_url", "https://xn--bcher-kva.example/node"), ("callback_bind", "127.0.0.1:0")];
+    let node = Node::start(&support::config("http://127.0.0.1:1/names", &own_server)).expect("a valid name");
+    node.stop(GUARD).expect("stops");
+}
+
 /// 0.0.0.0 is not a loopback address, but it reaches this machine.
 #[test]
 fn allow_insecure_http_permits_http_to_other_machines() {

@@ -45,7 +45,6 @@ class Licenses(Checks):
             "ring (Apache-2.0 AND ISC)": "the fiat-crypto authors",
             "rustls-webpki (ISC)": "Brian Smith",
             "webpki-roots (CDLA-Permissive-2.0)": "Community Data License Agreement",
-            "idna_mapping ((Apache-2.0 OR MIT) AND Unicode-3.0)": "UNICODE LICENSE V3",
             "miniz_oxide (MIT OR Zlib OR Apache-2.0)": "Copyright (c) 2017 Frommi",
             licenses.RUST: "The Rust Project Contributors",
             licenses.LIBUNWIND: "---- LLVM Exceptions to the Apache 2.0 License ----",

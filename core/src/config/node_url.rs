@@ -8,6 +8,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::option::Invalid;
+use super::values::not_a_url;
 
 /// The route of the callback. DDS puts it after the URL of the node, and the callback server after `callback_path`.
 pub(crate) const REGISTRATIONS_PATH: &str = "/internal/v1/registrations";
@@ -21,7 +22,7 @@ pub(crate) struct NodeUrl(Url);
 
 impl NodeUrl {
     pub(super) fn parse(value: &str) -> Result<Self, Invalid> {
-        let url = Url::parse(value).map_err(|error| Invalid::hidden(format!("is not a URL ({error})")))?;
+        let url = Url::parse(value).map_err(|error| Invalid::hidden(not_a_url(error)))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Invalid::hidden("has a scheme other than http and https"));
         }

@@ -185,7 +185,7 @@ pub(super) fn parse_seconds(value: &str) -> Parsed<Duration> {
 }
 
 pub(super) fn parse_base_url(value: &str) -> Parsed<Url> {
-    let url = Url::parse(value).map_err(|error| Invalid::value(format!("is not a URL ({error})")))?;
+    let url = Url::parse(value).map_err(|error| Invalid::value(not_a_url(error)))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Invalid::value("has a scheme other than http and https"));
     }
@@ -196,6 +196,17 @@ pub(super) fn parse_base_url(value: &str) -> Parsed<Url> {
         return Err(Invalid::value("has a query or fragment"));
     }
     Ok(url)
+}
+
+/// Why a text is not a URL. What ships lacks the Unicode tables for host names in other letters than ASCII: 250 kB.
+pub(super) fn not_a_url(error: url::ParseError) -> String {
+    match error {
+        url::ParseError::IdnaError => {
+            "has no valid host name (one with other letters than ASCII is written as DNS has it, with xn--)"
+                .to_owned()
+        }
+        other => format!("is not a URL ({other})"),
+    }
 }
 
 pub(super) fn parse_bind(value: &str) -> Parsed<String> {
