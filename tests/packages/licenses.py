@@ -61,12 +61,11 @@ def document() -> str:
             # Two versions of a crate may have the same.
             if (name := f"{crate.name} ({crate.license})") not in users[text]:
                 users[text].append(name)
-    [unicode] = (text for text in users if text.startswith("UNICODE LICENSE V3") and "1991-2024" in text)
     [llvm] = (text for text, names in users.items() if names[0].startswith("compiler_builtins "))
-    users[unicode].append(RUST)
     users[llvm].append(LIBUNWIND)
     users[MIT.format(holder="The Rust Project Contributors")].append(RUST)
-    users[_tidy((ROOT / "tests/packages/mingw-w64.txt").read_text(encoding="utf-8"))].append(MINGW)
+    users[_of_no_crate("unicode")].append(RUST)
+    users[_of_no_crate("mingw-w64")].append(MINGW)
     sections = (["=" * 100, *names, "-" * 100, "", text, ""] for text, names in users.items())
     return "\n".join([HEADER, *(line for section in sections for line in section)])
 
@@ -94,6 +93,10 @@ def _without_a_file(crate: Crate) -> str:
     # Without addresses.
     names = [re.sub(r"\s*<.*>", "", author) for author in authors]
     return MIT.format(holder=", ".join(names) or f"the authors of {crate.name}")
+
+
+def _of_no_crate(name: str) -> str:
+    return _tidy((ROOT / "tests/packages" / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 def _tidy(text: str) -> str:
