@@ -1,4 +1,4 @@
-"""A recipe for Conan 2. It builds the library from this clone, and needs Rust:
+"""A recipe for Conan 2. It builds the library from this clone, for Linux or, with mingw-w64, for Windows, and needs Rust:
 
 conan create ffi-c
 
@@ -9,10 +9,15 @@ from pathlib import Path
 
 from conan import ConanFile
 from conan.errors import ConanInvalidConfiguration
+from conan.tools.build import cross_building
 from conan.tools.cmake import CMake, CMakeToolchain
 from conan.tools.files import copy, load
 
 required_conan_version = ">=2.0"
+
+# What Rust calls the systems and processors that Conan knows.
+SYSTEMS = {"Linux": "unknown-linux-gnu", "Windows": "pc-windows-gnu"}
+PROCESSORS = {"armv8": "aarch64", "x86_64": "x86_64"}
 
 
 class PosemeshNode(ConanFile):
@@ -39,9 +44,19 @@ class PosemeshNode(ConanFile):
         for pattern in ("Cargo.*", "LICENSE", "core/*", "ffi-c/*", "include/*", "tests/dev-dds/*", *bindings):
             copy(self, pattern, self._clone, self.export_sources_folder)
 
+    @property
+    def _target(self):
+        """Rust's name for what the package is for, or None."""
+        system, processor = SYSTEMS.get(str(self.settings.os)), PROCESSORS.get(str(self.settings.arch))
+        return f"{processor}-{system}" if processor and system else None
+
     def validate(self):
-        if self.settings.os != "Linux":
-            raise ConanInvalidConfiguration("this recipe is for Linux; see ffi-c/README.md for other systems")
+        settings = self.settings
+        if not self._target or (settings.os == "Windows" and settings.compiler != "gcc"):
+            raise ConanInvalidConfiguration(
+                "this recipe is for Linux, and for Windows with mingw-w64, on x86_64 and armv8, and not for "
+                f"{settings.os} with {settings.compiler} on {settings.arch}; see ffi-c/README.md"
+            )
 
     def package_id(self):
         # A C ABI: the compiler makes no difference.
@@ -52,6 +67,8 @@ class PosemeshNode(ConanFile):
         debug = self.settings.build_type == "Debug"
         toolchain.cache_variables["POSEMESH_NODE_CARGO_PROFILE"] = "dev" if debug else "release"
         toolchain.cache_variables["CMAKE_INSTALL_LIBDIR"] = "lib"
+        if cross_building(self):
+            toolchain.cache_variables["POSEMESH_NODE_CARGO_TARGET"] = self._target
         toolchain.generate()
 
     def build(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -134,6 +135,19 @@ class Crate(Checks):
             check = ("cargo", "check", "--locked", "--quiet", "--lib", "--examples", "--target-dir")
             self.passes(*check, str(ROOT / "target/package/check"), cwd=crate)
         archive.unlink()
+
+
+class Vcpkg(Checks):
+    def test_the_manifest_follows_the_documented_rules(self) -> None:
+        """https://learn.microsoft.com/vcpkg/reference/vcpkg-json"""
+        manifest = json.loads((ROOT / "ffi-c/vcpkg/vcpkg.json").read_text())
+        known = {"$schema", "name", "version-semver", "description", "homepage", "documentation", "license", "supports"}
+        self.assertEqual(set(manifest), known)
+        self.assertRegex(manifest["name"], r"^[a-z0-9]+(-[a-z0-9]+)*$")
+        self.assertEqual(manifest["version-semver"], version())
+        self.assertRegex(manifest["supports"], r"^[a-z0-9 ()&|!]+$")
+        words = set(re.findall(r"\w+", manifest["supports"]))
+        self.assertTrue(words <= {"arm64", "linux", "mingw", "static", "x64"}, words)
 
 
 class Files(Checks):

@@ -304,6 +304,35 @@ class C(Case):
         self.registers(build / "node_cpp")
         self.registers(build / "node_static")
 
+    def test_the_port_for_vcpkg_installs_all_that_cmake_needs(self) -> None:
+        port = self.unpack("c/posemesh-node-vcpkg-*.tar.gz")
+        for triplet, target, processor, system in (
+            ("x64-linux", "x86_64-unknown-linux-gnu", "x64", "LINUX"),
+            ("arm64-linux", "aarch64-unknown-linux-gnu", "arm64", "LINUX"),
+            ("x64-mingw-dynamic", "x86_64-pc-windows-gnu", "x64", "MINGW"),
+        ):
+            with self.subTest(triplet):
+                installed = self.directory / triplet
+                command = (
+                    *("cmake", f"-DPORT_DIR={port}", f"-DRELEASE={RELEASE}", f"-DCURRENT_PACKAGES_DIR={installed}"),
+                    *(f"-DTARGET_TRIPLET={triplet}", f"-DVCPKG_TARGET_ARCHITECTURE={processor}"),
+                    *(f"-DVCPKG_TARGET_IS_{system}=ON", "-P", ROOT / "tests/packages/vcpkg.cmake"),
+                )
+                if not list(RELEASE.glob(f"c/*-{target}.tar.gz")):
+                    with self.assertRaisesRegex(AssertionError, f"This release has no library for\\s+{triplet}"):
+                        run(*command)
+                    continue
+                run(*command)
+                archive = self.unpack(f"c/*-{target}.tar.gz")
+                of_the_port = {"share/posemesh-node/copyright", "share/posemesh-node/usage"}
+                self.assertEqual(files(installed), files(archive) | of_the_port)
+                if target == self.native().target:
+                    build = self.directory / "build"
+                    run("cmake", "-S", EXAMPLES / "cmake-consumer", "-B", build, f"-DCMAKE_PREFIX_PATH={installed}")
+                    run("cmake", "--build", build)
+                    self.registers(build / "node_cpp")
+                    self.registers(build / "node_static")
+
     def test_conan_builds_the_library_and_cmake_finds_it(self) -> None:
         self.native()
         conan = {"CONAN_HOME": str(self.directory / "conan")}
@@ -319,6 +348,10 @@ class C(Case):
         run("cmake", "--build", build)
         self.registers(build / "node_cpp")
         self.registers(build / "node_static")
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
 
 
 class Rust(Case):
