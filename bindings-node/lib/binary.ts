@@ -19,18 +19,7 @@ class NotPublished extends Error {
 /** The name of this platform in the names of binary packages, such as `linux-x64-gnu`. */
 export function target(): string {
   const { platform, arch } = process
-  return `${platform}-${arch}${abi()}`
-}
-
-function abi(): string {
-  switch (process.platform) {
-    case 'linux':
-      return `-${linuxLibc()}`
-    case 'win32':
-      return '-msvc'
-    default:
-      return ''
-  }
+  return platform === 'linux' ? `${platform}-${arch}-${linuxLibc()}` : `${platform}-${arch}`
 }
 
 type Libc = 'gnu' | 'musl'
@@ -89,6 +78,8 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
         return require('posemesh-node-linux-x64-musl')
       case 'linux-arm64-musl':
         return require('posemesh-node-linux-arm64-musl')
+      case 'win32-x64':
+        return require('posemesh-node-win32-x64')
       // Only names that a release publishes: anybody could publish a package under one of the others.
       default:
         throw new NotPublished()
@@ -103,7 +94,9 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
 function fromBuild(attempts: Attempt[]): Native | undefined {
   // A bundler may have converted this file to an ES module, which has no __dirname.
   if (typeof __dirname !== 'string') return undefined
-  return fromFile(join(__dirname, '..', `posemesh-node.${target()}.node`), attempts)
+  // On Windows, the name that napi gives it ends with the compiler. Node.js loads the addon of either.
+  const compiler = process.platform === 'win32' ? '-msvc' : ''
+  return fromFile(join(__dirname, '..', `posemesh-node.${target()}${compiler}.node`), attempts)
 }
 
 /** Loads a file by its path. Bundlers replace a `require` with a variable argument by a function that always fails. */
