@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::Rng as _;
+use rand::rngs::OsRng;
 use tokio::time::Instant;
 
 use crate::log::Level;
@@ -23,7 +24,7 @@ pub(crate) fn backoff(failures: u32) -> Duration {
 
 /// A pause that differs by up to 20 %, so that many nodes do not act at the same moment.
 pub(crate) fn jitter(pause: Duration) -> Duration {
-    pause.mul_f64(rand::thread_rng().gen_range(0.8..=1.2))
+    pause.mul_f64(OsRng.gen_range(0.8..=1.2))
 }
 
 /// Returns `pause`, or a longer one that DDS asks for.
@@ -36,7 +37,7 @@ pub(crate) fn spread_at_least(pause: Duration, retry_after: Option<Duration>) ->
         return pause;
     }
     let spread = (asked / 5).max(pause).min(MAX_BACKOFF);
-    asked + spread.mul_f64(rand::thread_rng().gen_range(0.0..=1.0))
+    asked + spread.mul_f64(OsRng.gen_range(0.0..=1.0))
 }
 
 /// Returns `pause`, or a longer one that DDS asks for.

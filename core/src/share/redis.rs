@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rand::RngCore as _;
+use rand::rngs::OsRng;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
@@ -86,7 +88,7 @@ impl RedisKey {
             turns: AtomicUsize::new(0),
             changed: Arc::default(),
             script: hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, SWAP.as_bytes())),
-            sender: format!("{:016x}", rand::random::<u64>()),
+            sender: format!("{:016x}", OsRng.next_u64()),
             warned_of_eviction: AtomicBool::new(false),
         })
     }

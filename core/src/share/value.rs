@@ -10,6 +10,7 @@
 use std::fmt;
 
 use rand::Rng as _;
+use rand::rngs::OsRng;
 
 /// Identifies a process among those that share a store: a random number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) struct Holder(u64);
 
 impl Holder {
     pub(super) fn random() -> Self {
-        Self(rand::thread_rng().r#gen())
+        Self(OsRng.r#gen())
     }
 }
 

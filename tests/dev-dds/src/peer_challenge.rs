@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use rand::rngs::OsRng;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::identity::Identity;
@@ -47,7 +48,7 @@ impl PeerChallenges {
         if self.issued.len() == REMEMBERED {
             self.issued.pop_front();
         }
-        let (id, challenge) = (random_text(24), rand::thread_rng().r#gen());
+        let (id, challenge) = (random_text(24), OsRng.r#gen());
         self.issued.push_back(Issued { id: id.clone(), node, peer_id, key, challenge, at: Instant::now() });
         (id, challenge)
     }

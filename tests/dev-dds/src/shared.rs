@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::header::HeaderValue;
 use rand::Rng;
 use rand::distributions::Alphanumeric;
+use rand::rngs::OsRng;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -198,5 +199,5 @@ impl Shared {
 
 /// Letters and digits, for nonces, secrets and tokens.
 pub(crate) fn random_text(length: usize) -> String {
-    rand::thread_rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
+    OsRng.sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }
