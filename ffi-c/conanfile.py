@@ -67,7 +67,8 @@ class PosemeshNode(ConanFile):
         debug = self.settings.build_type == "Debug"
         toolchain.cache_variables["POSEMESH_NODE_CARGO_PROFILE"] = "dev" if debug else "release"
         toolchain.cache_variables["CMAKE_INSTALL_LIBDIR"] = "lib"
-        if cross_building(self):
+        # On Windows, rustc may compile for MSVC.
+        if cross_building(self) or self.settings.os == "Windows":
             toolchain.cache_variables["POSEMESH_NODE_CARGO_TARGET"] = self._target
         toolchain.generate()
 

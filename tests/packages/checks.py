@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -148,6 +150,78 @@ class Vcpkg(Checks):
         self.assertRegex(manifest["supports"], r"^[a-z0-9 ()&|!]+$")
         words = set(re.findall(r"\w+", manifest["supports"]))
         self.assertTrue(words <= {"arm64", "linux", "mingw", "static", "x64"}, words)
+
+
+class Registry(http.server.ThreadingHTTPServer):
+    """An npm registry on loopback. Use it in a `with` block."""
+
+    def __init__(self, refused: str) -> None:
+        super().__init__(("127.0.0.1", 0), _RegistryHandler)
+        # Of the package with this name, the first upload fails.
+        self.refused: str | None = refused
+        # What is published, in this order.
+        self.packages: dict[str, bytes] = {}
+
+    def __enter__(self) -> Registry:
+        self.thread = threading.Thread(target=self.serve_forever)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class _RegistryHandler(http.server.BaseHTTPRequestHandler):
+    server: Registry
+
+    def do_GET(self) -> None:
+        found = self.server.packages.get(self.path.lstrip("/"))
+        self.respond(200 if found else 404, found or b"{}")
+
+    def do_PUT(self) -> None:
+        name = self.path.lstrip("/")
+        document = self.rfile.read(int(self.headers["Content-Length"]))
+        if name == self.server.refused:
+            self.server.refused = None
+            self.respond(400, b"{}")
+        elif name in self.server.packages:
+            self.respond(403, b"{}")
+        else:
+            self.server.packages[name] = document
+            self.respond(201, b"{}")
+
+    def respond(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Publish(Checks):
+    def test_a_run_that_failed_half_way_is_finished_by_the_next(self) -> None:
+        names = ["posemesh-node-linux-arm64-gnu", "posemesh-node-linux-x64-gnu", "posemesh-node"]
+        with tempfile.TemporaryDirectory() as temporary, Registry(refused=names[1]) as registry:
+            directory = Path(temporary)
+            for name in names:
+                (directory / name).mkdir()
+                (directory / name / "package.json").write_text(json.dumps({"name": name, "version": "1.2.3"}))
+                self.passes("npm", "pack", "--silent", "--pack-destination", temporary, f"./{name}", cwd=directory)
+            address = f"127.0.0.1:{registry.server_port}"
+            (directory / "npmrc").write_text(f"//{address}/:_authToken=test\n")
+            # Where a package was built is only said by those who build for others.
+            options = (f"--registry=http://{address}", f"--userconfig={directory}/npmrc", "--provenance=false")
+            publish = (str(ROOT / "bindings-node/publish"), temporary, *options)
+            self.assertNotEqual(run(*publish).returncode, 0)
+            self.assertEqual(list(registry.packages), names[:1])
+            self.assertIn(f"{names[0]}@1.2.3 is published already", self.passes(*publish))
+            self.assertEqual(list(registry.packages), names)
+            self.assertEqual(self.passes(*publish).count("is published already"), 3)
 
 
 class Files(Checks):

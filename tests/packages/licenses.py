@@ -22,12 +22,12 @@ The packages of posemesh-node-registration contain parts of the following softwa
 all of it; the software bill of materials of each package lists what it contains. Where there is a choice of
 licences and MIT is one of them, the MIT licence is used.
 
-Some packages for Linux also contain functions of glibc, and those for Windows functions of libgcc, whose
-licences allow it without conditions: LGPL-2.1-or-later WITH GCC-exception-2.0-note, and GPL-3.0-or-later WITH
-GCC-exception-3.1.
+Some packages for Linux also contain functions of glibc (LGPL-2.1-or-later WITH GCC-exception-2.0-note), and
+those for Windows functions of libgcc (GPL-3.0-or-later WITH GCC-exception-3.1). By these exceptions, programs
+and libraries that are linked with them may be distributed on any terms.
 """
 
-# Whose texts are not in crates.
+# What is no crate of others.
 RUST = "the Rust standard library ((MIT OR Apache-2.0) AND Unicode-3.0)"
 LIBUNWIND = "libunwind (Apache-2.0 WITH LLVM-exception)"
 MINGW = "mingw-w64 (ZPL-2.1)"
