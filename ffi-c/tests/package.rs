@@ -143,12 +143,12 @@ fn every_file_belongs_to_the_runtime_or_the_development_component() {
     assert_eq!(&runtime | &development, files(prefix()));
 }
 
-/// What CMake says to a project that asks for a version of the package.
-fn asks_for(source: &Path, version: &str, arguments: &[&str]) -> Output {
+/// What CMake says to a project that asks for a version of the package, or for components.
+fn asks_for(source: &Path, wanted: &str, arguments: &[&str]) -> Output {
     let project = format!(
         "cmake_minimum_required(VERSION 3.16)\n\
          project(asks LANGUAGES NONE)\n\
-         find_package(PosemeshNode {version} REQUIRED)\n"
+         find_package(PosemeshNode {wanted} REQUIRED)\n"
     );
     fs::write(source.join("CMakeLists.txt"), project).expect("the temporary directory is writable");
     let mut command = Command::new("cmake");
@@ -192,6 +192,18 @@ fn cmake_refuses_a_package_for_another_processor_or_system() {
         assert_eq!(!found.status.success(), refused, "{system} on {processor}: {says}");
         assert_eq!(says.contains(&format!("and not for {system} on {processor}.")), refused, "{says}");
     }
+}
+
+#[test]
+fn cmake_finds_components_that_are_there_only() {
+    let source = fresh("components");
+    for components in ["COMPONENTS node node_static", "OPTIONAL_COMPONENTS nonsense"] {
+        let found = asks_for(&source, components, &[]);
+        assert!(found.status.success(), "{components}: {}", stderr(&found));
+    }
+    let found = asks_for(&source, "COMPONENTS node nonsense", &[]);
+    assert!(!found.status.success());
+    assert!(stderr(&found).contains("has no component nonsense."), "{}", stderr(&found));
 }
 
 fn pkg_config(prefix: &Path, arguments: &[&str]) -> String {
