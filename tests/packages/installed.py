@@ -31,6 +31,8 @@ RELEASE = Path(os.environ["RELEASE"])
 SYSTEMS = Path(os.environ["SYSTEMS"])
 SMOKE = ROOT / "tests/packages/smoke"
 EXAMPLES = ROOT / "ffi-c/examples"
+# What a release has for this machine.
+MACHINE = "x86_64-pc-windows-gnu" if sys.platform == "win32" else f"{platform.machine()}-unknown-linux-gnu"
 # What wheels say they are for.
 WHEELS = {"gnu": "manylinux_2_28", "musl": "musllinux_1_2"}
 
@@ -126,10 +128,9 @@ class Case(unittest.TestCase):
         self.directory = parent
 
     def native(self) -> System:
-        system = System(platform.machine(), "gnu")
-        if not list(RELEASE.glob(f"c/*-{system.target}.tar.gz")):
+        if not list(RELEASE.glob(f"c/*-{MACHINE}.tar.gz")):
             self.skipTest("no packages for this machine")
-        return system
+        return System(platform.machine(), "gnu")
 
     def package(self, pattern: str) -> Path:
         [found] = RELEASE.glob(pattern)
@@ -247,6 +248,14 @@ class Python(Case):
                 with self.assertRaisesRegex(AssertionError, "is not a supported wheel on this platform"):
                     self.install_wheel(self.wheel(system), System(system.processor, "gnu"))
 
+    def test_pip_installs_the_wheel_for_windows_there(self) -> None:
+        if not list(RELEASE.glob("c/*-windows-gnu.tar.gz")):
+            self.skipTest("no packages for Windows")
+        platform_tag = ("--platform", "win_amd64", "--only-binary", ":all:", "--no-index")
+        found = ("--find-links", RELEASE / "python", "--target", self.directory, "posemesh-node")
+        run(sys.executable, "-m", "pip", "install", "--quiet", *platform_tag, *found)
+        self.assertTrue((self.directory / "posemesh_node/_native.pyd").exists())
+
     def test_the_source_distribution_installs_and_registers(self) -> None:
         self.native()
         programs = self.virtual_environment(self.package("python/*.tar.gz"))
@@ -266,6 +275,15 @@ class NodeJs(Case):
                 self.assertEqual(installed, {"posemesh-node", f"posemesh-node-linux-{cpu}-{system.libc}"})
                 shutil.copy(SMOKE / "smoke.mjs", self.directory)
                 self.assertEqual(run(*system.node(), self.directory / "smoke.mjs"), f"registered on {cpu}\n")
+
+    def test_npm_installs_the_addon_for_windows_there(self) -> None:
+        if not list(RELEASE.glob("c/*-windows-gnu.tar.gz")):
+            self.skipTest("no packages for Windows")
+        with self.npm_registry() as url:
+            options = (f"--registry={url}", f"--cache={self.directory}/cache", "--os=win32", "--cpu=x64")
+            run("npm", "install", "--no-audit", *options, "posemesh-node", cwd=self.directory)
+        installed = {path.name for path in self.directory.glob("node_modules/posemesh-node*")}
+        self.assertEqual(installed, {"posemesh-node", "posemesh-node-win32-x64"})
 
 
 class C(Case):
@@ -392,7 +410,7 @@ class Published(Case):
         cargo_home = self.directory / "cargo"
         shutil.copytree(Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")), cargo_home, ignore=only_settings)
         with (cargo_home / "config.toml").open("a") as config:
-            config.write(f'\n[patch.crates-io]\nposemesh-node-registration.path = "{crate}"\n')
+            config.write(f'\n[patch.crates-io]\nposemesh-node-registration.path = "{crate.as_posix()}"\n')
         with self.npm_registry() as url:
             registries = {
                 "PIP_NO_INDEX": "1",
@@ -400,7 +418,9 @@ class Published(Case):
                 "npm_config_registry": url,
                 "CARGO_HOME": str(cargo_home),
             }
-            printed = run(ROOT / "tests/packages/published", version(), environment=registries)
+            # Not the one of a directory of Windows, which comes first there.
+            bash = shutil.which("bash") or "bash"
+            printed = run(bash, ROOT / "tests/packages/published", version(), environment=registries)
         self.assertEqual(len(re.findall("^registered ", printed, re.MULTILINE)), 3, printed)
 
 
