@@ -260,7 +260,7 @@ fn cargo_c_installs_the_same_package() {
         return;
     }
     let package = fresh("cargo-c-package");
-    let command = readme_commands()[3].replace("/usr/local", &package.display().to_string());
+    let command = readme_commands()[4].replace("/usr/local", &package.display().to_string());
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cargo-c");
     let here = format!("{} --libdir=lib --profile dev --target-dir {}", command.trim(), target_dir.display());
     run(Command::new("sh").args(["-c", &here]).current_dir(crate_root().join("..")));
@@ -310,7 +310,7 @@ fn the_commands_of_the_readme_check_an_archive_and_build_a_node() {
 fn the_commands_of_the_readme_build_two_nodes() {
     let home = fresh("readme");
     symlink(crate_root(), home.join("ffi-c")).expect("the temporary directory is writable");
-    let commands = readme_commands()[1..3].concat();
+    let commands = readme_commands()[2..4].concat();
     // Reuses the library that the other tests have built.
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-abi");
     let dev = format!(
