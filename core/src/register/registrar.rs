@@ -44,41 +44,22 @@ impl<'a> Registrar<'a> {
     /// Keeps the node registered. Runs until it is dropped.
     pub(crate) async fn run(&self) {
         keep_registered(self.store, self.policy(), |number| async move {
-            let attempt = self.attempt(level_of_attempt(self.store), |event| async move {
-                match event {
-                    HandIn::Begins => {
-                        self.store.hand_in(number);
-                        self.store.confirm_leadership().await;
-                    }
-                    HandIn::Refused => self.store.hand_in_refused(number),
-                }
-            });
-            Some(attempt.await)
+            Some(self.attempt(level_of_attempt(self.store), Some(number)).await)
         })
         .await;
     }
 
     /// Registers the node again in the background. Runs until it is dropped.
     pub(crate) async fn run_again(&self, interval: Duration) {
-        // While the node is registered, a callback is accepted anyway.
-        let on_hand_in = |event| async move {
-            if let HandIn::Begins = event {
-                self.store.confirm_leadership().await;
-            }
-        };
-        keep_reregistering(self.store, interval, self.policy(), || self.attempt(Level::Debug, on_hand_in))
-            .await;
+        keep_reregistering(self.store, interval, self.policy(), || self.attempt(Level::Debug, None)).await;
     }
 
     fn policy(&self) -> RetryPolicy {
         RetryPolicy::new(self.settings.register_interval, self.settings.max_retry)
     }
 
-    async fn attempt<F: Future<Output = ()>>(
-        &self,
-        level: Level,
-        on_hand_in: impl Fn(HandIn) -> F,
-    ) -> Outcome {
+    /// A callback confirms the registration with this number, if the node is not registered.
+    async fn attempt(&self, level: Level, number: Option<u64>) -> Outcome {
         let settings = self.settings;
         let _permit = self.permits.acquire().await;
         let is_first = self.store.status().consecutive_failures == 0;
@@ -95,6 +76,17 @@ impl<'a> Registrar<'a> {
             requests: &self.store.counters().dds_requests,
             other_secrets: &|| self.secrets(),
             level,
+        };
+        let on_hand_in = |event| async move {
+            match (&event, number) {
+                (HandIn::Begins, Some(number)) => self.store.hand_in(number),
+                (HandIn::Refused, Some(number)) => self.store.hand_in_refused(number),
+                // While the node is registered, a callback is accepted anyway.
+                (_, None) => {}
+            }
+            if let HandIn::Begins = event {
+                self.store.confirm_leadership().await;
+            }
         };
         // Boxed, so that a parked node holds no memory for attempts.
         Box::pin(registration.attempt(on_hand_in)).await

@@ -167,9 +167,15 @@ impl Store {
     ) -> (R, Option<Vec<Job>>) {
         let before = inner.status;
         let (result, event) = change(inner);
+        (result, self.publish(inner, &before, event))
+    }
+
+    /// Apart from [`Store::change`], which is compiled for each kind of change.
+    #[inline(never)]
+    fn publish(&self, inner: &mut Inner, before: &Status, event: Option<EventKind>) -> Option<Vec<Job>> {
         inner.status.clock_skew_ms = self.clock.skew_ms();
         let now = inner.status;
-        if now != before {
+        if now != *before {
             self.status.write(&now);
         }
         if let Some(event) = event {
@@ -191,7 +197,7 @@ impl Store {
         if differs || now.replicated() != before.replicated() {
             self.count_revision();
         }
-        (result, wakes.then(|| self.finish_waits(inner)))
+        wakes.then(|| self.finish_waits(inner))
     }
 
     /// Ends the waits that are over. Returns what the current thread has to call.
