@@ -1,6 +1,6 @@
 """Checks what `.ci/release` has built, and writes its sizes to SIZES and to the standard output:
 
-    tests/packages/artefacts.py DIRECTORY
+    tests/packages/artefacts.py DIRECTORY TARGET...
 """
 
 from __future__ import annotations
@@ -20,8 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import standard_library
-from crates import ROOT, rust_version
+from crates import ROOT, rust_version, version
 
+# What a target is called in the names of wheels, and of packages for npm.
+PLATFORMS = {
+    "aarch64-unknown-linux-gnu": ("manylinux_2_28_aarch64", "linux-arm64-gnu"),
+    "aarch64-unknown-linux-musl": ("musllinux_1_2_aarch64", "linux-arm64-musl"),
+    "x86_64-pc-windows-gnu": ("win_amd64", "win32-x64"),
+    "x86_64-unknown-linux-gnu": ("manylinux_2_28_x86_64", "linux-x64-gnu"),
+    "x86_64-unknown-linux-musl": ("musllinux_1_2_x86_64", "linux-x64-musl"),
+}
 # The oldest glibc that a release runs with.
 OLDEST_GLIBC = (2, 28)
 # What a library may load. An image of Alpine has the C library and nothing else.
@@ -120,8 +128,30 @@ def files(package: Path) -> Iterator[File]:
                     yield File(package, member.name, content.read())
 
 
+def expected(targets: list[str]) -> set[str]:
+    """Patterns for the names of what a release consists of."""
+    here = version()
+    names = {
+        f"c/posemesh-node-vcpkg-{here}.tar.gz",
+        f"crate/posemesh-node-registration-{here}.crate",
+        f"npm/posemesh-node-{here}.tgz",
+        f"python/posemesh_node-{here}.tar.gz",
+    }
+    for target in targets:
+        wheel, addon = PLATFORMS[target]
+        names |= {
+            f"c/posemesh-node-c-{here}-{target}.tar.gz",
+            f"npm/posemesh-node-{addon}-{here}.tgz",
+            f"python/posemesh_node-{here}-*-{wheel}.whl",
+        }
+        if "-linux-" in target:
+            names.add(f"symbols/posemesh-node-symbols-{here}-{target}.tar.gz")
+    return names
+
+
 class Artefacts(unittest.TestCase):
     directory: Path
+    targets: list[str]
     packages: list[Path]
     libraries: list[Library]
     dlls: list[Dll]
@@ -147,10 +177,22 @@ class Artefacts(unittest.TestCase):
                     path.write_bytes(file.content)
                     cls.dlls.append(Dll(file, path))
 
-    def test_each_target_has_a_library_an_extension_and_an_addon(self) -> None:
-        kinds = [library.kind for library in self.libraries]
-        self.assertTrue(kinds or self.dlls)
-        self.assertEqual(sorted(kinds), sorted(["c", "npm", "python"] * (len(kinds) // 3)))
+    def test_each_target_has_all_its_packages(self) -> None:
+        for name in expected(self.targets):
+            with self.subTest(name):
+                self.assertEqual(len(list(self.directory.glob(name))), 1)
+
+    def test_packages_are_those_of_targets(self) -> None:
+        known = {path for name in expected(list(PLATFORMS)) for path in self.directory.glob(name)}
+        self.assertEqual(set(self.packages) - known, set())
+
+    def test_each_package_of_a_target_has_one_library(self) -> None:
+        compiled = [library.file.package for library in (*self.libraries, *self.dlls)]
+        self.assertEqual(len(compiled), len(set(compiled)))
+        for target in self.targets:
+            for name in (target, *PLATFORMS[target]):
+                with self.subTest(name):
+                    self.assertTrue([package for package in compiled if name in package.name])
 
     def test_libraries_are_hardened(self) -> None:
         for library in self.libraries:
@@ -261,9 +303,10 @@ def sizes(directory: Path) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    Artefacts.directory = Path(sys.argv.pop())
+    Artefacts.directory, Artefacts.targets = Path(sys.argv[1]), sys.argv[2:]
+    del sys.argv[1:]
     program = unittest.main(exit=False, verbosity=2)
     if not program.result.wasSuccessful():
         sys.exit(1)
