@@ -31,12 +31,19 @@ if(cargo_triple AND NOT CMAKE_CROSSCOMPILING)
         set(objcopy "${CMAKE_COMMAND}" -E env "LD_LIBRARY_PATH=${sysroot}/lib" "${rust_tools}/rust-objcopy")
     endif()
 endif()
+# Not every compiler for musl has an unwinder that it can link statically, so the archive has one of its own, that of Rust.
+set(unwinder)
+if(triple MATCHES "-musl")
+    posemesh_node_rustc(sysroot --print sysroot)
+    file(GLOB unwinder "${sysroot}/lib/rustlib/${triple}/lib/self-contained/libunwind.a")
+endif()
 set(object "${library_dir}/posemesh_node.o")
 add_custom_command(
     OUTPUT "${static_library}"
     DEPENDS "${cargo_output}/libposemesh_node.a"
     COMMAND "${CMAKE_COMMAND}" -E make_directory "${library_dir}"
-    COMMAND ${linker} -r --force-group-allocation --whole-archive "${cargo_output}/libposemesh_node.a" -o "${object}"
+    COMMAND ${linker} -r --force-group-allocation --whole-archive "${cargo_output}/libposemesh_node.a"
+            --no-whole-archive ${unwinder} -o "${object}"
     # Removes the standard library's bitcode, which only rustc uses and which confuses binutils plugins.
     COMMAND ${objcopy} --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd
             --wildcard "--keep-global-symbol=pmn_*" "${object}"
@@ -52,4 +59,8 @@ posemesh_node_rustc(printed --print native-static-libs --crate-type staticlib --
     -o "${CMAKE_CURRENT_BINARY_DIR}/none.a" "${CMAKE_CURRENT_BINARY_DIR}/none.rs")
 string(REGEX REPLACE ".*native-static-libs: ([^\n]*).*" "\\1" system_libraries "${printed}")
 string(REGEX REPLACE "-l(c|gcc_s|gcc_eh|unwind)( |$)" "" system_libraries "${system_libraries}")
+if(triple MATCHES "-musl")
+    # The unwinder looks for functions in a table that some linkers make only if they are asked to.
+    string(APPEND system_libraries " -Wl,--eh-frame-hdr")
+endif()
 string(STRIP "${system_libraries}" system_libraries)
