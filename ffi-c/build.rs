@@ -1,4 +1,4 @@
-//! Sets the shared library's SONAME to `libposemesh_node.so.` and the version of the ABI, so that the loader refuses an
+//! Puts the version of the ABI into the name by which programs load the shared library, so that the loader refuses an
 //! incompatible library. A link of that name stands beside the library that cargo builds, so that a program which is
 //! linked with it also starts.
 
@@ -13,32 +13,38 @@ const SOURCE: &str = "src/version.rs";
 fn main() {
     println!("cargo:rerun-if-changed={SOURCE}");
     println!("cargo:rerun-if-changed=build.rs");
-    // Other systems name shared libraries differently.
-    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        let soname = format!("libposemesh_node.so.{}", abi_version());
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,{soname}");
-        if let Err(error) = link_to_library(&soname) {
-            println!("cargo:warning=cannot create the link {soname}, which programs load: {error}");
+    let abi = abi_version();
+    let (option, library, versioned) = match env::var("CARGO_CFG_TARGET_OS").as_deref() {
+        Ok("linux") => ("-soname,", "libposemesh_node.so", format!("libposemesh_node.so.{abi}")),
+        // Programs add the directory to their rpath.
+        Ok("macos") => {
+            ("-install_name,@rpath/", "libposemesh_node.dylib", format!("libposemesh_node.{abi}.dylib"))
         }
+        // The name of a DLL is that of its file.
+        _ => return,
+    };
+    println!("cargo:rustc-cdylib-link-arg=-Wl,{option}{versioned}");
+    if let Err(error) = link_to_library(library, &versioned) {
+        println!("cargo:warning=cannot create the link {versioned}, which programs load: {error}");
     }
 }
 
 /// Creates the link in the directory where cargo leaves the library, which is above the one for this script.
 #[cfg(unix)]
-fn link_to_library(soname: &str) -> std::io::Result<()> {
+fn link_to_library(library: &str, versioned: &str) -> std::io::Result<()> {
     let out = env::var("OUT_DIR").expect("cargo sets it");
     let build = Path::new(&out).ancestors().find(|directory| directory.ends_with("build"));
     let Some(directory) = build.and_then(Path::parent) else { return Ok(()) };
     // Renamed into place, because programs may be loading it.
-    let new = Path::new(&out).join(soname);
+    let new = Path::new(&out).join(versioned);
     let _ = fs::remove_file(&new);
-    std::os::unix::fs::symlink("libposemesh_node.so", &new)?;
-    fs::rename(new, directory.join(soname))
+    std::os::unix::fs::symlink(library, &new)?;
+    fs::rename(new, directory.join(versioned))
 }
 
-/// Links need privileges on Windows, and the library is built for Linux on Linux.
+/// Links need privileges on Windows, and the library for Linux and macOS is not built there.
 #[cfg(not(unix))]
-fn link_to_library(_soname: &str) -> std::io::Result<()> {
+fn link_to_library(_library: &str, _versioned: &str) -> std::io::Result<()> {
     Ok(())
 }
 

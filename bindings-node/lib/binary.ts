@@ -70,6 +70,10 @@ function fromPackage(attempts: Attempt[]): Native | undefined {
   const name = target()
   try {
     switch (name) {
+      case 'darwin-arm64':
+        return require('posemesh-node-darwin-arm64')
+      case 'darwin-x64':
+        return require('posemesh-node-darwin-x64')
       case 'linux-x64-gnu':
         return require('posemesh-node-linux-x64-gnu')
       case 'linux-arm64-gnu':

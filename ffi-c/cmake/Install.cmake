@@ -14,9 +14,9 @@ if(platform STREQUAL "Windows")
 else()
     install(PROGRAMS "${shared_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
     # Symbolic links are installed as links.
-    install(FILES "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
+    install(FILES "${library_dir}/${soname_link}"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${runtime})
-    install(FILES "${library_dir}/libposemesh_node.so" "${static_library}"
+    install(FILES "${library_dir}/${cargo_library}" "${static_library}"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}" ${development})
 endif()
 # They must accompany the library, and programs that contain it.

@@ -1,20 +1,10 @@
-# The libraries for Linux: the shared one, with the links that its SONAME needs, and the static one.
+# The libraries for Linux.
 
-set(shared_library "${library_dir}/libposemesh_node.so.${PROJECT_VERSION}")
-set(static_library "${library_dir}/libposemesh_node.a")
-set(libraries "${shared_library}" "${static_library}")
-set(targets Posemesh::node Posemesh::node_static)
-
-add_custom_command(
-    OUTPUT "${shared_library}"
-    DEPENDS "${cargo_output}/libposemesh_node.so"
-    COMMAND "${CMAKE_COMMAND}" -E make_directory "${library_dir}"
-    COMMAND "${CMAKE_COMMAND}" -E copy "${cargo_output}/libposemesh_node.so" "${shared_library}"
-    COMMAND "${CMAKE_COMMAND}" -E create_symlink
-            "libposemesh_node.so.${PROJECT_VERSION}" "${library_dir}/libposemesh_node.so.${POSEMESH_NODE_ABI}"
-    COMMAND "${CMAKE_COMMAND}" -E create_symlink
-            "libposemesh_node.so.${POSEMESH_NODE_ABI}" "${library_dir}/libposemesh_node.so"
-    VERBATIM)
+set(cargo_library libposemesh_node.so)
+set(shared_library_name "libposemesh_node.so.${PROJECT_VERSION}")
+set(soname "libposemesh_node.so.${POSEMESH_NODE_ABI}")
+set(soname_link "${soname}")
+include(cmake/Unix.cmake)
 
 # Rust puts its whole standard library into the archive, and its symbols would clash with those of another Rust library
 # in the same program. Linked into one object that exports only pmn_..., it does not clash.
@@ -37,7 +27,6 @@ if(triple MATCHES "-musl")
     posemesh_node_rustc(sysroot --print sysroot)
     file(GLOB unwinder "${sysroot}/lib/rustlib/${triple}/lib/self-contained/libunwind.a")
 endif()
-set(object "${library_dir}/posemesh_node.o")
 add_custom_command(
     OUTPUT "${static_library}"
     DEPENDS "${cargo_output}/libposemesh_node.a"
@@ -52,15 +41,8 @@ add_custom_command(
     COMMAND "${CMAKE_COMMAND}" -E remove "${object}"
     VERBATIM)
 
-# The system libraries that the static library needs, as rustc reports them: "-lpthread -lm ...". Compilers add the C
-# library and the unwinder themselves, and only they know whether the static or the shared ones are right.
-file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/none.rs" "")
-posemesh_node_rustc(printed --print native-static-libs --crate-type staticlib --target "${triple}" ${rust_flags}
-    -o "${CMAKE_CURRENT_BINARY_DIR}/none.a" "${CMAKE_CURRENT_BINARY_DIR}/none.rs")
-string(REGEX REPLACE ".*native-static-libs: ([^\n]*).*" "\\1" system_libraries "${printed}")
-string(REGEX REPLACE "-l(c|gcc_s|gcc_eh|unwind)( |$)" "" system_libraries "${system_libraries}")
 if(triple MATCHES "-musl")
     # The unwinder looks for functions in a table that some linkers make only if they are asked to.
     string(APPEND system_libraries " -Wl,--eh-frame-hdr")
+    string(STRIP "${system_libraries}" system_libraries)
 endif()
-string(STRIP "${system_libraries}" system_libraries)

@@ -4,6 +4,8 @@
 
 if(VCPKG_TARGET_IS_LINUX)
     set(system unknown-linux-gnu)
+elseif(VCPKG_TARGET_IS_OSX)
+    set(system apple-darwin)
 elseif(VCPKG_TARGET_IS_MINGW)
     set(system pc-windows-gnu)
 endif()
@@ -34,7 +36,7 @@ set(VCPKG_BUILD_TYPE release)
 # The files for CMake may be moved together with the libraries, and are found where they are.
 set(VCPKG_POLICY_SKIP_LIB_CMAKE_MERGE_CHECK enabled)
 set(VCPKG_POLICY_SKIP_MISPLACED_CMAKE_FILES_CHECK enabled)
-# With the library for Linux come both the static and the shared one.
+# With the library for Linux or macOS come both the static and the shared one.
 file(GLOB directories LIST_DIRECTORIES true "${package}/*")
 file(COPY ${directories} DESTINATION "${CURRENT_PACKAGES_DIR}")
 file(INSTALL "${CMAKE_CURRENT_LIST_DIR}/usage" DESTINATION "${CURRENT_PACKAGES_DIR}/share/${PORT}")

@@ -19,13 +19,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import macho
 import standard_library
 from crates import ROOT, rust_version, version
 
 # What a target is called in the names of wheels, and of packages for npm.
 PLATFORMS = {
+    "aarch64-apple-darwin": ("macosx_11_0_arm64", "darwin-arm64"),
     "aarch64-unknown-linux-gnu": ("manylinux_2_28_aarch64", "linux-arm64-gnu"),
     "aarch64-unknown-linux-musl": ("musllinux_1_2_aarch64", "linux-arm64-musl"),
+    "x86_64-apple-darwin": ("macosx_11_0_x86_64", "darwin-x64"),
     "x86_64-pc-windows-gnu": ("win_amd64", "win32-x64"),
     "x86_64-unknown-linux-gnu": ("manylinux_2_28_x86_64", "linux-x64-gnu"),
     "x86_64-unknown-linux-musl": ("musllinux_1_2_x86_64", "linux-x64-musl"),
@@ -42,6 +45,10 @@ LOADED_BY_WINDOWS = {
     "advapi32.dll", "api-ms-win-core-synch-l1-2-0.dll", "bcrypt.dll", "bcryptprimitives.dll", "crypt32.dll",
     "kernel32.dll", "msvcrt.dll", "ntdll.dll", "python3.dll", "ws2_32.dll",
 }  # fmt: skip
+# The oldest macOS that a release runs with. What is newer than that would be an import that cannot be found there; the stubs in
+# .ci/macos have none.
+OLDEST_MACOS = (11, 0, 0)
+LOADED_BY_MACOS = r"/usr/lib/libSystem\.B\.dylib|/System/Library/Frameworks/(\w+)\.framework/Versions/A/\1"
 # What a library may export, by the directory of its package.
 EXPORTED = {
     "c": r"pmn_\w+",
@@ -74,6 +81,18 @@ class File:
 
     def __str__(self) -> str:
         return f"{self.package.name}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Dylib:
+    """A library for macOS in a package."""
+
+    file: File
+    library: macho.Library
+
+    @property
+    def kind(self) -> str:
+        return self.file.package.parent.name
 
 
 @dataclass(frozen=True)
@@ -155,6 +174,7 @@ class Artefacts(unittest.TestCase):
     packages: list[Path]
     libraries: list[Library]
     dlls: list[Dll]
+    dylibs: list[Dylib]
     # By build id.
     symbols: dict[str, File]
 
@@ -163,7 +183,7 @@ class Artefacts(unittest.TestCase):
         temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(temporary.cleanup)
         cls.packages = sorted(cls.directory.glob("*/*"))
-        cls.libraries, cls.dlls, cls.symbols = [], [], {}
+        cls.libraries, cls.dlls, cls.dylibs, cls.symbols = [], [], [], {}
         for package in cls.packages:
             for file in files(package):
                 if package.parent.name == "symbols":
@@ -176,6 +196,8 @@ class Artefacts(unittest.TestCase):
                     path = Path(temporary.name, f"{len(cls.dlls)}.dll")
                     path.write_bytes(file.content)
                     cls.dlls.append(Dll(file, path))
+                elif file.content.startswith(b"\xcf\xfa\xed\xfe"):
+                    cls.dylibs.append(Dylib(file, macho.Library(file.content)))
 
     def test_each_target_has_all_its_packages(self) -> None:
         for name in expected(self.targets):
@@ -187,7 +209,7 @@ class Artefacts(unittest.TestCase):
         self.assertEqual(set(self.packages) - known, set())
 
     def test_each_package_of_a_target_has_one_library(self) -> None:
-        compiled = [library.file.package for library in (*self.libraries, *self.dlls)]
+        compiled = [library.file.package for library in (*self.libraries, *self.dlls, *self.dylibs)]
         self.assertEqual(len(compiled), len(set(compiled)))
         for target in self.targets:
             for name in (target, *PLATFORMS[target]):
@@ -247,6 +269,43 @@ class Artefacts(unittest.TestCase):
                 expected = EXPORTED[dll.file.package.parent.name]
                 self.assertEqual([name for name in exports if not re.fullmatch(expected, name)], [])
 
+    def test_dylibs_are_for_the_processor_of_their_package(self) -> None:
+        for dylib in self.dylibs:
+            with self.subTest(str(dylib.file)):
+                target = f"{dylib.library.processor}-apple-darwin"
+                name = dylib.file.package.name
+                self.assertTrue([part for part in (target, *PLATFORMS[target]) if part in name])
+
+    def test_dylibs_are_hardened_and_signed(self) -> None:
+        for dylib in self.dylibs:
+            with self.subTest(str(dylib.file)):
+                library = dylib.library
+                self.assertEqual(library.writable_and_executable, [])
+                self.assertIn("__stack_chk_fail", library.imports["/usr/lib/libSystem.B.dylib"])
+                self.assertFalse(library.has_debug_information)
+                self.assertTrue(library.signature_holds() or library.processor == "x86_64")
+
+    def test_dylibs_export_what_is_loaded_from_them_and_nothing_else(self) -> None:
+        for dylib in self.dylibs:
+            with self.subTest(str(dylib.file)):
+                exports = dylib.library.exports
+                self.assertTrue(exports)
+                self.assertEqual({name for name in exports if not re.fullmatch(EXPORTED[dylib.kind], name)}, set())
+                self.assertTrue(dylib.library.install_name.startswith("@rpath/"))
+                if dylib.kind == "c":
+                    # Its name is that of a link to the file.
+                    self.assertRegex(dylib.library.install_name, r"^@rpath/libposemesh_node\.\d+\.dylib$")
+
+    def test_dylibs_load_on_the_systems_that_they_are_for(self) -> None:
+        for dylib in self.dylibs:
+            with self.subTest(str(dylib.file)):
+                library = dylib.library
+                self.assertLessEqual(library.oldest_system, OLDEST_MACOS)
+                self.assertEqual({name for name in library.loaded if not re.fullmatch(LOADED_BY_MACOS, name)}, set())
+                # Only the program that loads the library is not named.
+                unnamed = library.imports[macho.FLAT]
+                self.assertEqual({name for name in unnamed if not re.match(HOST[dylib.kind], name)}, set())
+
     def test_debuggers_find_symbols_by_build_id(self) -> None:
         for library in self.libraries:
             with self.subTest(str(library.file)):
@@ -285,7 +344,7 @@ class Artefacts(unittest.TestCase):
             with self.subTest(package.name):
                 names = {Path(file.name).name for file in files(package)}
                 self.assertTrue(package.parent.name == "symbols" or "LICENSE" in names)
-        for library in [*self.libraries, *self.dlls]:
+        for library in [*self.libraries, *self.dlls, *self.dylibs]:
             with self.subTest(str(library.file)):
                 names = {Path(file.name).name for file in files(library.file.package)}
                 self.assertTrue({"LICENSE", "THIRD-PARTY-LICENSES.txt"} <= names)

