@@ -251,14 +251,16 @@ class Case(unittest.TestCase):
 
 class Python(Case):
     def test_the_wheel_installs_and_registers(self) -> None:
-        # No registry has a Python for musl.
-        for system in self.systems("gnu", "darwin"):
+        for system in self.systems("gnu", "musl", "darwin"):
             with self.on(system):
                 if system.native:
                     python: list[str | Path] = [self.virtual_environment("--no-index", self.wheel(system)) / "python"]
                     packages = Path()
                 else:
-                    python = system.command(system.root / "usr/bin/python3")
+                    program = system.root / ("python/build/python" if system.libc == "musl" else "usr/bin/python3")
+                    if not program.exists():
+                        self.skipTest(f"no Python for {system.target}")
+                    python = system.command(program)
                     packages = self.install_wheel(self.wheel(system), system)
                 printed = run(*python, SMOKE / "smoke.py", environment={"PYTHONPATH": str(packages)})
                 self.assertEqual(printed, f"registered on {system.machine}\n")
@@ -324,11 +326,23 @@ class C(Case):
                 flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
                 archive = str(prefix / "lib/libposemesh_node.a")
                 flags = [archive if flag == "-lposemesh_node" else flag for flag in flags]
-                # With musl, the whole program can be static.
-                flags += {"gnu": ["-lunwind"], "musl": ["-lunwind", "-static"], "darwin": []}[system.libc]
+                # With musl, the whole program can be static, and the library has an unwinder of its own.
+                flags += {"gnu": ["-lunwind"], "musl": ["-static"], "darwin": []}[system.libc]
                 run(*compiler, *flags, "-o", self.directory / "static")
                 [*emulated, program] = system.command(self.directory / "static")
                 self.registers(*(emulated[:-1] if system.libc == "musl" else emulated), program)
+
+    def test_gcc_links_static_programs_for_musl(self) -> None:
+        target = f"{platform.machine()}-unknown-linux-musl"
+        if not list(RELEASE.glob(f"c/*-{target}.tar.gz")):
+            self.skipTest(f"no packages for {target}")
+        found = {"PKG_CONFIG_PATH": str(self.unpack(f"c/*-{target}.tar.gz") / "lib/pkgconfig")}
+        flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
+        program = self.directory / "node"
+        run("musl-gcc", "-static", "-std=c11", EXAMPLES / "node.c", *flags, "-o", program)
+        # Without it, a panic ends the process: the unwinder finds no function.
+        self.assertIn("GNU_EH_FRAME", run("readelf", "--wide", "--segments", program))
+        self.registers(program)
 
     def test_make_and_gcc_find_the_library(self) -> None:
         # The Makefile names the archive as linkers for ELF do.
