@@ -149,7 +149,7 @@ class Vcpkg(Checks):
         self.assertEqual(manifest["version-semver"], version())
         self.assertRegex(manifest["supports"], r"^[a-z0-9 ()&|!]+$")
         words = set(re.findall(r"\w+", manifest["supports"]))
-        self.assertTrue(words <= {"arm64", "linux", "mingw", "static", "x64"}, words)
+        self.assertTrue(words <= {"arm64", "linux", "mingw", "osx", "static", "x64"}, words)
 
 
 class Registry(http.server.ThreadingHTTPServer):
