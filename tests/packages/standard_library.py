@@ -10,8 +10,8 @@ from pathlib import Path
 
 from crates import STANDARD_LIBRARY, Name
 
-# Debug information has the sources of crates there.
-SOURCE = re.compile(rb"/rust/deps[/\\]([\w-]+?)-(\d+\.\d+\.\d+)[/\\]")
+# Debug information has the sources of crates there: a directory, or a file in it.
+SOURCE = re.compile(rb"/rust/deps[/\\]([\w-]+?)-(\d+\.\d+\.\d+)(?=[/\\\0])")
 
 
 def rustc(*arguments: str | Path) -> str:
