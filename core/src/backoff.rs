@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng as _;
+use rand::RngCore as _;
 use rand::rngs::OsRng;
 use tokio::time::Instant;
 
@@ -24,7 +24,17 @@ pub(crate) fn backoff(failures: u32) -> Duration {
 
 /// A pause that differs by up to 20 %, so that many nodes do not act at the same moment.
 pub(crate) fn jitter(pause: Duration) -> Duration {
-    pause.mul_f64(OsRng.gen_range(0.8..=1.2))
+    pause.mul_f64(0.8 + 0.4 * random_fraction())
+}
+
+/// From 0 to 1. A half where the system has no random numbers, such as in a sandbox that forbids the call for them: a node
+/// without jitter is better than none.
+pub(crate) fn random_fraction() -> f64 {
+    let mut bytes = [0; 4];
+    match OsRng.try_fill_bytes(&mut bytes) {
+        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
 }
 
 /// Returns `pause`, or a longer one that DDS asks for.
@@ -37,7 +47,7 @@ pub(crate) fn spread_at_least(pause: Duration, retry_after: Option<Duration>) ->
         return pause;
     }
     let spread = (asked / 5).max(pause).min(MAX_BACKOFF);
-    asked + spread.mul_f64(OsRng.gen_range(0.0..=1.0))
+    asked + spread.mul_f64(random_fraction())
 }
 
 /// Returns `pause`, or a longer one that DDS asks for.

@@ -129,22 +129,21 @@ impl Refresher<'_> {
         let refresh_in = self.store.refresh_in();
         if refresh_in.is_some() {
             self.succeed();
+            self.hold();
         }
         refresh_in
     }
 
     /// A token has arrived, so the next failure is the first one.
     fn succeed(&mut self) {
-        if self.warnings.has_warned() {
-            log!(
-                Info,
-                "token",
-                "the node has an access token again; failed sign-ins before: {}",
-                self.failures
-            );
-        }
         (self.failures, self.unknown) = (0, false);
-        self.warnings = RateLimit::default();
+    }
+
+    /// The node holds a token, so the next failure is a warning again.
+    fn hold(&mut self) {
+        if std::mem::take(&mut self.warnings).has_warned() {
+            log!(Info, "token", "the node has an access token again");
+        }
     }
 
     /// Signs in until that brings a token. Returns the time until it must be refreshed.
@@ -173,6 +172,7 @@ impl Refresher<'_> {
                     self.succeed();
                     self.replaced_refused = replaces_refused;
                     if self.store.finish_sign_in(&attempt, token) {
+                        self.hold();
                         log!(
                             Debug,
                             "token",

@@ -84,6 +84,28 @@ fn take_descriptor(kind: &str) {
     assert!(taken > 0, "{kind}");
 }
 
+/// From now on, the kernel refuses the system call for random numbers, on all threads, as a sandbox may.
+fn forbid_random_numbers() {
+    let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let number_of_the_call = 0;
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, number_of_the_call),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_getrandom as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, refused),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, which ends with a return on every path.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let set = libc::SECCOMP_SET_MODE_FILTER;
+        let result =
+            libc::syscall(libc::SYS_seccomp, set, libc::SECCOMP_FILTER_FLAG_TSYNC, &raw const program);
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
 /// Ends a thread of the library without running destructors: with a signal that it does not block, whose handler makes
 /// the system call.
 fn kill_thread(number: i32) {
@@ -427,6 +449,21 @@ fn a_write_beyond_the_limit_on_file_sizes_is_an_error() {
         wait_until("the state is kept", || node.persistence_error().unwrap().is_none());
         node.stop(GUARD).unwrap();
         fs::remove_dir_all(place).unwrap();
+    });
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn a_node_needs_no_random_numbers_once_it_runs() {
+    let stderr = alone("a_node_needs_no_random_numbers_once_it_runs", |dds_url| {
+        let node = Node::start(&resolving_config(dds_url, &[])).unwrap();
+        let first = node.access_token(Some(GUARD)).unwrap();
+        forbid_random_numbers();
+        node.invalidate_token().unwrap();
+        assert_ne!(node.access_token(Some(GUARD)).unwrap().value(), first.value());
+        node.rearm().unwrap();
+        node.wait(Wait::Registered, Some(GUARD)).unwrap();
+        node.stop(GUARD).unwrap();
     });
     assert_eq!(stderr, "");
 }

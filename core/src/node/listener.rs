@@ -114,7 +114,7 @@ pub(super) async fn bind_patiently(address: &str, store: &Store) -> TcpListener 
         let error = match blocking(move || bind_callback(&owned)).await {
             Ok(listener) => {
                 if reported {
-                    log!(Info, "node", "the callback server has its port again");
+                    log!(Info, "node", "the callback server listens now");
                 }
                 return listener;
             }

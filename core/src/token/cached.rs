@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use rand::Rng as _;
-use rand::rngs::OsRng;
 use tokio::time::Instant;
 
 use super::access_token::AccessToken;
+use crate::backoff::random_fraction;
 use crate::node_id::NodeId;
 use crate::secret::Secret;
 
@@ -76,6 +75,6 @@ impl CachedToken {
 
     /// About three quarters of its life. The jitter spreads the refreshes of nodes that started together.
     pub(crate) fn refresh_in(&self) -> Duration {
-        self.lifetime.mul_f64(OsRng.gen_range(0.7..=0.8))
+        self.lifetime.mul_f64(0.7 + 0.1 * random_fraction())
     }
 }
