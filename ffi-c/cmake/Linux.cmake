@@ -42,7 +42,9 @@ add_custom_command(
     VERBATIM)
 
 if(triple MATCHES "-musl")
-    # The unwinder looks for functions in a table that some linkers make only if they are asked to.
-    string(APPEND system_libraries " -Wl,--eh-frame-hdr")
+    # The unwinder looks for functions in a table that some linkers make only if they are asked to. Without it, a program that
+    # was linked without `pkg-config --static` would abort where it should get an error.
+    set(link_options " -Wl,--eh-frame-hdr")
+    string(APPEND system_libraries "${link_options}")
     string(STRIP "${system_libraries}" system_libraries)
 endif()

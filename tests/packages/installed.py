@@ -337,12 +337,15 @@ class C(Case):
         if not list(RELEASE.glob(f"c/*-{target}.tar.gz")):
             self.skipTest(f"no packages for {target}")
         found = {"PKG_CONFIG_PATH": str(self.unpack(f"c/*-{target}.tar.gz") / "lib/pkgconfig")}
-        flags = run("pkg-config", "--static", "--cflags", "--libs", "posemesh_node", environment=found).split()
         program = self.directory / "node"
-        run("musl-gcc", "-static", "-std=c11", EXAMPLES / "node.c", *flags, "-o", program)
-        # Without it, a panic ends the process: the unwinder finds no function.
-        self.assertIn("GNU_EH_FRAME", run("readelf", "--wide", "--segments", program))
-        self.registers(program)
+        # musl has everything in its libc, so both link.
+        for static in ([], ["--static"]):
+            with self.subTest(options=static):
+                flags = run("pkg-config", *static, "--cflags", "--libs", "posemesh_node", environment=found).split()
+                run("musl-gcc", "-static", "-std=c11", EXAMPLES / "node.c", *flags, "-o", program)
+                # Without it, a panic ends the process: the unwinder finds no function.
+                self.assertIn("GNU_EH_FRAME", run("readelf", "--wide", "--segments", program))
+                self.registers(program)
 
     def test_make_and_gcc_find_the_library(self) -> None:
         # The Makefile names the archive as linkers for ELF do.
