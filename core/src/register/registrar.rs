@@ -58,7 +58,7 @@ impl<'a> Registrar<'a> {
         RetryPolicy::new(self.settings.register_interval, self.settings.max_retry)
     }
 
-    /// A callback confirms the registration with this number, if the node is not registered.
+    /// `number` is the registration that a callback can confirm from the hand-in on. `None`: the node is registered already.
     async fn attempt(&self, level: Level, number: Option<u64>) -> Outcome {
         let settings = self.settings;
         let _permit = self.permits.acquire().await;
