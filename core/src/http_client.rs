@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
-use hyper::Uri;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::uri::Scheme;
+use hyper::{Method, Uri};
 use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -95,7 +95,7 @@ impl HttpClient {
     pub(crate) async fn post(
         &self,
         request: Request,
-        endpoint: &Url,
+        endpoint: &str,
         json: Vec<u8>,
         timeout: Option<Duration>,
     ) -> std::result::Result<Response, RequestError> {
@@ -124,21 +124,22 @@ impl HttpClient {
 impl ClientPair {
     fn request(
         &self,
-        endpoint: &Url,
+        endpoint: &str,
         json: Vec<u8>,
     ) -> std::result::Result<hyper::Request<Full<Bytes>>, RequestError> {
-        let uri: Uri = endpoint.as_str().parse().map_err(|error| RequestError::Other(Box::new(error)))?;
+        let uri: Uri = endpoint.parse().map_err(|error| RequestError::Other(Box::new(error)))?;
         // A tunnel sends the credentials of its proxy in the CONNECT request instead.
         let proxy = self.proxies.as_ref().filter(|_| uri.scheme() == Some(&Scheme::HTTP));
         let proxy = proxy.and_then(|proxies| proxies.intercept(&uri));
-        let mut request = hyper::Request::post(uri)
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT, ANYTHING)
-            .header(USER_AGENT, PRODUCT)
-            .body(Full::from(json))
-            .expect("the URI has been parsed, and the headers are constants");
+        let mut request = hyper::Request::new(Full::from(json));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, ANYTHING);
+        headers.insert(USER_AGENT, PRODUCT);
         if let Some(credentials) = proxy.as_ref().and_then(|proxy| proxy.basic_auth()) {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
+            headers.insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         Ok(request)
     }
@@ -156,7 +157,7 @@ impl HttpClient {
 #[cfg(feature = "predecessor")]
 async fn post_with_host(
     client: &reqwest::Client,
-    endpoint: &Url,
+    endpoint: &str,
     json: Vec<u8>,
 ) -> std::result::Result<Response, RequestError> {
     use http_body_util::BodyExt as _;
@@ -166,14 +167,14 @@ async fn post_with_host(
     // A wrapped body cannot be sent twice, so a client that follows redirects cannot send the credentials elsewhere.
     let body = reqwest::Body::wrap(Full::<Bytes>::from(json));
     let response = client
-        .post(endpoint.clone())
+        .post(endpoint)
         .header(CONTENT_TYPE, JSON)
         .header(hyper::header::CONNECTION, "close")
         .body(body)
         .send()
         .await
         .map_err(failed)?;
-    let redirected_to = (response.url() != endpoint).then(|| response.url().to_string());
+    let redirected_to = (response.url().as_str() != endpoint).then(|| response.url().to_string());
     let response = hyper::Response::<reqwest::Body>::from(response);
     let response = response.map(|body| body.map_err(reqwest::Error::without_url));
     let mut response = Response::new(response, None);

@@ -80,6 +80,7 @@ pub mod node;
 mod node_id;
 mod readiness;
 pub mod register;
+mod rfc3339;
 mod runtime;
 pub mod secret;
 mod seqlock;

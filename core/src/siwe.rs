@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use siwe::{Message, TimeStamp, Version};
 use url::Url;
@@ -11,6 +10,7 @@ use url::Url;
 use crate::clock::MAX_CHALLENGE_SKEW;
 use crate::config::{Settings, SiweDomain, SiweFormat};
 use crate::crypto::prefixed_hex;
+use crate::rfc3339;
 
 /// EIP-4361 asks for at least this many characters.
 const MIN_NONCE_LENGTH: usize = 8;
@@ -31,8 +31,7 @@ pub(crate) struct Challenge {
 impl Challenge {
     /// When it was issued, if `issuedAt` is a time.
     pub(crate) fn issued_at(&self) -> Option<SystemTime> {
-        let time: DateTime<Utc> = self.issued_at.as_ref()?.parse().ok()?;
-        Some(time.into())
+        Some(SystemTime::UNIX_EPOCH + rfc3339::parse(self.issued_at.as_deref()?)?)
     }
 }
 

@@ -96,7 +96,7 @@ impl StateUrl {
 }
 
 // The tests of the stores, which run on Linux.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", feature = "state-url"))]
 impl StateUrl {
     pub(crate) fn for_test(value: &str) -> Self {
         Self::parse(value).unwrap_or_else(|invalid| panic!("{value}: {invalid:?}"))

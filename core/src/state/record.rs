@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -14,6 +16,7 @@ use super::callback::HandIn;
 use crate::credentials::ROBOT;
 use crate::error::{Error, ErrorCode};
 use crate::node_id::NodeId;
+use crate::rfc3339;
 use crate::secret::Secret;
 use crate::status::State;
 
@@ -134,6 +137,7 @@ struct Fields<'a> {
     #[serde(borrow)]
     status: Cow<'a, str>,
     registered_at: Option<u64>,
+    #[serde(default, deserialize_with = "healthcheck")]
     last_healthcheck: Option<DateTime<Utc>>,
     attempts: u64,
     consecutive_failures: u32,
@@ -155,6 +159,13 @@ struct Fields<'a> {
     /// The registration that DDS refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<u64>,
+}
+
+/// With the parser that everything else uses, because a second one would make every artefact larger.
+fn healthcheck<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<Cow<'_, str>>::deserialize(deserializer)? else { return Ok(None) };
+    let time = rfc3339::parse(&text).map(|since_1970| DateTime::from(SystemTime::UNIX_EPOCH + since_1970));
+    time.map(Some).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))
 }
 
 /// The bytes of the file. They hold the secret.

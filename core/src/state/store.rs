@@ -218,7 +218,10 @@ impl Store {
 
     pub(super) fn wake_waits(&self) {
         self.changed.notify_all();
-        self.changed_for_tasks.send_replace(());
+        // Notifying no task takes as long as reading a response. A later one looks at the state after it subscribes.
+        if self.changed_for_tasks.receiver_count() > 0 {
+            self.changed_for_tasks.send_replace(());
+        }
     }
 
     /// Ends the waits of a stopped node again, in case its stop could not.

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
 use super::access_token::AccessToken;
 use super::cached::CachedToken;
 use crate::node_id::NodeId;
+use crate::rfc3339;
 use crate::secret::Secret;
 
 /// A longer token is rejected.
@@ -70,9 +70,8 @@ impl TokenResponse {
             return Err("access_token has characters other than visible ASCII".into());
         }
         let expires_at = self.access_expires_at.or(self.expires_at).ok_or("access_expires_at is missing")?;
-        let expires_at: DateTime<Utc> =
-            expires_at.parse().map_err(|_| "access_expires_at is not an RFC 3339 time")?;
-        let expires_at = SystemTime::from(expires_at);
+        let expires_at = rfc3339::parse(&expires_at).ok_or("access_expires_at is not an RFC 3339 time")?;
+        let expires_at = SystemTime::UNIX_EPOCH + expires_at;
         let lifetime = expires_at.duration_since(now).unwrap_or_default();
         if lifetime.is_zero() {
             return Err("access_expires_at is not in the future".into());
