@@ -16,13 +16,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_fractions_and_small_letters_are_times() {
+    fn offsets_fractions_and_other_separators_are_times() {
         for (text, nanos) in [
             ("1970-01-01T00:00:01Z", 1_000_000_000),
             ("1970-01-01T00:00:01.000000002Z", 1_000_000_002),
             ("1970-01-01T02:00:01.5+02:00", 1_500_000_000),
             ("1969-12-31T23:00:00-01:00", 0),
             ("1970-01-01t00:00:00z", 0),
+            // RFC 3339, section 5.6, permits a space.
+            ("1970-01-01 00:00:01Z", 1_000_000_000),
             ("1500-01-01T00:00:00Z", 0),
         ] {
             assert_eq!(parse(text), Some(Duration::from_nanos(nanos)), "{text}");
@@ -39,6 +41,8 @@ mod tests {
             "2026-01-02",
             "2026-01-02T03:04:05",
             "2026-01-02 03:04:05 UTC",
+            "2026-01-02T03:04:05+0000",
+            "2026-1-2T3:4:5Z",
             "2026-13-02T03:04:05Z",
             "2026-02-30T03:04:05Z",
             "2026-01-02T03:04:05Z ",
