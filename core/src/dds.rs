@@ -247,7 +247,7 @@ impl Dds<'_> {
         Err(self.refusal(what, &endpoint, response).await)
     }
 
-    /// A text, because `Url::set_path` takes longer than sending a request.
+    /// A text, because `Url::set_path` would parse the path each time.
     fn endpoint(&self, path: &str) -> String {
         let base = &self.base_url[..Position::AfterPath];
         let query = &self.base_url[Position::AfterPath..Position::AfterQuery];

@@ -218,7 +218,7 @@ impl Store {
 
     pub(super) fn wake_waits(&self) {
         self.changed.notify_all();
-        // Notifying no task takes as long as reading a response. A later one looks at the state after it subscribes.
+        // Notifying takes time even if no task waits. A task that subscribes later looks at the state after that.
         if self.changed_for_tasks.receiver_count() > 0 {
             self.changed_for_tasks.send_replace(());
         }
