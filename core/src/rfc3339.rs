@@ -7,6 +7,10 @@ use time::format_description::well_known::Rfc3339;
 
 /// The time since 1970, which is zero for earlier ones. `None`: the text is not a time.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
+    // Between date and time, the parser of the time crate accepts any byte.
+    if !matches!(text.as_bytes().get("1970-01-01".len()), Some(b'T' | b't' | b' ')) {
+        return None;
+    }
     let since_1970 = OffsetDateTime::parse(text, &Rfc3339).ok()? - OffsetDateTime::UNIX_EPOCH;
     Some(Duration::try_from(since_1970).unwrap_or_default())
 }
@@ -42,6 +46,10 @@ mod tests {
             "2026-01-02T03:04:05",
             "2026-01-02 03:04:05 UTC",
             "2026-01-02T03:04:05+0000",
+            "2026-01-02X03:04:05Z",
+            "2026-01-02\n03:04:05Z",
+            "2026-01-02é03:04:05Z",
+            "2026-01-02T03:04:60Z",
             "2026-1-2T3:4:5Z",
             "2026-13-02T03:04:05Z",
             "2026-02-30T03:04:05Z",
