@@ -189,7 +189,12 @@ def test_a_node_of_the_parent_process_is_unavailable(unreachable: Node) -> None:
 def test_a_node_whose_routes_are_mounted_waits_for_its_secret(dds: LocalDds) -> None:
     """Whether the routes are made before the node or after it."""
     dds.inject("challenge", Fault.hang(), times=None)
-    waits: list[Callable[[Node], object]] = [lambda node: Callbacks(node=node), lambda node: AsgiCallbacks(node=node)]
+    waits: list[Callable[[Node], object]] = [
+        lambda node: Callbacks(node=node),
+        lambda node: AsgiCallbacks(node=node),
+        lambda node: Callbacks(node=lambda: node),
+        lambda node: AsgiCallbacks(node=lambda: node),
+    ]
     for mount in waits:
         with Node.start(**dds.options()) as node:
             with pytest.raises(NotFoundError):
@@ -197,6 +202,8 @@ def test_a_node_whose_routes_are_mounted_waits_for_its_secret(dds: LocalDds) -> 
             site = mount(node)
             with pytest.raises(TimeoutError):
                 node.wait_secret(timeout=0)
+            del site
+            gc.collect()
     site = Callbacks(node=lambda: None)
     with Node.start(**dds.options()) as node, pytest.raises(TimeoutError):
         node.wait_secret(timeout=0)

@@ -28,6 +28,9 @@ _TIMEOUT = 5.0
 
 _without_a_node: weakref.WeakSet[Mounted] = weakref.WeakSet()
 
+_nodes: weakref.WeakValueDictionary[int, _native.Node] = weakref.WeakValueDictionary()
+"""By their identity. Unlike a set, this can be copied while another thread starts a node."""
+
 
 class Mounted:
     """The routes of one node in the web server of the program."""
@@ -37,7 +40,12 @@ class Mounted:
         if isinstance(node, _native.Node):
             node._expect_callbacks()
         else:
+            # Any node may be the one that the function finds.
             _without_a_node.add(self)
+            for reference in _nodes.valuerefs():
+                running = reference()
+                if running is not None:
+                    _expect_callbacks(running)
 
     def respond(self, request: Request, body: bytes) -> HttpResponse:
         """Respond to a request of ours. Waits in this thread if the node does not respond at once."""
@@ -64,9 +72,18 @@ class Mounted:
 
 
 def expect_callbacks_if_mounted(node: _native.Node) -> None:
-    """Let a node that starts after its routes were mounted wait for a secret. Any node may be the one that they find."""
+    """Let a node wait for a secret, now or as soon as routes are mounted that may find it."""
+    _nodes[id(node)] = node
     if _without_a_node:
+        _expect_callbacks(node)
+
+
+def _expect_callbacks(node: _native.Node) -> None:
+    try:
         node._expect_callbacks()
+    except PosemeshError:
+        # This process is a fork, and the node runs in its parent.
+        pass
 
 
 def _respond_without_node(request: Request, why: str) -> HttpResponse:
