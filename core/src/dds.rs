@@ -5,8 +5,8 @@ mod redaction;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use hyper::HeaderMap;
 use hyper::header::{AGE, DATE, LOCATION};
+use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use url::{Position, Url};
 use zeroize::Zeroizing;
@@ -244,7 +244,7 @@ impl Dds<'_> {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(self.refusal(what, &endpoint, response).await)
+        Err(self.refusal(what, path, &endpoint, response).await)
     }
 
     /// A text, because `Url::set_path` would parse the path each time.
@@ -254,7 +254,7 @@ impl Dds<'_> {
         format!("{}{path}{query}", base.trim_end_matches('/'))
     }
 
-    async fn refusal(&self, what: &str, endpoint: &str, response: Response) -> Failure {
+    async fn refusal(&self, what: &str, path: &str, endpoint: &str, response: Response) -> Failure {
         let status = response.status();
         let retry_after = parse_retry_after(
             response.headers(),
@@ -276,14 +276,14 @@ impl Dds<'_> {
             text += ": ";
             text += &words;
         }
-        let signs_in = [VERIFY_PATH, ROBOT_VERIFY_PATH].iter().any(|path| endpoint.ends_with(path));
-        let class = if signs_in && is_unknown_node(status, &body) {
+        let class = if matches!(path, VERIFY_PATH | ROBOT_VERIFY_PATH) && is_unknown_node(status, &body) {
             FailureClass::UnknownNode
         } else if is_unknown_nonce(status, &body) {
             FailureClass::UnknownNonce
         } else {
             classify(status)
         };
+        text += advice(class, status, path);
         Failure { class, text, retry_after }
     }
 
@@ -329,6 +329,22 @@ impl Dds<'_> {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+/// What a refusal means for the operator, which DDS may not say.
+fn advice(class: FailureClass, status: StatusCode, path: &str) -> &'static str {
+    match (class, status, path) {
+        (FailureClass::Conflict, _, CHALLENGE_PATH | REGISTER_PATH | REGISTER_URL_PATH) => {
+            "; another online node holds this wallet"
+        }
+        (
+            FailureClass::Refused,
+            StatusCode::UNAUTHORIZED,
+            REGISTER_PATH | REGISTER_URL_PATH | ROBOT_REGISTER_PATH | ROBOT_VERIFY_PATH,
+        ) => "; check that reg_secret is the whole text that the console shows",
+        (FailureClass::Refused, StatusCode::NOT_FOUND, _) => "; check that dds_base_url is the URL of a DDS",
+        _ => "",
     }
 }
 

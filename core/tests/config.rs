@@ -345,13 +345,15 @@ fn one_error_names_every_missing_option() {
             assert!(error.message().contains(file), "{error}");
         }
     }
-    // One of two is required.
+    // A wallet needs one of them.
     for name in [
         "secp256k1_privhex",
         "SECP256K1_PRIVHEX",
         "SECP256K1_PRIVHEX_FILE",
         "secp256k1_keystore_file",
         "SECP256K1_KEYSTORE_FILE",
+        "a signer",
+        "a robot",
     ] {
         assert!(error.message().contains(name), "{error}");
     }

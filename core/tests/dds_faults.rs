@@ -245,6 +245,35 @@ fn retry_after_is_honoured_after_a_conflict_and_a_refusal() {
 }
 
 #[test]
+fn a_refusal_says_what_to_do_next() {
+    const HOLDS: &str = "; another online node holds this wallet";
+    const CHECK_SECRET: &str = "; check that reg_secret is the whole text that the console shows";
+    const CHECK_URL: &str = "; check that dds_base_url is the URL of a DDS";
+    let refusal = |code, body: &str| Fault::Status { code, retry_after: None, body: body.into() };
+    for (endpoint, fault, end) in [
+        (Endpoint::Register, refusal(409, ""), format!("409 Conflict{HOLDS}")),
+        (Endpoint::Register, refusal(409, "wait"), format!("409 Conflict: wait{HOLDS}")),
+        (Endpoint::Challenge, refusal(409, ""), format!("409 Conflict{HOLDS}")),
+        (Endpoint::Register, refusal(401, ""), format!("401 Unauthorized{CHECK_SECRET}")),
+        (Endpoint::Register, refusal(401, "bad"), format!("401 Unauthorized: bad{CHECK_SECRET}")),
+        (Endpoint::Challenge, refusal(401, ""), "401 Unauthorized".to_owned()),
+        (Endpoint::Register, refusal(401, "invalid nonce"), "401 Unauthorized: invalid nonce".to_owned()),
+        (Endpoint::Challenge, refusal(404, ""), format!("404 Not Found{CHECK_URL}")),
+        (Endpoint::Register, refusal(404, ""), format!("404 Not Found{CHECK_URL}")),
+        (Endpoint::Register, refusal(403, ""), "403 Forbidden".to_owned()),
+    ] {
+        let dds = dds();
+        let (node, events) = observed(&dds, &[]);
+        dds.inject(endpoint, fault, u32::MAX);
+        node.rearm().expect("the node runs");
+        next_failure(&events);
+        let error = node.wait(Wait::Registered, Some(Duration::ZERO)).expect_err("refused");
+        assert!(error.message().ends_with(&end), "{error}");
+        assert!(node.ready(false).expect("this process").reason().ends_with(&end), "{error}");
+    }
+}
+
+#[test]
 fn the_log_reports_an_outage_and_its_end_but_no_repetition() {
     support::alone("the_log_reports_an_outage_and_its_end_but_no_repetition", || {
         support::logged();

@@ -195,7 +195,9 @@ fn described(option: &ConfigOption, robot: bool) -> String {
         None => format!("{} ({})", option.name, option.env),
     };
     if option.name == "secp256k1_privhex" {
-        format!("{variables} or secp256k1_keystore_file (SECP256K1_KEYSTORE_FILE)")
+        format!(
+            "{variables} or secp256k1_keystore_file (SECP256K1_KEYSTORE_FILE) or a signer, unless the node is a robot"
+        )
     } else {
         variables
     }

@@ -47,9 +47,8 @@ impl RetryPolicy {
             FailureClass::Retryable => self.retryable_failure(failure.retry_after, now),
             FailureClass::Conflict => {
                 self.failures = 0;
-                let remark = "another online node holds this wallet; ";
                 let pause = at_least(self.interval, failure.retry_after);
-                Next { pause, level: self.conflict.level(now), remark }
+                Next { pause, level: self.conflict.level(now), remark: "" }
             }
             FailureClass::Refused | FailureClass::UnknownNonce | FailureClass::UnknownNode => {
                 self.failures = 0;
