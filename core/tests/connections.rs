@@ -112,6 +112,31 @@ fn one_connection_is_used_while_dds_keeps_it_open() {
 }
 
 #[test]
+fn one_connection_is_used_from_the_start_if_dds_announces_that_it_stays_open() {
+    let dds = ClosingDds::start(Close::KeepAlive);
+    let node = start(&dds, 0);
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    node.access_token(Some(GUARD)).expect("a token");
+    assert_eq!(dds.connections(), 1);
+    assert_eq!([CHALLENGE, REGISTER, VERIFY].map(|path| dds.requests(path)), [2, 1, 1]);
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
+fn a_dds_that_announces_it_and_closes_connections_costs_one_attempt() {
+    let dds = ClosingDds::start(Close::KeepAliveBroken);
+    let node = start(&dds, 0);
+    for _ in 0..8 {
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        node.rearm().expect("the node runs");
+    }
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    let attempts = node.status().expect("this process").attempts;
+    assert!(attempts <= 10, "{attempts} attempts for 9 registrations");
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
 fn a_dds_that_begins_to_close_connections_costs_one_attempt_at_most() {
     let dds = ClosingDds::start(Close::Never);
     let node = start(&dds, 0);

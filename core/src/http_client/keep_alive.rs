@@ -2,10 +2,14 @@
 //!
 //! Some servers close each connection right after the answer without announcing it. A request that reuses such a
 //! connection fails, and DDS may have read it, so it must not be sent again. Connections are therefore reused only after
-//! a challenge has been answered on a connection that had been open and idle for a while.
+//! an answer with `Connection: keep-alive`, which most proxies and load balancers send, or after a challenge has been
+//! answered on a connection that had been open and idle for a while.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use hyper::HeaderMap;
+use hyper::header::CONNECTION;
 
 use super::connector::LocalAddress;
 use super::error::RequestError;
@@ -104,18 +108,24 @@ impl Attempt<'_> {
     }
 
     pub(super) fn answered(self, response: &Response) {
-        self.answered_on(response.local_address(), Instant::now());
+        let announced = announces_keep_alive(response.headers());
+        self.answered_on(response.local_address(), announced, Instant::now());
     }
 
-    fn answered_on(mut self, local: Option<LocalAddress>, now: Instant) {
-        if let Kind::Probe { former } = self.kind {
-            let stayed_open = local.is_some() && former.is_some_and(|former| former.local == local);
-            *self.keep_alive.lock() = if stayed_open {
-                Knowledge::Proven
-            } else {
-                Knowledge::Unproven { last: Some(Answered { local, at: now }), probing: false }
-            };
-            self.kind = Kind::Fresh;
+    fn answered_on(mut self, local: Option<LocalAddress>, announced: bool, now: Instant) {
+        let former = match self.kind {
+            Kind::Probe { former } => Some(former),
+            Kind::Fresh | Kind::Kept => None,
+        };
+        self.kind = Kind::Fresh;
+        let mut knowledge = self.keep_alive.lock();
+        if let Knowledge::Unproven { .. } = *knowledge {
+            let stayed_open = local.is_some() && former.flatten().is_some_and(|former| former.local == local);
+            if announced || stayed_open {
+                *knowledge = Knowledge::Proven;
+            } else if former.is_some() {
+                *knowledge = Knowledge::Unproven { last: Some(Answered { local, at: now }), probing: false };
+            }
         }
     }
 
@@ -141,9 +151,18 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if matches!(self.kind, Kind::Probe { .. }) {
-            *self.keep_alive.lock() = Knowledge::default();
+            let mut knowledge = self.keep_alive.lock();
+            if let Knowledge::Unproven { .. } = *knowledge {
+                *knowledge = Knowledge::default();
+            }
         }
     }
+}
+
+/// RFC 9112, section 9.3. In HTTP/1.1 it is the default, so it is an explicit promise.
+fn announces_keep_alive(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))
 }
 
 #[cfg(test)]
@@ -162,9 +181,9 @@ mod tests {
 
     fn proven(now: Instant) -> KeepAlive {
         let keep_alive = KeepAlive::default();
-        keep_alive.begin(Request::Harmless, now).answered_on(ONE, now);
+        keep_alive.begin(Request::Harmless, now).answered_on(ONE, false, now);
         let later = now + SETTLED;
-        keep_alive.begin(Request::Harmless, later).answered_on(ONE, later);
+        keep_alive.begin(Request::Harmless, later).answered_on(ONE, false, later);
         assert!(!is_fresh(&keep_alive, later));
         keep_alive
     }
@@ -175,17 +194,45 @@ mod tests {
     }
 
     #[test]
+    fn an_announcement_proves_it_too() {
+        let now = Instant::now();
+        for request in [Request::Harmless, Request::Once] {
+            let keep_alive = KeepAlive::default();
+            keep_alive.begin(request, now).answered_on(ONE, true, now);
+            assert!(!is_fresh(&keep_alive, now));
+        }
+        let keep_alive = KeepAlive::default();
+        let probe = keep_alive.begin(Request::Harmless, now);
+        keep_alive.begin(Request::Once, now).answered_on(TWO, true, now);
+        drop(probe);
+        assert!(!is_fresh(&keep_alive, now), "a probe that ends later changes nothing");
+        keep_alive.begin(Request::Once, now).failed_on_connection(now);
+        keep_alive.begin(Request::Harmless, now).answered_on(ONE, true, now);
+        assert!(is_fresh(&keep_alive, now), "it is not believed after a failure");
+    }
+
+    #[test]
+    fn an_announcement_is_an_option_of_the_connection() {
+        let announces = |value: &'static str| {
+            announces_keep_alive(&HeaderMap::from_iter([(CONNECTION, value.parse().expect("a value"))]))
+        };
+        assert!(announces("keep-alive") && announces("Keep-Alive") && announces("foo , keep-alive"));
+        assert!(!announces("close") && !announces("keep-alive2") && !announces(""));
+        assert!(!announces_keep_alive(&HeaderMap::new()));
+    }
+
+    #[test]
     fn nothing_else_proves_it() {
         let now = Instant::now();
         for (second, after) in [(TWO, SETTLED), (None, SETTLED)] {
             let keep_alive = KeepAlive::default();
-            keep_alive.begin(Request::Harmless, now).answered_on(ONE, now);
-            keep_alive.begin(Request::Harmless, now + after).answered_on(second, now + after);
+            keep_alive.begin(Request::Harmless, now).answered_on(ONE, false, now);
+            keep_alive.begin(Request::Harmless, now + after).answered_on(second, false, now + after);
             assert!(is_fresh(&keep_alive, now + after));
         }
         let keep_alive = KeepAlive::default();
         for _ in 0..2 {
-            keep_alive.begin(Request::Harmless, now + SETTLED).answered_on(None, now);
+            keep_alive.begin(Request::Harmless, now + SETTLED).answered_on(None, false, now);
         }
         assert!(is_fresh(&keep_alive, now), "connections without an address cannot be identified");
     }
@@ -197,7 +244,7 @@ mod tests {
         let first = keep_alive.begin(Request::Harmless, now);
         assert!(!first.is_fresh());
         assert!(keep_alive.begin(Request::Harmless, now).is_fresh(), "one probe at a time");
-        first.answered_on(ONE, now);
+        first.answered_on(ONE, false, now);
         assert!(keep_alive.begin(Request::Harmless, now + SETTLED / 2).is_fresh());
         assert!(!keep_alive.begin(Request::Harmless, now + SETTLED).is_fresh());
     }

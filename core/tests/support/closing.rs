@@ -28,6 +28,10 @@ pub(crate) enum Close {
     Http10,
     /// Not at all.
     Never,
+    /// Not at all, as the answer says.
+    KeepAlive,
+    /// With a reset, although the answer says that it stays open.
+    KeepAliveBroken,
 }
 
 pub(crate) struct ClosingDds {
@@ -111,6 +115,9 @@ impl Shared {
                     format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}", answer.len())
                 }
                 Close::Http10 => "HTTP/1.0 200 OK".into(),
+                Close::KeepAlive | Close::KeepAliveBroken => {
+                    format!("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: {}", answer.len())
+                }
                 _ => format!("HTTP/1.1 200 OK\r\ncontent-length: {}", answer.len()),
             };
             let _ = (&mut &*stream).write_all(format!("{head}\r\n\r\n{answer}").as_bytes());
@@ -120,12 +127,12 @@ impl Shared {
                 thread::sleep(pause);
             }
             match close {
-                Close::Never => continue,
+                Close::Never | Close::KeepAlive => continue,
                 Close::Half => {
                     let _ = stream.shutdown(Shutdown::Write);
                     let _ = std::io::copy(&mut reader, &mut std::io::sink());
                 }
-                Close::Reset => {
+                Close::Reset | Close::KeepAliveBroken => {
                     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
                 }
                 Close::Silent | Close::Announced | Close::Http10 => {}
