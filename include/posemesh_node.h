@@ -101,7 +101,8 @@
  * Threads
  *
  *     Every function may be called from any thread. Several threads may use a pmn_node at the same time, but only
- *     one a pmn_config or a pmn_error. No thread may use an object that is being freed.
+ *     one a pmn_config or a pmn_error. No thread may use an object that is being freed. No function may be called
+ *     in a signal handler.
  *
  *     Callbacks run on one thread of the library, one at a time and in order, with all signals blocked and no lock
  *     held. They may call every function except pmn_node_stop(), which returns PMN_ERR_WOULD_DEADLOCK there;
@@ -131,7 +132,8 @@
  *     You free what pmn_config_new() and pmn_node_start() return, and errors, each with its own _free function,
  *     which accepts NULL. Text returned as const char * belongs to the library. Text and bytes that you pass in
  *     are copied, or not used after the call. Callback arguments are valid only until the callback returns.
- *     Results are written only on success and errors only on failure; otherwise the memory is left unchanged.
+ *     Results are written only on success and errors only on failure; otherwise the memory is left unchanged, except
+ *     that PMN_ERR_BUFFER_TOO_SMALL comes with the length that is needed.
  *
  * Errors
  *

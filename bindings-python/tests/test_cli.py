@@ -107,6 +107,26 @@ def test_help_is_printed(module: str, run: Callable[..., Program]) -> None:
     assert run("-m", module, "--help", env=without_a_node()).succeed().startswith(f"usage: python -m {module}")
 
 
+@pytest.mark.parametrize(
+    ("node_url", "settings"),
+    [
+        ("http://127.0.0.1:8080", "CALLBACK_BIND=127.0.0.1:8080"),
+        ("http://[::1]:8080/", "CALLBACK_BIND=[::1]:8080"),
+        ("http://127.0.0.1/a/b/", "CALLBACK_BIND=127.0.0.1:80 CALLBACK_PATH=/a/b"),
+    ],
+)
+def test_the_local_dds_proposes_a_callback_server_for_the_node_url(
+    node_url: str, settings: str, run: Callable[..., Program]
+) -> None:
+    dds = run("-m", "posemesh_node.testing", "--node-url", node_url, env=without_a_node())
+    exported = [shlex.split(dds.line().removeprefix("export ")) for _ in range(2)]
+    assert dds.line() == f"# for a callback server of the node: export {settings}"
+    env = {**without_a_node(), **dict(pair.split("=", 1) for pair in [*sum(exported, []), *settings.split()])}
+    run(*CHECK, env=env).succeed()  # the configuration is valid
+    dds.process.send_signal(signal.SIGINT)
+    dds.succeed()
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_a_node_registers_with_the_local_dds_of_the_command(end: signal.Signals, run: Callable[..., Program]) -> None:
     dds = run("-m", "posemesh_node.testing", env=without_a_node())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
+from urllib.parse import urlsplit
 
 from . import PRIVATE_KEY, LocalDds
 
@@ -24,17 +25,24 @@ def main(arguments: list[str] | None = None) -> int:
         node_url=options.node_url, secret=options.secret, health_interval=options.health_interval
     ) as dds:
         try:
-            _show_environment(dds)
+            _show_environment(dds, options.node_url)
             _show_requests(dds)
         except KeyboardInterrupt:
             pass
     return 0
 
 
-def _show_environment(dds: LocalDds) -> None:
+def _show_environment(dds: LocalDds, node_url: str | None) -> None:
     reg_secret = dds.options()["reg_secret"]
     print(f"export DDS_BASE_URL={dds.url} REG_SECRET={reg_secret} CAPABILITIES=/test/v1 NODE_VERSION=1.0.0")
     print(f"export SECP256K1_PRIVHEX={PRIVATE_KEY}", flush=True)
+    if node_url is not None:
+        url = urlsplit(node_url)
+        settings = f"CALLBACK_BIND={url.netloc}" + (":80" if url.port is None else "")
+        if path := url.path.rstrip("/"):
+            settings += f" CALLBACK_PATH={path}"
+        # Only a proposal, because the program may have the node's routes in a web server of its own.
+        print(f"# for a callback server of the node: export {settings}", flush=True)
 
 
 def _show_requests(dds: LocalDds) -> None:
