@@ -252,7 +252,16 @@ fn a_chain_id_below_1_is_refused() {
 
 #[test]
 fn an_issued_at_that_is_not_rfc_3339_is_refused() {
-    for bad in ["", "now", "1767323045", "2026-01-02", "2026-01-02T03:04:05", "2026-02-30T03:04:05Z"] {
+    for bad in [
+        "",
+        "now",
+        "1767323045",
+        "2026-01-02",
+        "2026-01-02T03:04:05",
+        "2026-02-30T03:04:05Z",
+        "2026-01-02x03:04:05Z",
+        "2026-01-02T03:04:05+0000",
+    ] {
         let error = refusal("issuedAt", bad, SiweDomain::Any);
         assert!(error.contains("not an RFC 3339 time"), "{error}");
     }
