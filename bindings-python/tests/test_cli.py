@@ -119,9 +119,9 @@ def test_the_local_dds_proposes_a_callback_server_for_the_node_url(
     node_url: str, settings: str, run: Callable[..., Program]
 ) -> None:
     dds = run("-m", "posemesh_node.testing", "--node-url", node_url, env=without_a_node())
-    exported = [shlex.split(dds.line().removeprefix("export ")) for _ in range(2)]
+    exported = shlex.split(dds.line().removeprefix("export ")) + shlex.split(dds.line().removeprefix("export "))
     assert dds.line() == f"# for a callback server of the node: export {settings}"
-    env = {**without_a_node(), **dict(pair.split("=", 1) for pair in [*sum(exported, []), *settings.split()])}
+    env = {**without_a_node(), **dict(pair.split("=", 1) for pair in exported + settings.split())}
     run(*CHECK, env=env).succeed()  # the configuration is valid
     dds.process.send_signal(signal.SIGINT)
     dds.succeed()
