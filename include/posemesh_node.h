@@ -132,8 +132,8 @@
  *     You free what pmn_config_new() and pmn_node_start() return, and errors, each with its own _free function,
  *     which accepts NULL. Text returned as const char * belongs to the library. Text and bytes that you pass in
  *     are copied, or not used after the call. Callback arguments are valid only until the callback returns.
- *     Results are written only on success and errors only on failure; otherwise the memory is left unchanged, except
- *     that PMN_ERR_BUFFER_TOO_SMALL comes with the length that is needed.
+ *     Unless documented otherwise, results are written only on success and errors only on failure, and the memory is
+ *     left unchanged otherwise. PMN_ERR_BUFFER_TOO_SMALL comes with the length that is needed.
  *
  * Errors
  *

@@ -108,10 +108,13 @@ impl HttpClient {
                     let request = clients.request(endpoint, json)?;
                     Ok(within(deadline, client.request(request)).await??)
                 };
-                let result = sent.await.map(|response| Response::new(response, deadline));
-                match &result {
-                    Ok(response) => attempt.answered(response),
-                    Err(error) => attempt.failed(error),
+                let mut result = sent.await.map(|response| Response::new(response, deadline));
+                match &mut result {
+                    Ok(response) => {
+                        response.reused = attempt.may_reuse().then(|| Arc::clone(keep_alive));
+                        attempt.answered(response);
+                    }
+                    Err(error) => attempt.failed_with(error),
                 }
                 result
             }

@@ -180,7 +180,8 @@ fn check_issued_at(issued_at: &str, now: SystemTime) -> Result<TimeStamp, String
     let no_time = || format!("issuedAt {} is not an RFC 3339 time", quoted(issued_at));
     let since_1970 = rfc3339::parse(issued_at).ok_or_else(no_time)?;
     let skew = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().abs_diff(since_1970);
-    if skew > MAX_CHALLENGE_SKEW {
+    // Zero may be much earlier, such as the year 1, which is far from a clock that begins in 1970, too.
+    if skew > MAX_CHALLENGE_SKEW || since_1970.is_zero() {
         return Err(format!(
             "issuedAt {} is {:.0} s away from the present (at most {} s); check the clock",
             quoted(issued_at),

@@ -137,6 +137,24 @@ fn a_dds_that_announces_it_and_closes_connections_costs_one_attempt() {
 }
 
 #[test]
+fn a_dds_that_announces_it_and_ignores_requests_costs_one_attempt() {
+    let dds = ClosingDds::start(Close::KeepAliveDeaf);
+    let key = format!("{:064x}", 1);
+    let options = [("secp256k1_privhex", key.as_str()), ("request_timeout_secs", "1")];
+    let node = Node::start(&support::config(&dds.url(), &options)).expect("the node starts");
+    for _ in 0..4 {
+        node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+        node.rearm().expect("the node runs");
+    }
+    node.wait(Wait::Registered, Some(GUARD)).expect("registers");
+    node.access_token(Some(GUARD)).expect("a token");
+    let status = node.status().expect("this process");
+    assert!(status.attempts <= 6, "{} attempts for 5 registrations", status.attempts);
+    assert_eq!(status.sign_in_failures, 0);
+    node.stop(GUARD).expect("stops");
+}
+
+#[test]
 fn a_dds_that_begins_to_close_connections_costs_one_attempt_at_most() {
     let dds = ClosingDds::start(Close::Never);
     let node = start(&dds, 0);

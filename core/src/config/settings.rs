@@ -183,7 +183,7 @@ impl Config {
 fn missing_options(missing: &[&str], robot: bool) -> Error {
     let missing = OPTIONS.iter().filter(|option| missing.contains(&option.name));
     let missing: Vec<_> = missing.map(|option| described(option, robot)).collect();
-    Error::invalid_config(format!("missing required options: {}", missing.join(", ")))
+    Error::invalid_config(format!("missing required options: {}", missing.join("; ")))
 }
 
 fn described(option: &ConfigOption, robot: bool) -> String {

@@ -2,8 +2,9 @@
 //!
 //! Some servers close each connection right after the answer without announcing it. A request that reuses such a
 //! connection fails, and DDS may have read it, so it must not be sent again. Connections are therefore reused only after
-//! an answer with `Connection: keep-alive`, which most proxies and load balancers send, or after a challenge has been
-//! answered on a connection that had been open and idle for a while.
+//! a challenge has been answered on a connection that had been open and idle for a while, or after an answer with
+//! `Connection: keep-alive`, which most proxies and load balancers send. Such an announcement is believed until the first
+//! request on a reused connection fails, in whatever way: from then on, only what has been seen counts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +23,14 @@ const DISTRUST: Duration = Duration::from_secs(600);
 
 /// What is known about one DDS.
 #[derive(Debug, Default)]
-pub(crate) struct KeepAlive(Mutex<Knowledge>);
+pub(crate) struct KeepAlive(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    knowledge: Knowledge,
+    /// A request has failed on a reused connection.
+    was_misled: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Knowledge {
@@ -74,13 +82,13 @@ enum Kind {
 
 impl KeepAlive {
     pub(super) fn begin(&self, request: Request, now: Instant) -> Attempt<'_> {
-        let mut knowledge = self.lock();
-        if let Knowledge::Broken { until } = *knowledge
+        let mut state = self.lock();
+        if let Knowledge::Broken { until } = state.knowledge
             && now >= until
         {
-            *knowledge = Knowledge::default();
+            state.knowledge = Knowledge::default();
         }
-        let kind = match &mut *knowledge {
+        let kind = match &mut state.knowledge {
             Knowledge::Proven => Kind::Kept,
             // One at a time, so that no connection is reused right after it was used.
             Knowledge::Unproven { last, probing }
@@ -96,7 +104,14 @@ impl KeepAlive {
         Attempt { keep_alive: self, kind }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Knowledge> {
+    /// A request on a reused connection has failed.
+    pub(super) fn distrust(&self, now: Instant) {
+        let mut state = self.lock();
+        state.knowledge = Knowledge::Broken { until: now + DISTRUST };
+        state.was_misled = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,7 +122,16 @@ impl Attempt<'_> {
         self.kind == Kind::Fresh
     }
 
+    /// Whether the request may be sent on a connection that has been used before.
+    pub(super) fn may_reuse(&self) -> bool {
+        matches!(self.kind, Kind::Kept | Kind::Probe { former: Some(_) })
+    }
+
     pub(super) fn answered(self, response: &Response) {
+        // What answers later requests of a connection may be something else than what answers the first.
+        if self.may_reuse() && !response.status().is_success() {
+            return self.failed(Instant::now());
+        }
         let announced = announces_keep_alive(response.headers());
         self.answered_on(response.local_address(), announced, Instant::now());
     }
@@ -118,30 +142,29 @@ impl Attempt<'_> {
             Kind::Fresh | Kind::Kept => None,
         };
         self.kind = Kind::Fresh;
-        let mut knowledge = self.keep_alive.lock();
-        if let Knowledge::Unproven { .. } = *knowledge {
+        let mut state = self.keep_alive.lock();
+        if let Knowledge::Unproven { .. } = state.knowledge {
             let stayed_open = local.is_some() && former.flatten().is_some_and(|former| former.local == local);
-            if announced || stayed_open {
-                *knowledge = Knowledge::Proven;
+            if stayed_open || announced && !state.was_misled {
+                state.knowledge = Knowledge::Proven;
             } else if former.is_some() {
-                *knowledge = Knowledge::Unproven { last: Some(Answered { local, at: now }), probing: false };
+                state.knowledge =
+                    Knowledge::Unproven { last: Some(Answered { local, at: now }), probing: false };
             }
         }
     }
 
-    pub(super) fn failed(self, error: &RequestError) {
+    pub(super) fn failed_with(self, error: &RequestError) {
         match error {
             // This connection was not a reused one.
             RequestError::Connect(_) => {}
-            // A slow answer says nothing about the connection.
-            RequestError::TimedOut => {}
-            RequestError::Other(_) => self.failed_on_connection(Instant::now()),
+            RequestError::TimedOut | RequestError::Other(_) => self.failed(Instant::now()),
         }
     }
 
-    fn failed_on_connection(mut self, now: Instant) {
-        if matches!(self.kind, Kind::Kept | Kind::Probe { former: Some(_) }) {
-            *self.keep_alive.lock() = Knowledge::Broken { until: now + DISTRUST };
+    fn failed(mut self, now: Instant) {
+        if self.may_reuse() {
+            self.keep_alive.distrust(now);
             self.kind = Kind::Fresh;
         }
     }
@@ -151,9 +174,9 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if matches!(self.kind, Kind::Probe { .. }) {
-            let mut knowledge = self.keep_alive.lock();
-            if let Knowledge::Unproven { .. } = *knowledge {
-                *knowledge = Knowledge::default();
+            let mut state = self.keep_alive.lock();
+            if let Knowledge::Unproven { .. } = state.knowledge {
+                state.knowledge = Knowledge::default();
             }
         }
     }
@@ -206,9 +229,15 @@ mod tests {
         keep_alive.begin(Request::Once, now).answered_on(TWO, true, now);
         drop(probe);
         assert!(!is_fresh(&keep_alive, now), "a probe that ends later changes nothing");
-        keep_alive.begin(Request::Once, now).failed_on_connection(now);
+        keep_alive.begin(Request::Once, now).failed(now);
         keep_alive.begin(Request::Harmless, now).answered_on(ONE, true, now);
         assert!(is_fresh(&keep_alive, now), "it is not believed after a failure");
+        let later = now + DISTRUST;
+        keep_alive.begin(Request::Harmless, later).answered_on(ONE, true, later);
+        assert!(is_fresh(&keep_alive, later), "and never again");
+        let later = later + SETTLED;
+        keep_alive.begin(Request::Harmless, later).answered_on(ONE, true, later);
+        assert!(!is_fresh(&keep_alive, later), "but what has been seen is");
     }
 
     #[test]
@@ -253,7 +282,7 @@ mod tests {
     fn no_connection_is_reused_for_a_while_after_a_reused_one_failed() {
         let now = Instant::now();
         let keep_alive = proven(now);
-        keep_alive.begin(Request::Once, now).failed_on_connection(now);
+        keep_alive.begin(Request::Once, now).failed(now);
         for request in [Request::Harmless, Request::Once] {
             assert!(keep_alive.begin(request, now + DISTRUST / 2).is_fresh());
         }

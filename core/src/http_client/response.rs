@@ -1,6 +1,7 @@
 //! An answer of DDS. Its body is read in pieces, so that the reader decides how much of it is read.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -11,12 +12,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connector::LocalAddress;
 use super::error::{BoxError, RequestError};
+use super::keep_alive::KeepAlive;
 
 pub(crate) struct Response {
     head: Parts,
     body: UnsyncBoxBody<Bytes, BoxError>,
     /// For the whole answer.
     deadline: Option<Instant>,
+    /// Learns that the connection broke, if it may be one that had been used before.
+    pub(super) reused: Option<Arc<KeepAlive>>,
     /// The URL that it came from, if the client of a host followed a redirect.
     pub(crate) redirected_to: Option<String>,
 }
@@ -27,7 +31,13 @@ impl Response {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (head, body) = response.into_parts();
-        Self { head, body: body.map_err(Into::into).boxed_unsync(), deadline, redirected_to: None }
+        Self {
+            head,
+            body: body.map_err(Into::into).boxed_unsync(),
+            deadline,
+            reused: None,
+            redirected_to: None,
+        }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -45,6 +55,14 @@ impl Response {
 
     /// The next piece of the body. `None`: the body is complete.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, RequestError> {
+        let chunk = self.next_data().await;
+        if let (Err(_), Some(keep_alive)) = (&chunk, &self.reused) {
+            keep_alive.distrust(std::time::Instant::now());
+        }
+        chunk
+    }
+
+    async fn next_data(&mut self) -> Result<Option<Bytes>, RequestError> {
         loop {
             match within(self.deadline, self.body.frame()).await? {
                 None => return Ok(None),

@@ -32,6 +32,8 @@ pub(crate) enum Close {
     KeepAlive,
     /// With a reset, although the answer says that it stays open.
     KeepAliveBroken,
+    /// Not at all, as the answer says, but further requests are read and ignored.
+    KeepAliveDeaf,
 }
 
 pub(crate) struct ClosingDds {
@@ -115,7 +117,7 @@ impl Shared {
                     format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}", answer.len())
                 }
                 Close::Http10 => "HTTP/1.0 200 OK".into(),
-                Close::KeepAlive | Close::KeepAliveBroken => {
+                Close::KeepAlive | Close::KeepAliveBroken | Close::KeepAliveDeaf => {
                     format!("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: {}", answer.len())
                 }
                 _ => format!("HTTP/1.1 200 OK\r\ncontent-length: {}", answer.len()),
@@ -128,6 +130,9 @@ impl Shared {
             }
             match close {
                 Close::Never | Close::KeepAlive => continue,
+                Close::KeepAliveDeaf => {
+                    let _ = std::io::copy(&mut reader, &mut std::io::sink());
+                }
                 Close::Half => {
                     let _ = stream.shutdown(Shutdown::Write);
                     let _ = std::io::copy(&mut reader, &mut std::io::sink());

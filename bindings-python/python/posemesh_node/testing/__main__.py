@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import time
 from urllib.parse import urlsplit
@@ -38,9 +39,10 @@ def _show_environment(dds: LocalDds, node_url: str | None) -> None:
     print(f"export SECP256K1_PRIVHEX={PRIVATE_KEY}", flush=True)
     if node_url is not None:
         url = urlsplit(node_url)
-        settings = f"CALLBACK_BIND={url.netloc}" + (":80" if url.port is None else "")
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        settings = f"CALLBACK_BIND={host}:{url.port or 80}"
         if path := url.path.rstrip("/"):
-            settings += f" CALLBACK_PATH={path}"
+            settings += f" CALLBACK_PATH={shlex.quote(path)}"
         # Only a proposal, because the program may have the node's routes in a web server of its own.
         print(f"# for a callback server of the node: export {settings}", flush=True)
 
