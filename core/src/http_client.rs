@@ -112,7 +112,7 @@ impl HttpClient {
                 match &mut result {
                     Ok(response) => {
                         response.reused = attempt.may_reuse().then(|| Arc::clone(keep_alive));
-                        attempt.answered(response);
+                        attempt.answered(response.status(), response.headers(), response.local_address());
                     }
                     Err(error) => attempt.failed_with(error),
                 }

@@ -9,12 +9,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::HeaderMap;
 use hyper::header::CONNECTION;
+use hyper::{HeaderMap, StatusCode};
 
 use super::connector::LocalAddress;
 use super::error::RequestError;
-use super::response::Response;
 
 /// A server that closes a connection after an answer has done so by then, and the HTTP client has noticed.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -127,13 +126,13 @@ impl Attempt<'_> {
         matches!(self.kind, Kind::Kept | Kind::Probe { former: Some(_) })
     }
 
-    pub(super) fn answered(self, response: &Response) {
+    /// `local`: of the connection that the answer arrived on.
+    pub(super) fn answered(self, status: StatusCode, headers: &HeaderMap, local: Option<LocalAddress>) {
         // What answers later requests of a connection may be something else than what answers the first.
-        if self.may_reuse() && !response.status().is_success() {
+        if self.may_reuse() && !status.is_success() {
             return self.failed(Instant::now());
         }
-        let announced = announces_keep_alive(response.headers());
-        self.answered_on(response.local_address(), announced, Instant::now());
+        self.answered_on(local, announces_keep_alive(headers), Instant::now());
     }
 
     fn answered_on(mut self, local: Option<LocalAddress>, announced: bool, now: Instant) {
