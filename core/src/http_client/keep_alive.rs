@@ -181,7 +181,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// RFC 9112, section 9.3. In HTTP/1.1 it is the default, so it is an explicit promise.
+/// RFC 9112, section 9.3. HTTP/1.1 keeps connections open by default, so a server that says so means it.
 fn announces_keep_alive(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))

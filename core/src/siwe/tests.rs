@@ -291,6 +291,16 @@ fn an_issued_at_over_five_minutes_off_is_refused() {
 }
 
 #[test]
+fn an_issued_at_before_1970_is_refused_by_a_clock_that_begins_there() {
+    let challenge = with("issuedAt", "0001-01-01T00:00:00Z");
+    let dds = "https://dds.example".parse().expect("a URL");
+    let expected = Expectation { domain: SiweDomain::Any, dds, format: SiweFormat::Posemesh };
+    let challenge = serde_json::from_value(challenge).expect("a challenge");
+    let error = compose_message(&challenge, &expected, [0; 20], SystemTime::UNIX_EPOCH).expect_err("refused");
+    assert!(error.contains("check the clock"), "{error}");
+}
+
+#[test]
 fn long_texts_are_cut_in_errors() {
     let error = refusal("version", "é\u{202e}".repeat(5000), SiweDomain::Any);
     assert!(error.chars().count() < 1000, "{} characters", error.chars().count());

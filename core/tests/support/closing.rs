@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +35,23 @@ pub(crate) enum Close {
     KeepAliveBroken,
     /// Not at all, as the answer says, but further requests are read and ignored.
     KeepAliveDeaf,
+    /// In the middle of the second answer, although the first says that it stays open.
+    KeepAliveTruncated,
+    /// Not at all, as the answer says, but further requests are refused.
+    KeepAliveRefusing,
+}
+
+impl Close {
+    fn announces_keep_alive(self) -> bool {
+        matches!(
+            self,
+            Self::KeepAlive
+                | Self::KeepAliveBroken
+                | Self::KeepAliveDeaf
+                | Self::KeepAliveTruncated
+                | Self::KeepAliveRefusing
+        )
+    }
 }
 
 pub(crate) struct ClosingDds {
@@ -108,28 +126,39 @@ impl Shared {
         stream.set_read_timeout(Some(GUARD)).expect("a timeout");
         let mut reader = BufReader::new(stream);
         // When the node closes the connection, there is an error or no request.
+        let mut is_first = true;
         while let Some((path, body)) = read_request(&mut reader) {
             self.requests.lock().expect("no panics").push(path.clone());
             let close = *self.close.lock().expect("no panics");
             let answer = self.answer(&path, &body).to_string();
+            let is_later = !mem::replace(&mut is_first, false);
+            let refused = is_later && close == Close::KeepAliveRefusing;
+            let truncated = is_later && close == Close::KeepAliveTruncated;
             let head = match close {
                 Close::Announced => {
                     format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}", answer.len())
                 }
                 Close::Http10 => "HTTP/1.0 200 OK".into(),
-                Close::KeepAlive | Close::KeepAliveBroken | Close::KeepAliveDeaf => {
-                    format!("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: {}", answer.len())
+                _ if close.announces_keep_alive() => {
+                    let status = if refused { "400 Bad Request" } else { "200 OK" };
+                    format!("HTTP/1.1 {status}\r\nconnection: keep-alive\r\ncontent-length: {}", answer.len())
                 }
                 _ => format!("HTTP/1.1 200 OK\r\ncontent-length: {}", answer.len()),
             };
-            let _ = (&mut &*stream).write_all(format!("{head}\r\n\r\n{answer}").as_bytes());
+            let sent = if truncated { &answer[..answer.len() / 2] } else { &answer };
+            let _ = (&mut &*stream).write_all(format!("{head}\r\n\r\n{sent}").as_bytes());
+            if truncated {
+                return;
+            }
             // Zero to two milliseconds.
             let pause = Duration::from_micros(number % 9 * 250);
             if !pause.is_zero() {
                 thread::sleep(pause);
             }
             match close {
-                Close::Never | Close::KeepAlive => continue,
+                Close::Never | Close::KeepAlive | Close::KeepAliveTruncated | Close::KeepAliveRefusing => {
+                    continue;
+                }
                 Close::KeepAliveDeaf => {
                     let _ = std::io::copy(&mut reader, &mut std::io::sink());
                 }
