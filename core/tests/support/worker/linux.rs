@@ -83,9 +83,13 @@ fn limit_files(limit: u64) -> std::io::Result<()> {
 /// Forks a child without exec, which has copies of all open files, runs `child` and ends.
 #[expect(unsafe_code, reason = "a fork without exec is what is tested")]
 fn fork(child: impl FnOnce()) -> i32 {
+    // The library's thread prints records. If it did so now, the child could not print.
+    let output = std::io::stdout().lock();
     // SAFETY: no other thread of this process holds a lock that the child needs: the library's are replaced
-    // in the child, and the test's own threads do nothing at this time.
-    match unsafe { libc::fork() } {
+    // in the child, this thread holds that of the output, and the test's own threads do nothing at this time.
+    let forked = unsafe { libc::fork() };
+    drop(output);
+    match forked {
         0 => {
             child();
             // SAFETY: it ends the process, and runs nothing that belongs to the parent.
