@@ -1,12 +1,14 @@
 //! The requests to DDS: wire types, limits, and what a response means.
 
+mod advice;
 mod failure;
+mod path;
 mod redaction;
 
 use std::time::{Duration, Instant, SystemTime};
 
+use hyper::HeaderMap;
 use hyper::header::{AGE, DATE, LOCATION};
-use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use url::{Position, Url};
 use zeroize::Zeroizing;
@@ -24,13 +26,6 @@ pub(crate) use failure::{Failure, FailureClass};
 use failure::{classify, is_unknown_node, is_unknown_nonce};
 use redaction::percent_decode;
 pub(crate) use redaction::repeats;
-
-const CHALLENGE_PATH: &str = "/internal/v1/auth/siwe/request";
-const REGISTER_PATH: &str = "/internal/v1/nodes/register-wallet";
-const REGISTER_URL_PATH: &str = "/internal/v1/nodes/register";
-const VERIFY_PATH: &str = "/internal/v1/auth/siwe/verify";
-const ROBOT_REGISTER_PATH: &str = "/internal/v1/robots/register";
-const ROBOT_VERIFY_PATH: &str = "/internal/v1/auth/robot/verify";
 
 /// The largest body of a successful response. A larger one is an error.
 const MAX_BODY: usize = 64 * 1024;
@@ -134,10 +129,14 @@ impl Dds<'_> {
 
     async fn request_challenge(&self, wallet: &str) -> Result<Challenge, Failure> {
         const WHAT: &str = "the challenge request";
-        let response = self.post(Request::Harmless, WHAT, CHALLENGE_PATH, &ChallengeBody { wallet }).await?;
+        let response = self.post(Request::Harmless, WHAT, path::CHALLENGE, &ChallengeBody { wallet }).await?;
         let body = self.read_success(WHAT, response).await?;
         let unlike = |why: &str| {
-            Failure::retryable(format!("DDS answered {WHAT} with something other than a challenge: {why}"))
+            Failure::retryable(format!(
+                "DDS answered {WHAT} at {} with something other than a challenge: {why}{}",
+                self.endpoint(path::CHALLENGE),
+                advice::CHECK_URL
+            ))
         };
         let body = str::from_utf8(&body).map_err(|error| unlike(&foreign(error)))?;
         // The parser's message quotes the body.
@@ -152,12 +151,12 @@ impl Dds<'_> {
         request: &NodeRegisterWalletRequest,
         max_concurrency: Option<u32>,
     ) -> Result<(), Failure> {
-        self.post_registration(REGISTER_PATH, &RegisterBody { request, max_concurrency }).await
+        self.post_registration(path::REGISTER, &RegisterBody { request, max_concurrency }).await
     }
 
     /// Registers the URL of a node. Any 2xx is a success, whatever its body.
     pub(crate) async fn register_url(&self, registration: &UrlRegistration<'_>) -> Result<(), Failure> {
-        self.post_registration(REGISTER_URL_PATH, registration).await
+        self.post_registration(path::REGISTER_URL, registration).await
     }
 
     async fn post_registration(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
@@ -169,7 +168,7 @@ impl Dds<'_> {
     pub(crate) async fn verify(&self, signed: &Signed) -> Result<TokenResponse, Failure> {
         let body =
             VerifyBody { address: &signed.wallet, message: &signed.message, signature: &signed.signature };
-        let token = self.request_token("the sign-in", VERIFY_PATH, &body);
+        let token = self.request_token("the sign-in", path::VERIFY, &body);
         counted(&self.requests.verify, token).await
     }
 
@@ -178,7 +177,7 @@ impl Dds<'_> {
         &self,
         registration: &RobotRegistration<'_>,
     ) -> Result<TokenResponse, Failure> {
-        let token = self.request_token("the registration", ROBOT_REGISTER_PATH, registration);
+        let token = self.request_token("the registration", path::ROBOT_REGISTER, registration);
         counted(&self.requests.register, token).await
     }
 
@@ -188,7 +187,7 @@ impl Dds<'_> {
         registration_credentials: &str,
     ) -> Result<TokenResponse, Failure> {
         let body = RobotVerifyBody { registration_credentials };
-        let token = self.request_token("the sign-in", ROBOT_VERIFY_PATH, &body);
+        let token = self.request_token("the sign-in", path::ROBOT_VERIFY, &body);
         counted(&self.requests.verify, token).await
     }
 
@@ -276,14 +275,14 @@ impl Dds<'_> {
             text += ": ";
             text += &words;
         }
-        let class = if matches!(path, VERIFY_PATH | ROBOT_VERIFY_PATH) && is_unknown_node(status, &body) {
+        let class = if matches!(path, path::VERIFY | path::ROBOT_VERIFY) && is_unknown_node(status, &body) {
             FailureClass::UnknownNode
         } else if is_unknown_nonce(status, &body) {
             FailureClass::UnknownNonce
         } else {
             classify(status)
         };
-        text += advice(class, status, path);
+        text += advice::on_refusal(class, status, path);
         Failure { class, text, retry_after }
     }
 
@@ -306,12 +305,7 @@ impl Dds<'_> {
 
     /// An error of the HTTP client, fit for a log line.
     fn present_error(&self, error: &RequestError) -> String {
-        let mut text = self.presentable(&foreign_error(error));
-        // What rustls calls the first bytes of a peer that are not TLS.
-        if text.contains("InvalidContentType") {
-            text += " (the server does not use TLS at this port, or a proxy responds in its place)";
-        }
-        text
+        self.presentable(&foreign_error(error)) + advice::on_error(error)
     }
 
     /// Reads the body of a success.
@@ -329,22 +323,6 @@ impl Dds<'_> {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
-    }
-}
-
-/// What a refusal means for the operator, which DDS may not say.
-fn advice(class: FailureClass, status: StatusCode, path: &str) -> &'static str {
-    match (class, status, path) {
-        (FailureClass::Conflict, _, CHALLENGE_PATH | REGISTER_PATH | REGISTER_URL_PATH) => {
-            "; another online node holds this wallet"
-        }
-        (
-            FailureClass::Refused,
-            StatusCode::UNAUTHORIZED,
-            REGISTER_PATH | REGISTER_URL_PATH | ROBOT_REGISTER_PATH | ROBOT_VERIFY_PATH,
-        ) => "; check that reg_secret is the whole text that the console shows",
-        (FailureClass::Refused, StatusCode::NOT_FOUND, _) => "; check that dds_base_url is the URL of a DDS",
-        _ => "",
     }
 }
 

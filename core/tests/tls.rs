@@ -43,6 +43,16 @@ impl TlsFront {
 
     /// With a certificate for these hosts, in front of the server at this address.
     fn before(name: &str, hosts: &[&str], behind: SocketAddr) -> Self {
+        Self::with(name, hosts, behind, |_| {})
+    }
+
+    /// With a certificate that is made otherwise.
+    fn with(
+        name: &str,
+        hosts: &[&str],
+        behind: SocketAddr,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::new([]).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -56,6 +66,7 @@ impl TlsFront {
                 Err(_) => SanType::DnsName((*host).try_into().unwrap()),
             })
             .collect();
+        change(&mut certificate);
         let certificate = certificate.signed_by(&key, &Issuer::new(ca, &ca_key)).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -171,7 +182,8 @@ fn a_private_authority_is_trusted_only_with_ca_file() {
 
     let failure = first_failure(&config);
     assert_eq!(failure.code(), ErrorCode::Unavailable);
-    assert!(failure.message().contains("certificate"), "{failure}");
+    let says = "; if an authority of your own signed it, set ca_file to the certificate of that authority";
+    assert!(failure.message().contains("certificate") && failure.message().ends_with(says), "{failure}");
     assert!(dds.requests().is_empty());
 
     config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
@@ -189,7 +201,33 @@ fn a_certificate_for_another_host_is_refused() {
     config.set("secp256k1_privhex", &"1".repeat(64)).unwrap();
     config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
     let failure = first_failure(&config);
-    assert!(failure.message().contains("certificate"), "{failure}");
+    let says = "; set dds_base_url to a name that the certificate has";
+    assert!(failure.message().contains("certificate") && failure.message().ends_with(says), "{failure}");
+    assert!(dds.requests().is_empty());
+}
+
+#[test]
+fn the_error_of_an_unusable_certificate_says_what_to_do() {
+    let dds = DevDds::start().unwrap();
+    const CHECK_CLOCK: &str = "; check the clock of this machine, or have the certificate renewed";
+    type Change = fn(&mut CertificateParams);
+    let cases: [(&str, Change, &str); 3] = [
+        ("expired", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1), CHECK_CLOCK),
+        ("early", |params| params.not_before = rcgen::date_time_ymd(4000, 1, 1), CHECK_CLOCK),
+        (
+            "authority",
+            |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            "; the server shows the certificate of an authority (CA:TRUE), and needs one that it signed",
+        ),
+    ];
+    for (wallet, (name, change, says)) in cases.into_iter().enumerate() {
+        let front = TlsFront::with(name, &["127.0.0.1"], dds.authority().parse().unwrap(), change);
+        let mut config = config(&format!("https://{}", front.address), &dds.authority());
+        config.set("secp256k1_privhex", &format!("{:064x}", wallet + 100)).unwrap();
+        config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
+        let failure = first_failure(&config);
+        assert!(failure.message().contains("certificate") && failure.message().ends_with(says), "{failure}");
+    }
     assert!(dds.requests().is_empty());
 }
 
@@ -472,6 +510,27 @@ fn a_node_registers_through_a_proxy_for_plain_http() {
         assert_eq!(request.header("content-type"), Some("application/json"));
         assert_eq!(request.header("accept"), Some("*/*"));
         assert!(request.header("user-agent").unwrap().starts_with("posemesh-node/"));
+    }
+}
+
+#[test]
+fn the_error_of_a_proxy_that_is_down_names_it() {
+    if is_child() {
+        let mut config = config(&variable("DDS"), "any");
+        config.set("allow_insecure_http", "true").unwrap();
+        let failure = first_failure(&config);
+        let says = format!(": through the proxy {}: ", variable("PROXY"));
+        assert!(failure.message().contains(&says), "{failure}");
+        assert!(!failure.message().contains("pa55word"), "{failure}");
+        return;
+    }
+    // No process listens there.
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (variable, dds) in [("http_proxy", "http://dds.invalid"), ("https_proxy", "https://dds.invalid")] {
+        in_a_process_of_its_own(
+            "the_error_of_a_proxy_that_is_down_names_it",
+            &[(variable, &format!("http://user:pa55word@{dead}")), ("DDS", dds), ("PROXY", &dead)],
+        );
     }
 }
 

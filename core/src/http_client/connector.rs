@@ -1,5 +1,7 @@
 //! Opens connections to DDS: directly or through a proxy, with TLS or without.
 
+use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{HeaderMap, Uri};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{self, Connected, HttpConnector};
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -75,8 +77,16 @@ impl Connector {
 
     async fn connect(self, to: Uri) -> Result<Connection, BoxError> {
         let Some(proxy) = self.proxies.as_ref().and_then(|proxies| proxies.intercept(&to)) else {
-            return self.reach(to).await;
+            return within_limit(self.reach(to)).await;
         };
+        within_limit(self.connect_through(&proxy, to)).await.map_err(|error| {
+            let host = proxy.uri().host().unwrap_or_default();
+            let port = proxy.uri().port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+            ThroughProxy { proxy: format!("{host}{port}"), error }.into()
+        })
+    }
+
+    async fn connect_through(self, proxy: &Intercept, to: Uri) -> Result<Connection, BoxError> {
         if to.scheme() != Some(&Scheme::HTTPS) {
             let connection = self.reach(proxy.uri().clone()).await?;
             return Ok(Connection { is_proxied: true, ..connection });
@@ -127,8 +137,33 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, to: Uri) -> Connecting {
-        let connecting = timeout(CONNECT_TIMEOUT, self.clone().connect(to));
-        Box::pin(async { connecting.await.unwrap_or_else(|_| Err(TimedOut.into())) })
+        Box::pin(self.clone().connect(to))
+    }
+}
+
+async fn within_limit(
+    connecting: impl Future<Output = Result<Connection, BoxError>>,
+) -> Result<Connection, BoxError> {
+    timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(TimedOut.into()))
+}
+
+/// Why there is no connection through a proxy, which the operator may not know of.
+#[derive(Debug)]
+struct ThroughProxy {
+    /// Its host and port, without credentials.
+    proxy: String,
+    error: BoxError,
+}
+
+impl fmt::Display for ThroughProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "through the proxy {}", self.proxy)
+    }
+}
+
+impl Error for ThroughProxy {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
     }
 }
 
