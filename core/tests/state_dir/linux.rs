@@ -39,7 +39,9 @@ fn a_directory_that_others_can_read_is_refused_with_the_remedy() {
         }
     };
     let state = place.state();
-    refused(&format!("{state}/below"), ErrorCode::InvalidConfig, &["its parent directory"]);
+    refused(&format!("{state}/below"), ErrorCode::InvalidConfig, &["its parent directory does not exist"]);
+    let no_disk = ["cannot be created there", "name a directory on a disk of this machine"];
+    refused("/proc/node", ErrorCode::InvalidConfig, &no_disk);
 
     fs::write(&state, "").expect("a file");
     refused(&state, ErrorCode::InvalidConfig, &["is not a directory"]);
@@ -75,6 +77,34 @@ fn a_directory_that_others_can_read_is_refused_with_the_remedy() {
     }
     // Nothing is left of the refused starts.
     start(&dds, &state, &key()).expect("it starts now");
+}
+
+#[test]
+fn a_directory_that_cannot_be_created_is_refused_with_the_remedy() {
+    if let Some(mount) = Mount::tmpfs("mode=755") {
+        mount.remount("ro");
+        let error = start(&dds_that_calls_when_told(), &mount.0.state(), &key()).expect_err("refused");
+        let remedy = "Read-only file system (os error 30); name a directory on a disk that can be written";
+        assert_eq!(error.code(), ErrorCode::Io);
+        assert!(error.message().ends_with(remedy), "{error}");
+        assert_eq!(error.os_error(), Some(30));
+    }
+    if fs::metadata("/proc/self").expect("Linux").uid() != 0 {
+        println!("SKIPPED: only root can start a process of another user");
+        return;
+    }
+    let place = Place::new();
+    set_mode(&place.0, 0o755);
+    let options = [("STATE_DIR", &*place.state())];
+    let refused = Worker::spawn_masked("077", 12_345, "http://127.0.0.1:1", &options).until("refused");
+    let remedy = "Permission denied (os error 13); this process runs as user 12345, who must own the directory or be \
+                  able to create it";
+    assert!(refused.starts_with("ERR_IO"), "{refused}");
+    assert!(refused.contains(remedy), "{refused}");
+    // Its parent cannot even be entered.
+    set_mode(&place.0, 0o700);
+    let refused = Worker::spawn_masked("077", 12_345, "http://127.0.0.1:1", &options).until("refused");
+    assert!(refused.contains(remedy), "{refused}");
 }
 
 #[test]

@@ -157,6 +157,14 @@ impl Worker {
     /// Starts a worker with this umask, as another user if `user` is not 0.
     #[cfg(unix)]
     pub(crate) fn start_masked(umask: &str, user: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
+        let worker = Self::spawn_masked(umask, user, dds_base_url, options);
+        worker.until("started");
+        worker
+    }
+
+    /// As [`Worker::start_masked`], for a worker whose start may be refused.
+    #[cfg(unix)]
+    pub(crate) fn spawn_masked(umask: &str, user: u32, dds_base_url: &str, options: &[(&str, &str)]) -> Self {
         use std::os::unix::process::CommandExt as _;
         let mut program = Command::new("sh");
         program.args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")]);
@@ -164,9 +172,7 @@ impl Worker {
         if user != 0 {
             program.uid(user).gid(user);
         }
-        let worker = Self::spawn_as(program, dds_base_url, options);
-        worker.until("started");
-        worker
+        Self::spawn_as(program, dds_base_url, options)
     }
 
     fn spawn_as(mut program: Command, dds_base_url: &str, options: &[(&str, &str)]) -> Self {

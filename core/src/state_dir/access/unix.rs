@@ -1,6 +1,20 @@
 //! Who may use a file: its owner alone, by its mode.
 
+use std::io;
+
 use rustix::fs::Mode;
+
+/// What to do when the directory can be neither opened nor created, after the system's own words.
+pub(super) fn remedy(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::PermissionDenied => {
+            let me = rustix::process::geteuid().as_raw();
+            format!("; this process runs as user {me}, who must own the directory or be able to create it")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; name a directory on a disk that can be written".into(),
+        _ => String::new(),
+    }
+}
 
 /// Returns what is wrong when another user owns a file, or when other users may read or write it.
 pub(super) fn check(owner: u32, mode: Mode, remedy: &str) -> Result<(), String> {

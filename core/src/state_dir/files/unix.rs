@@ -37,13 +37,18 @@ impl Files {
         let shown = path.display();
         let refused = |what: &str| Error::invalid_config(format!("state_dir {shown}: {what}"));
         let failed = |what: &str, error: &io::Error| {
-            Error::new(ErrorCode::Io, format!("state_dir {shown}: {what}: {error}"))
+            let remedy = access::remedy(error.kind());
+            Error::new(ErrorCode::Io, format!("state_dir {shown}: {what}: {error}{remedy}"))
+                .with_os_error(error)
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || rustix::fs::open(path, flags, Mode::empty());
         let opened = match open() {
             Err(Errno::NOENT) => {
                 make(path).map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound if path.parent().is_some_and(Path::exists) => {
+                        refused("cannot be created there; name a directory on a disk of this machine")
+                    }
                     io::ErrorKind::NotFound => {
                         refused("its parent directory does not exist; create that one first")
                     }
