@@ -127,6 +127,27 @@ def test_the_local_dds_proposes_a_callback_server_for_the_node_url(
     dds.succeed()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--node-url", "127.0.0.1:8080"), "does not begin with http://; expected http://, a loopback address"),
+        (("--node-url", "http://example.org"), "is not on loopback; expected"),
+        (("--node-url", "http://127.0.0.1:0"), "has no port from 1 to 65535; expected"),
+        (("--node-url", "http://[::1]:99999/path"), "has no port from 1 to 65535; expected"),
+        (("--node-url", "http://127.0.0.1/a b"), "is not a URL: "),
+        (("--health-interval", "0"), "health_interval must be more than 0"),
+        (("--health-interval", "soon"), "argument --health-interval: invalid float value"),
+    ],
+)
+def test_the_local_dds_names_an_invalid_value(
+    arguments: tuple[str, ...], text: str, run: Callable[..., Program]
+) -> None:
+    code, out, err = run("-m", "posemesh_node.testing", *arguments, env=without_a_node()).end()
+    assert (code, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("python -m posemesh_node.testing: error: ") and text in last and "Traceback" not in err
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_a_node_registers_with_the_local_dds_of_the_command(end: signal.Signals, run: Callable[..., Program]) -> None:
     dds = run("-m", "posemesh_node.testing", env=without_a_node())

@@ -54,20 +54,39 @@ impl FromStr for NodeUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("node URL {text:?}: {error}"))?;
+        let refused = |why: &str| {
+            format!(
+                "node URL {text:?}{why}; expected http://, a loopback address, and maybe a port and a path, such as \
+                 http://127.0.0.1:8080"
+            )
+        };
+        let uri: Uri = text.parse().map_err(|error| refused(&format!(" is not a URL: {error}")))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(refused(" does not begin with http://"));
+        }
+        if uri.query().is_some() {
+            return Err(refused(" has a query"));
+        }
+        // The parser of URLs takes every number.
+        let port = match uri.authority().and_then(|authority| authority.as_str().rsplit_once(':')) {
+            Some((_, port)) if !port.is_empty() && !port.ends_with(']') => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| refused(" has no port from 1 to 65535"))?,
+            _ => 80,
+        };
         let host = match uri.host().unwrap_or_default() {
             // Not resolved, because it must be loopback.
             "localhost" => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
             host => host.trim_start_matches('[').trim_end_matches(']').parse().ok(),
         };
         match host {
-            Some(ip) if ip.is_loopback() && uri.scheme_str() == Some("http") => Ok(Self {
-                address: SocketAddr::new(ip, uri.port_u16().unwrap_or(80)),
+            Some(ip) if ip.is_loopback() => Ok(Self {
+                address: SocketAddr::new(ip, port),
                 base_path: uri.path().trim_end_matches('/').to_owned(),
             }),
-            _ => Err(format!(
-                "node URL {text:?}: expected http:// and a loopback address, which is all that this server calls"
-            )),
+            _ => Err(refused(" is not on loopback")),
         }
     }
 }

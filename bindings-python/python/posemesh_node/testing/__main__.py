@@ -17,14 +17,19 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m posemesh_node.testing",
         description="Run a DDS on loopback until Ctrl-C, and print the environment for a node that registers there.",
     )
-    parser.add_argument("--node-url", help="where to call the node back, such as http://127.0.0.1:8080")
+    parser.add_argument(
+        "--node-url",
+        help="where to call the node back, such as http://127.0.0.1:8080; also prints the settings of a callback server there",
+    )
     parser.add_argument("--secret", help="the secret to send; by default a new one for each registration")
     parser.add_argument("--health-interval", type=float, help="seconds between health probes; by default none are sent")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with LocalDds(
-        node_url=options.node_url, secret=options.secret, health_interval=options.health_interval
-    ) as dds:
+    try:
+        dds = LocalDds(node_url=options.node_url, secret=options.secret, health_interval=options.health_interval)
+    except ValueError as error:
+        parser.error(str(error))
+    with dds:
         try:
             _show_environment(dds, options.node_url)
             _show_requests(dds)
