@@ -1,5 +1,6 @@
 /** Checks the arguments that a program passes to a call. */
 
+import { native } from './binary.js'
 import { rangeError, typeError, valueError } from './error.js'
 
 /** For each option of a call, the function that throws if its value is not valid. */
@@ -13,12 +14,16 @@ export function readOptions<Options extends object>(options: unknown, checks: Ch
   const own = ownOptions(options)
   for (const [name, value] of Object.entries(own)) {
     if (!Object.hasOwn(checks, name)) {
-      const known = Object.keys(checks).join(', ')
-      throw valueError(`unknown option ${JSON.stringify(name)}; the options are ${known}`)
+      throw valueError(unknownOption(name, Object.keys(checks)))
     }
     checks[name as keyof Options](value)
   }
   return own as Options
+}
+
+/** The message for an option that does not exist. */
+export function unknownOption(name: string, known: string[]): string {
+  return `unknown option ${JSON.stringify(name)}; ${native.suggestion(name, known)}`
 }
 
 /** Returns the options that are set, in an object without a prototype. */

@@ -2,7 +2,7 @@
 
 import { URL, fileURLToPath } from 'node:url'
 
-import { withoutPrototype } from './arguments.js'
+import { unknownOption, withoutPrototype } from './arguments.js'
 import { native } from './binary.js'
 import { PosemeshError, typeError, valueError } from './error.js'
 import type { Logger, LogLevel } from './log.js'
@@ -161,7 +161,10 @@ export function toCore(options: object): Record<string, string> {
   return withoutPrototype(
     set.map(([name, value]) => {
       const option = table.get(name)
-      if (!option) throw unknownOption(name)
+      if (!option) {
+        const known = [...table.keys(), 'signer', 'logger', 'logLevel', 'signal']
+        throw new PosemeshError('ERR_INVALID_CONFIG', unknownOption(name, known))
+      }
       return [option.name, toText(name, option.kind, value)]
     }),
   )
@@ -206,11 +209,6 @@ function toList(name: string, value: unknown): string {
     wellFormed(`${name}[${index}]`, entry)
   })
   return value.join(',')
-}
-
-function unknownOption(name: string): PosemeshError {
-  const known = [...table.keys(), 'signer', 'logger', 'logLevel', 'signal'].join(', ')
-  return new PosemeshError('ERR_INVALID_CONFIG', `unknown option ${JSON.stringify(name)}; the options are ${known}`)
 }
 
 /**

@@ -461,6 +461,9 @@ export interface Status {
   callbackOverdue: boolean
 }
 
+/** Completes an error for an unknown option: the known name that was probably meant, or all of them. */
+export declare function suggestion(given: string, known: Array<string>): string
+
 /** An access token. `expiresAt` is in milliseconds since 1970 (UTC). */
 export interface Token {
   /** The token itself. No copy is made but the engine's. */

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use napi_derive::napi;
+use posemesh_node_registration::bindings;
 use posemesh_node_registration::config::{Config, OPTIONS, OptionKind};
 use posemesh_node_registration::error::Result;
 
@@ -38,6 +39,13 @@ pub fn options() -> Vec<OptionInfo> {
         variables: option.variables(),
     };
     OPTIONS.iter().map(info).collect()
+}
+
+/// Completes an error for an unknown option: the known name that was probably meant, or all of them.
+#[napi]
+pub fn suggestion(given: String, known: Vec<String>) -> String {
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    bindings::suggestion(&given, &known)
 }
 
 /// The configuration from the environment, the options, which win, and the signer.

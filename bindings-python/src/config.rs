@@ -58,11 +58,9 @@ impl Config {
 }
 
 fn unknown(name: &str) -> PyErr {
-    let known: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
-    PyTypeError::new_err(format!(
-        "got an unexpected keyword argument {name:?}; the options are {}",
-        known.join(", ")
-    ))
+    let known: Vec<_> = OPTIONS.iter().map(|option| option.name).chain(["signer"]).collect();
+    let suggestion = bindings::suggestion(name, &known);
+    PyTypeError::new_err(format!("got an unexpected keyword argument {name:?}; {suggestion}"))
 }
 
 /// The text form of a value, as core reads it. No error contains the value, because it may be a secret.

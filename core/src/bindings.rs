@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Bytes;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Result;
 use crate::fork::Generation;
 use crate::http;
@@ -47,6 +47,12 @@ pub fn learn_log_interest(level: Level, wanted: bool) {
 /// host may convert the names once.
 pub fn metric_families(metrics: &Metrics) -> Vec<Family> {
     metrics.families()
+}
+
+/// Completes an error for the name of an option that does not exist, after a semicolon: the known name that was probably
+/// meant, or all of them.
+pub fn suggestion(given: &str, known: &[&str]) -> String {
+    config::suggestion(given, known)
 }
 
 /// Checks a configuration as a start does before it uses the network: [`Config::check`], and the files of certificates.

@@ -32,6 +32,7 @@ mod set;
 mod settings;
 mod signer;
 mod state_url;
+mod suggestion;
 mod values;
 
 pub(crate) use networks::Networks;
@@ -41,6 +42,7 @@ pub use options::{Config, ConfigBuilder, OPTIONS};
 pub(crate) use settings::Settings;
 #[cfg(feature = "state-url")]
 pub(crate) use state_url::{Server, StateUrl, StoreKind};
+pub(crate) use suggestion::suggestion;
 pub use values::{CallbackPolicy, Identity, SiweFormat};
 pub(crate) use values::{SiweDomain, is_loopback};
 

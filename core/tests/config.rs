@@ -236,10 +236,24 @@ fn error_messages_cut_long_values() {
 }
 
 #[test]
-fn an_unknown_option_is_reported_with_the_known_ones() {
-    for unknown in ["", "dds_base_urls", "DDS_BASE_URL", "ddsBaseUrl", " node_version", "node-version"] {
+fn an_unknown_option_is_reported_with_the_one_that_was_meant_or_all() {
+    for (unknown, meant) in [
+        ("dds_base_urls", "dds_base_url"),
+        ("DDS_BASE_URL", "dds_base_url"),
+        ("ddsBaseUrl", "dds_base_url"),
+        (" node_version", "node_version"),
+        ("node-version", "node_version"),
+        ("max_concurency", "max_concurrency"),
+    ] {
         let error = refused(Config::new().set(unknown, "1").map(drop), &unknown);
-        assert!(error.message().contains(&format!("unknown option {unknown:?}")), "{error}");
+        assert_eq!(error.message(), format!("unknown option {unknown:?}; did you mean {meant}?"));
+    }
+    for unknown in ["", "password"] {
+        let error = refused(Config::new().set(unknown, "1").map(drop), &unknown);
+        assert!(
+            error.message().starts_with(&format!("unknown option {unknown:?}; the options are")),
+            "{error}"
+        );
         assert!(OPTIONS.iter().all(|option| error.message().contains(option.name)), "{error}");
     }
     let error = refused(Config::new().set(&"x".repeat(100_000), "1").map(drop), &"a long name");

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use super::option::{ConfigOption, cut};
 use super::options::{Config, OPTIONS};
+use super::suggestion::suggestion;
 use crate::error::{Error, Result};
 
 impl Default for Config {
@@ -60,6 +61,6 @@ fn find(name: &str) -> Result<&'static ConfigOption> {
     let options: &'static [ConfigOption] = black_box(OPTIONS);
     options.iter().find(|option| option.name == name).ok_or_else(|| {
         let known: Vec<_> = options.iter().map(|option| option.name).collect();
-        Error::invalid_config(format!("unknown option {:?}; the options are {}", cut(name), known.join(", ")))
+        Error::invalid_config(format!("unknown option {:?}; {}", cut(name), suggestion(name, &known)))
     })
 }
