@@ -66,6 +66,20 @@ export type Endpoint =
   | 'p2pChallenge'
   | 'p2pVerify'
 
+/** A type check fails if an endpoint is missing. */
+const endpoints: Readonly<Record<Endpoint, true>> = {
+  challenge: true,
+  register: true,
+  verify: true,
+  registerUrl: true,
+  registerRobot: true,
+  verifyRobot: true,
+  domainToken: true,
+  p2pToken: true,
+  p2pChallenge: true,
+  p2pVerify: true,
+}
+
 /** What goes wrong with a request. */
 export type Fault =
   | { fault: 'status'; code: number; retryAfter?: string; body?: string }
@@ -186,6 +200,9 @@ function checkChoice(name: string, choices: readonly string[]): (value: unknown)
     if (!choices.includes(value as string)) throw valueError(`${name} must be one of ${choices.join(', ')}`)
   }
 }
+
+const checkEndpoint = checkChoice('endpoint', Object.keys(endpoints))
+const checkFault = checkChoice('fault.fault', Object.keys(Fault))
 
 /** Checks a whole number of at most 32 bits. */
 function checkInteger(name: string, min: number, max: number): (value: unknown) => void {
@@ -328,6 +345,8 @@ export class LocalDds {
     if (typeof fault !== 'object' || fault === null || !Object.hasOwn(fault, 'fault')) {
       throw typeError('fault', "an object such as Fault.hang() or { fault: 'hang' }", fault)
     }
+    checkEndpoint(endpoint)
+    checkFault(fault.fault)
     const words = Object.entries({
       times: times ?? UNTIL_CLEARED,
       ...fault,
@@ -344,6 +363,7 @@ export class LocalDds {
 
   /** Returns every request so far, or every one to an endpoint, in order of arrival. */
   async requests(endpoint?: Endpoint): Promise<DdsRequest[]> {
+    if (endpoint !== undefined) checkEndpoint(endpoint)
     const all = (await this.#command('GET', 'requests')) as WireRequest[]
     return all.map(readRequest).filter((request) => endpoint === undefined || request.endpoint === endpoint)
   }
@@ -355,6 +375,7 @@ export class LocalDds {
 
   /** Waits until at least `count` requests to an endpoint have been answered or had a fault applied, and returns them. */
   async waitForRequests(endpoint: Endpoint, count = 1, timeoutMs = 10_000): Promise<DdsRequest[]> {
+    checkEndpoint(endpoint)
     const timeout = AbortSignal.timeout(timeoutMs)
     // The timer of the signal does not keep the process alive.
     const alive = setTimeout(() => {}, timeoutMs)

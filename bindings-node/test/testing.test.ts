@@ -175,6 +175,13 @@ describe('a local DDS', () => {
       const message = /^fault must be an object such as Fault.hang\(\)/
       await assert.rejects(dds.inject('challenge', fault as never), { code: 'ERR_INVALID_ARG_TYPE', message })
     }
+    const unknown = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }
+    const endpoint = { ...unknown, message: /^endpoint must be one of challenge, register, verify, registerUrl, / }
+    await assert.rejects(dds.inject('registr' as never, Fault.hang()), endpoint)
+    await assert.rejects(dds.requests('registr' as never), endpoint)
+    await assert.rejects(dds.waitForRequests('registr' as never), endpoint)
+    const message = /^fault\.fault must be one of status, .*halfBody, /
+    await assert.rejects(dds.inject('register', { fault: 'hangs' } as never), { ...unknown, message })
     await dds.stop()
     await dds.stop()
   })

@@ -63,6 +63,15 @@ def test_every_endpoint_can_have_a_fault(dds: LocalDds) -> None:
         assert dds.requests(endpoint) == []
 
 
+def test_an_endpoint_that_does_not_exist_is_an_error_with_all_names(dds: LocalDds) -> None:
+    untyped: Any = dds
+    for call in (lambda name: untyped.inject(name, Fault.hang()), untyped.requests, untyped.wait_for_requests):
+        with pytest.raises(ValueError, match=r"^endpoint must be one of 'challenge', 'register', .*; got 'registr'$"):
+            call("registr")
+        with pytest.raises(TypeError, match=r"^endpoint must be a str, got int$"):
+            call(5)
+
+
 def post(dds: LocalDds, path: str, body: object) -> Any:
     # The address of a server on loopback.
     request = Request(dds.url + path, json.dumps(body).encode(), method="POST")  # noqa: S310

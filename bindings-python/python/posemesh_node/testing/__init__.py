@@ -298,6 +298,12 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
+def _check_endpoint(endpoint: object) -> None:
+    if not isinstance(endpoint, str):
+        raise TypeError(f"endpoint must be a str, got {type(endpoint).__name__}")
+    _check_choice("endpoint", endpoint, get_args(Endpoint))
+
+
 class LocalDdsOptions(TypedDict, total=False):
     """The keyword arguments of LocalDds."""
 
@@ -421,7 +427,7 @@ class LocalDds:
         given: Any = fault
         if not isinstance(given, Fault):
             raise TypeError(f"fault must be a Fault, such as Fault.hang(); got {type(given).__name__}")
-        _check_unicode("endpoint", endpoint)
+        _check_endpoint(endpoint)
         self._dds.inject(endpoint, fault._json, times)
 
     def clear_faults(self) -> None:
@@ -430,6 +436,8 @@ class LocalDds:
 
     def requests(self, endpoint: Endpoint | None = None) -> list[DdsRequest]:
         """Return every request so far, or every one to an endpoint, in order of arrival."""
+        if endpoint is not None:
+            _check_endpoint(endpoint)
         return [
             DdsRequest(
                 number, cast("Endpoint | None", endpoint), method, path, dict(headers), body, at, since_start, status
@@ -446,6 +454,7 @@ class LocalDds:
 
         Raises TimeoutError after ``timeout`` seconds.
         """
+        _check_endpoint(endpoint)
         if not self._dds.wait_for_requests(endpoint, count, timeout):
             raise TimeoutError(f"no {count} requests to {endpoint!r} within {timeout} s")
         return self.requests(endpoint)
