@@ -1,9 +1,9 @@
 //! A node in a few lines. Its configuration comes from the environment; the README shows it.
-#![allow(clippy::print_stdout, reason = "it is a program")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
 use std::time::Duration;
 
-use posemesh_node_registration::{Config, Node, Wait};
+use posemesh_node_registration::{Config, EventKind, Node, Wait};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::builder()
@@ -12,7 +12,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .capabilities(["/example/v1", "/example/v2"])
         .build()?;
 
-    let node = Node::start(&config)?;
+    // If DDS refuses the node or cannot be reached, the node tries again, and the wait goes on.
+    let node = Node::start_with_event_callback(&config, |event| {
+        if let EventKind::AttemptFailed { message, retry_in, .. } = &event.kind {
+            eprintln!("{message}; next attempt in {retry_in:.0?}");
+        }
+    })?;
     node.wait(Wait::Registered, Some(Duration::from_secs(60)))?;
     println!("registered as {}", node.wallet_address()?);
 

@@ -14,7 +14,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use posemesh_dev_dds::{DevDds, Endpoint};
+use posemesh_dev_dds::{DevDds, Endpoint, Fault};
 use posemesh_node_registration::config::{Config, OPTIONS};
 use posemesh_node_registration::node::{Node, Wait};
 use posemesh_node_registration::state;
@@ -99,6 +99,17 @@ fn the_node_example_runs() {
     let expected = "registered as 0xfdbb6caf01414300c16ea14859fec7736d95355f\naccess token\n";
     assert_eq!(without_token_length(&shown), expected);
     assert_eq!(dds.nodes()[0].capabilities, ["/example/v1", "/example/v2"]);
+}
+
+#[test]
+fn the_node_example_shows_failed_attempts() {
+    let dds = DevDds::start().unwrap();
+    let refusal = Fault::Status { code: 503, retry_after: Some("1".into()), body: b"in maintenance".into() };
+    dds.inject(Endpoint::Register, refusal, 1);
+    let run = example("node", &dds).output().unwrap();
+    let shown = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success(), "{shown}");
+    assert!(shown.contains("in maintenance; next attempt in "), "{shown}");
 }
 
 #[test]
