@@ -542,8 +542,8 @@ public:
                 detail::uuid(status.node_id)};
     }
 
-    /// Waits until the node is registered. Throws PMN_ERR_TIMEOUT, with the error of the last attempt, or
-    /// PMN_ERR_STOPPED.
+    /// Waits until the node is registered, also if DDS refuses it meanwhile. Throws PMN_ERR_TIMEOUT, with the error of
+    /// the last attempt, or PMN_ERR_STOPPED.
     void wait_registered(std::chrono::milliseconds timeout = no_timeout) const
     {
         wait(PMN_WAIT_REGISTERED, timeout);

@@ -197,7 +197,10 @@ export class PosemeshNode extends EventEmitter<PosemeshNodeEvents> {
     return call(() => behindProxy(this, 'PosemeshNode').#native.metricsText())
   }
 
-  /** Waits until the node is registered. */
+  /**
+   * Waits until the node is registered. The wait does not end when DDS refuses the node, because the node tries again:
+   * `status().lastError` and `'attemptFailed'` say why.
+   */
   async waitRegistered(options: WaitOptions = {}): Promise<void> {
     await behindProxy(this, 'PosemeshNode').#waits.begin('registered', readWait(options))
   }

@@ -243,6 +243,9 @@ impl Node {
 
     /// Blocks until the node is registered or holds a secret; without a timeout for as long as it takes.
     ///
+    /// It does not end when DDS refuses the node, because the node tries again. [`last_error`](Node::last_error) and
+    /// [`EventKind::AttemptFailed`](crate::EventKind::AttemptFailed) say why, and so does the error of a timeout.
+    ///
     /// Only a node that DDS can call receives a secret. See `callback_bind`.
     ///
     /// # Errors
@@ -254,7 +257,8 @@ impl Node {
         self.running_inner()?.store.wait(what, deadline(timeout))
     }
 
-    /// Resolves when the node is registered. Works on any async runtime; dropping the future ends the wait.
+    /// Resolves when the node is registered. Works on any async runtime; dropping the future ends the wait. A refusal
+    /// by DDS does not end it; see [`wait`](Node::wait).
     ///
     /// # Errors
     /// [`ErrorCode::Stopped`] when the node stops meanwhile, [`ErrorCode::Forked`].

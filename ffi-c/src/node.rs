@@ -97,6 +97,9 @@ pub unsafe extern "C" fn pmn_node_free(node: *mut pmn_node) {
 /// wait for PMN_WAIT_REGISTERED waits for the new registration. Do not wait inside a callback: no other event or
 /// log record is delivered until the callback returns.
 ///
+/// The wait does not end when DDS refuses the node, because the node tries again: pmn_node_last_error() and
+/// PMN_EVENT_ATTEMPT_FAILED say why.
+///
 /// PMN_ERR_TIMEOUT (pmn_node_wait_with_error() says why); PMN_ERR_STOPPED as soon as the node is stopped, and
 /// from then on; PMN_ERR_NOT_FOUND immediately for PMN_WAIT_SECRET if no secret can arrive, because the node has
 /// none, none of `callback_bind`, `node_url`, `state_dir` and `state_url` is set, and pmn_node_handle_request() was not

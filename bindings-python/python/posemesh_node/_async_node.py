@@ -67,6 +67,9 @@ class AsyncNode(NodeBase):
     async def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered. Without a timeout, wait as long as it takes.
 
+        The wait does not end when DDS refuses the node, because the node tries again. ``status().last_error`` and
+        ``AttemptFailed`` say why.
+
         Raises NodeTimeoutError, or StoppedError if the node stops meanwhile.
         """
         await wait(self, False, timeout)

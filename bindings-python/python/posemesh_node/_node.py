@@ -198,6 +198,9 @@ class Node(NodeBase):
     def wait_registered(self, timeout: float | None = None) -> None:
         """Wait until the node is registered. Without a timeout, wait as long as it takes.
 
+        The wait does not end when DDS refuses the node, because the node tries again. ``status().last_error`` and
+        ``AttemptFailed`` say why.
+
         Raises NodeTimeoutError, or StoppedError if the node stops meanwhile. Ctrl-C ends the wait.
         """
         self._wait(False, timeout)
