@@ -153,6 +153,9 @@ fn the_readmes_code_runs() {
     let blocks: Vec<_> =
         readme.split("```cpp\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(blocks.len(), 3, "readme.cpp has a place for each block");
+    let of_project = include_str!("../../README.md").split("```cpp\n").skip(1);
+    let shown: Vec<_> = of_project.filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(shown, blocks[..1], "the README of the project shows the first block");
     let directory = temporary("readme-cpp");
     fs::create_dir_all(&directory).expect("writable");
     for (number, block) in (1..).zip(&blocks) {
