@@ -461,7 +461,7 @@ export interface Status {
   callbackOverdue: boolean
 }
 
-/** Completes an error for an unknown option: the known name that was probably meant, or all of them. */
+/** Completes an error for an unknown option: lists the known ones, and says which of them was probably meant. */
 export declare function suggestion(given: string, known: Array<string>): string
 
 /** An access token. `expiresAt` is in milliseconds since 1970 (UTC). */

@@ -41,7 +41,7 @@ pub fn options() -> Vec<OptionInfo> {
     OPTIONS.iter().map(info).collect()
 }
 
-/// Completes an error for an unknown option: the known name that was probably meant, or all of them.
+/// Completes an error for an unknown option: lists the known ones, and says which of them was probably meant.
 #[napi]
 pub fn suggestion(given: String, known: Vec<String>) -> String {
     let known: Vec<_> = known.iter().map(String::as_str).collect();

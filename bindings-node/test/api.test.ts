@@ -508,8 +508,8 @@ describe('options', () => {
       [{ callbackPolicy: 'perhaps' }, /^callbackPolicy/],
       [{ capabilities: [] }, /^capabilities/],
       [{ capabilities: ['a,b'] }, /^capabilities\[0\] has a comma/],
-      [{ regSecrets: 'x' }, /^unknown option "regSecrets"; did you mean regSecret\?$/],
-      [{ reg_secret: 'x' }, /^unknown option "reg_secret"; did you mean regSecret\?$/],
+      [{ regSecrets: 'x' }, /^unknown option "regSecrets"; the options are ddsBaseUrl, identity, regSecret,.* did you mean regSecret\?$/],
+      [{ reg_secret: 'x' }, /^unknown option "reg_secret"; the options are .*; did you mean regSecret\?$/],
       [{ password: 'x' }, /^unknown option "password"; the options are ddsBaseUrl, identity, regSecret,.* signal$/],
       [{ logLevel: 'loud' }, /^logLevel/],
     ]

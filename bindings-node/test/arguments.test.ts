@@ -34,7 +34,7 @@ describe('options of a call', () => {
       [() => 500, type, /^options must be an object, got function$/],
       [new AbortController().signal, type, /^options must be a plain object, got AbortSignal$/],
       [new Map([['timeoutMs', 500]]), type, /^options must be a plain object, got Map$/],
-      [{ timeout: 500 }, unknown, /^unknown option "timeout"; did you mean timeoutMs\?$/],
+      [{ timeout: 500 }, unknown, /^unknown option "timeout"; the options are .*timeoutMs.*; did you mean timeoutMs\?$/],
       [{ timeoutMS: 500 }, unknown, /^unknown option "timeoutMS"/],
       [{ timeoutMs: 500, retries: 1 }, unknown, /^unknown option "retries"; the options are .*timeoutMs/],
       [JSON.parse('{"__proto__": 1}'), unknown, /^unknown option "__proto__"/],

@@ -49,8 +49,8 @@ pub fn metric_families(metrics: &Metrics) -> Vec<Family> {
     metrics.families()
 }
 
-/// Completes an error for the name of an option that does not exist, after a semicolon: the known name that was probably
-/// meant, or all of them.
+/// Completes an error for the name of an option that does not exist, after a semicolon: lists the known ones, and says
+/// which of them was probably meant.
 pub fn suggestion(given: &str, known: &[&str]) -> String {
     config::suggestion(given, known)
 }

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::option::cut;
 
-/// Completes the error for an unknown name: the known name that was probably meant, or all of them.
+/// Completes the error for an unknown name: lists the known ones, and says which of them was probably meant.
 ///
 /// Case, `_` and `-` do not count, so that the spellings of other languages are recognized. A quarter of the other
 /// characters may be wrong.
@@ -15,10 +15,11 @@ pub(crate) fn suggestion(given: &str, known: &[&str]) -> String {
         let distance = distance(&given, &plain);
         (distance * 4 <= given.len().max(plain.len())).then_some((distance, *name))
     });
-    match near.min() {
-        Some((_, name)) => format!("did you mean {name}?"),
-        None => format!("the options are {}", known.join(", ")),
+    let mut text = format!("the options are {}", known.join(", "));
+    if let Some((_, name)) = near.min() {
+        text += &format!("; did you mean {name}?");
     }
+    text
 }
 
 fn plain(name: &str) -> Vec<char> {
@@ -45,6 +46,7 @@ mod tests {
     use super::*;
 
     const KNOWN: &[&str] = &["reg_secret", "state_dir", "state_url", "max_concurrency"];
+    const LISTED: &str = "the options are reg_secret, state_dir, state_url, max_concurrency";
 
     #[test]
     fn the_nearest_name_is_suggested() {
@@ -57,15 +59,14 @@ mod tests {
             ("stat_url", "state_url"),
             ("reg_secr", "reg_secret"),
         ] {
-            assert_eq!(suggestion(given, KNOWN), format!("did you mean {expected}?"), "{given}");
+            assert_eq!(suggestion(given, KNOWN), format!("{LISTED}; did you mean {expected}?"), "{given}");
         }
     }
 
     #[test]
-    fn without_a_near_name_all_are_listed() {
+    fn without_a_near_name_none_is_suggested() {
         for given in ["", "_", "s", "reg", "secret", "directory", &"reg_secret".repeat(1000)] {
-            let listed = "the options are reg_secret, state_dir, state_url, max_concurrency";
-            assert_eq!(suggestion(given, KNOWN), listed, "{given}");
+            assert_eq!(suggestion(given, KNOWN), LISTED, "{given}");
         }
     }
 
