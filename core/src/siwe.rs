@@ -185,7 +185,7 @@ fn check_issued_at(issued_at: &str, now: SystemTime) -> Result<TimeStamp, String
     let skew = (parsed.as_ref().unix_timestamp_nanos() as f64 / 1e9 - now).abs();
     if skew > MAX_CHALLENGE_SKEW.as_secs_f64() {
         return Err(format!(
-            "issuedAt {} is {skew:.0} s away from the present (at most {} s); check the clock",
+            "issuedAt {} is {skew:.0} s away from the present (at most {} s); check the clock of this machine, then that of DDS",
             quoted(issued_at),
             MAX_CHALLENGE_SKEW.as_secs()
         ));
