@@ -134,7 +134,7 @@ impl Dds<'_> {
         let unlike = |why: &str| {
             Failure::retryable(format!(
                 "DDS answered {WHAT} at {} with something other than a challenge: {why}{}",
-                self.endpoint(path::CHALLENGE),
+                self.place(&self.endpoint(path::CHALLENGE)),
                 advice::CHECK_URL
             ))
         };
@@ -223,8 +223,8 @@ impl Dds<'_> {
         let body = serde_json::to_vec(body).expect("texts and numbers always serialize");
         let sent = SystemTime::now();
         let response = self.client.post(request, &endpoint, body, self.timeout).await.map_err(|error| {
-            let error = self.present_error(&error);
-            Failure::retryable(format!("DDS did not answer {what} at {endpoint}: {error}"))
+            let (place, error) = (self.place(&endpoint), self.present_error(&error));
+            Failure::retryable(format!("DDS did not answer {what} at {place}: {error}"))
         })?;
         // A refusal may come from a proxy, and a response with `Age` from a cache.
         if response.status().is_success()
@@ -253,13 +253,19 @@ impl Dds<'_> {
         format!("{}{path}{query}", base.trim_end_matches('/'))
     }
 
+    /// An endpoint, for an error. It names the proxy, which the operator may not know of.
+    fn place(&self, endpoint: &str) -> String {
+        let proxy = self.client.proxy(endpoint).map(|proxy| format!(" (through the proxy {proxy})"));
+        endpoint.to_owned() + &proxy.unwrap_or_default()
+    }
+
     async fn refusal(&self, what: &str, path: &str, endpoint: &str, response: Response) -> Failure {
         let status = response.status();
         let retry_after = parse_retry_after(
             response.headers(),
             parse_date(response.headers()).unwrap_or_else(|| self.clock.now()),
         );
-        let mut text = format!("DDS answered {what} at {endpoint} with {status}");
+        let mut text = format!("DDS answered {what} at {} with {status}", self.place(endpoint));
         if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
             let location = String::from_utf8_lossy(location.as_bytes());
             text += &format!(
@@ -305,7 +311,7 @@ impl Dds<'_> {
 
     /// An error of the HTTP client, fit for a log line.
     fn present_error(&self, error: &RequestError) -> String {
-        self.presentable(&foreign_error(error)) + advice::on_error(error)
+        self.presentable(&foreign_error(error)) + advice::on_error(error, self.client.is_of_host())
     }
 
     /// Reads the body of a success.

@@ -31,6 +31,7 @@ use crate::config::{Settings, is_loopback};
 use crate::error::Result;
 use crate::secret::Secret;
 
+pub(crate) use connector::ProxyFailed;
 use connector::{Connector, PRODUCT};
 #[cfg(feature = "state-url")]
 pub(crate) use direct::DirectClient;
@@ -88,6 +89,28 @@ impl HttpClient {
             Kind::Own { clients, .. } => &clients.proxy_passwords,
             #[cfg(feature = "predecessor")]
             Kind::Host(_) => &[],
+        }
+    }
+
+    /// The host and the port of the proxy for this URL, without credentials. Those of a host's client are not known.
+    pub(crate) fn proxy(&self, endpoint: &str) -> Option<String> {
+        match &self.0 {
+            Kind::Own { clients, .. } => {
+                let proxy = clients.proxies.as_ref()?.intercept(&endpoint.parse().ok()?)?;
+                let host = proxy.uri().host()?;
+                Some(proxy.uri().port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+            }
+            #[cfg(feature = "predecessor")]
+            Kind::Host(_) => None,
+        }
+    }
+
+    /// Whether the host made the client, and not this library with the options of a node.
+    pub(crate) fn is_of_host(&self) -> bool {
+        match &self.0 {
+            Kind::Own { .. } => false,
+            #[cfg(feature = "predecessor")]
+            Kind::Host(_) => true,
         }
     }
 

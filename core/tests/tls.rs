@@ -46,7 +46,7 @@ impl TlsFront {
         Self::with(name, hosts, behind, |_| {})
     }
 
-    /// With a certificate that is made otherwise.
+    /// As `before`, with changes to the certificate.
     fn with(
         name: &str,
         hosts: &[&str],
@@ -182,7 +182,7 @@ fn a_private_authority_is_trusted_only_with_ca_file() {
 
     let failure = first_failure(&config);
     assert_eq!(failure.code(), ErrorCode::Unavailable);
-    let says = "; if an authority of your own signed it, set ca_file to the certificate of that authority";
+    let says = "; if a private CA issued it, set ca_file to that CA's certificate";
     assert!(failure.message().contains("certificate") && failure.message().ends_with(says), "{failure}");
     assert!(dds.requests().is_empty());
 
@@ -201,7 +201,7 @@ fn a_certificate_for_another_host_is_refused() {
     config.set("secp256k1_privhex", &"1".repeat(64)).unwrap();
     config.set("ca_file", front.ca_file.to_str().unwrap()).unwrap();
     let failure = first_failure(&config);
-    let says = "; set dds_base_url to a name that the certificate has";
+    let says = "; check the host in dds_base_url, and that nothing else answers in its place";
     assert!(failure.message().contains("certificate") && failure.message().ends_with(says), "{failure}");
     assert!(dds.requests().is_empty());
 }
@@ -217,7 +217,7 @@ fn the_error_of_an_unusable_certificate_says_what_to_do() {
         (
             "authority",
             |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-            "; the server shows the certificate of an authority (CA:TRUE), and needs one that it signed",
+            "; the server presents a CA certificate, and needs one that the CA issued",
         ),
     ];
     for (wallet, (name, change, says)) in cases.into_iter().enumerate() {
@@ -513,25 +513,93 @@ fn a_node_registers_through_a_proxy_for_plain_http() {
     }
 }
 
+/// What a proxy does to a node that connects to it.
+fn useless_proxy(answer: Option<&'static str>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        // It ends with the test's process.
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            while lines.next().is_some_and(|line| !line.is_empty()) {}
+            match answer {
+                Some(answer) => drop(stream.write_all(answer.as_bytes())),
+                // Silent until the node gives up.
+                None => drop(stream.read(&mut [0])),
+            }
+        }
+    });
+    address
+}
+
 #[test]
-fn the_error_of_a_proxy_that_is_down_names_it() {
+fn the_error_names_the_proxy_that_failed() {
+    const CHECK: &str = "; check the settings of the proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY)";
     if is_child() {
         let mut config = config(&variable("DDS"), "any");
         config.set("allow_insecure_http", "true").unwrap();
+        config.set("request_timeout_secs", &variable("TIMEOUT")).unwrap();
         let failure = first_failure(&config);
-        let says = format!(": through the proxy {}: ", variable("PROXY"));
+        let says = format!("/internal/v1/auth/siwe/request (through the proxy {})", variable("PROXY"));
         assert!(failure.message().contains(&says), "{failure}");
+        assert!(failure.message().contains(&variable("WHY")), "{failure}");
+        assert_eq!(failure.message().ends_with(CHECK), variable("ADVICE") == "proxy", "{failure}");
         assert!(!failure.message().contains("pa55word"), "{failure}");
         return;
     }
+    let dds = DevDds::start().unwrap();
+    let untrusted = TlsFront::before("untrusted-proxy", &["127.0.0.1"], dds.authority().parse().unwrap());
     // No process listens there.
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for (variable, dds) in [("http_proxy", "http://dds.invalid"), ("https_proxy", "https://dds.invalid")] {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = useless_proxy(None);
+    let refusing = useless_proxy(Some(
+        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    ));
+    let (tunnel, _heads) = tunnelling_proxy(dds.authority().parse().unwrap());
+    for (variable, scheme, proxy, dds, why, advice) in [
+        ("http_proxy", "http", dead, "http://dds.invalid", "onnect", "proxy"),
+        ("https_proxy", "http", dead, "https://dds.invalid", "onnect", "proxy"),
+        ("http_proxy", "http", refusing, "http://dds.invalid", "407", "proxy"),
+        ("https_proxy", "http", refusing, "https://dds.invalid", "authorization required", "proxy"),
+        // The proxy does not use TLS; its certificate is not trusted.
+        ("https_proxy", "https", refusing, "https://dds.invalid", "InvalidContentType", "proxy"),
+        ("https_proxy", "https", untrusted.address, "https://dds.invalid", "UnknownIssuer", "proxy"),
+        ("http_proxy", "http", silent, "http://dds.invalid", "timed out", ""),
+        ("https_proxy", "http", silent, "https://dds.invalid", "timed out", ""),
+        // The server behind the tunnel does not use TLS.
+        ("https_proxy", "http", tunnel, "https://dds.invalid", "does not use TLS", ""),
+    ] {
+        // The name of the user is a part of the message, but no secret.
+        let url = format!("{scheme}://proxy:pa55word@{proxy}");
+        // None of them waits for long, except for the silent ones.
+        let timeout = if proxy == silent { "1" } else { "10" };
         in_a_process_of_its_own(
-            "the_error_of_a_proxy_that_is_down_names_it",
-            &[(variable, &format!("http://user:pa55word@{dead}")), ("DDS", dds), ("PROXY", &dead)],
+            "the_error_names_the_proxy_that_failed",
+            &[
+                (variable, &url),
+                ("DDS", dds),
+                ("TIMEOUT", timeout),
+                ("PROXY", &proxy.to_string()),
+                ("WHY", why),
+                ("ADVICE", advice),
+            ],
         );
     }
+}
+
+/// The host of a proxy may contain its password.
+#[test]
+fn the_name_of_a_proxy_is_shown_whatever_its_password_is() {
+    if is_child() {
+        let failure = first_failure(&config("https://dds.invalid", "any"));
+        let says = "(through the proxy localhost:1): ";
+        assert!(failure.message().contains(says) && !failure.message().contains("[redacted]"), "{failure}");
+        return;
+    }
+    in_a_process_of_its_own(
+        "the_name_of_a_proxy_is_shown_whatever_its_password_is",
+        &[("https_proxy", "http://local:localhost@localhost:1")],
+    );
 }
 
 #[test]

@@ -8,7 +8,9 @@ use rustls::{CertificateError, InvalidMessage};
 
 use super::failure::FailureClass;
 use super::path;
+use crate::http_client::ProxyFailed;
 
+const CHECK_PROXY: &str = "; check the settings of the proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY)";
 pub(super) const CHECK_URL: &str = "; check that dds_base_url is the URL of a DDS";
 
 /// About a refusal of a request to this path.
@@ -22,49 +24,57 @@ pub(super) fn on_refusal(class: FailureClass, status: StatusCode, to: &str) -> &
             StatusCode::UNAUTHORIZED,
             path::REGISTER | path::REGISTER_URL | path::ROBOT_REGISTER | path::ROBOT_VERIFY,
         ) => "; check that reg_secret is the whole text that the console shows",
+        (_, StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => CHECK_PROXY,
+        // A node signs in where it has registered, so the URL is right.
+        (_, _, path::VERIFY | path::ROBOT_VERIFY) => "",
         (FailureClass::Refused, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, _)
         | (_, StatusCode::NOT_IMPLEMENTED, _) => CHECK_URL,
         _ => "",
     }
 }
 
-/// About a request without an answer.
-pub(super) fn on_error(error: &(dyn Error + 'static)) -> &'static str {
-    match rustls_error(error) {
+/// About a request without an answer, by a client of the host or one with the options of a node.
+pub(super) fn on_error(error: &(dyn Error + 'static), of_host: bool) -> &'static str {
+    if find::<ProxyFailed>(error).is_some() {
+        return CHECK_PROXY;
+    }
+    match find(error) {
         // The first bytes of a peer were not TLS.
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             " (the server does not use TLS at this port, or a proxy responds in its place)"
         }
-        Some(rustls::Error::InvalidCertificate(error)) => on_certificate(error),
+        Some(rustls::Error::InvalidCertificate(error)) => on_certificate(error, of_host),
         _ => "",
     }
 }
 
-fn on_certificate(error: &CertificateError) -> &'static str {
+fn on_certificate(error: &CertificateError, of_host: bool) -> &'static str {
     use CertificateError as Certificate;
     match error {
-        Certificate::UnknownIssuer => {
-            "; if an authority of your own signed it, set ca_file to the certificate of that authority"
+        Certificate::UnknownIssuer if of_host => {
+            "; if a private CA issued it, add that CA's certificate to the HTTP client"
         }
+        Certificate::UnknownIssuer => "; if a private CA issued it, set ca_file to that CA's certificate",
         Certificate::Expired
         | Certificate::ExpiredContext { .. }
         | Certificate::NotValidYet
         | Certificate::NotValidYetContext { .. } => {
             "; check the clock of this machine, or have the certificate renewed"
         }
+        // The names in it are not to be trusted: anyone may have answered.
         Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-            "; set dds_base_url to a name that the certificate has"
+            "; check the host in dds_base_url, and that nothing else answers in its place"
         }
         // webpki's error, whose type rustls hides.
         Certificate::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
-            "; the server shows the certificate of an authority (CA:TRUE), and needs one that it signed"
+            "; the server presents a CA certificate, and needs one that the CA issued"
         }
         _ => "",
     }
 }
 
-/// Finds the error of TLS among the causes.
-fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+/// Finds an error of this type among the causes.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
@@ -78,4 +88,28 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_of_a_host_has_no_option_ca_file() {
+        let untrusted = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        // As tokio-rustls returns it.
+        let error = io::Error::new(io::ErrorKind::InvalidData, untrusted);
+        assert!(on_error(&error, false).contains("ca_file"));
+        assert!(on_error(&error, true).ends_with("add that CA's certificate to the HTTP client"));
+        assert_eq!(on_error(&io::Error::other("something else"), false), "");
+    }
+
+    #[test]
+    fn a_url_where_the_node_has_registered_is_not_doubted() {
+        let advice = |status, to| on_refusal(FailureClass::Refused, status, to);
+        for status in [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED] {
+            assert_eq!(advice(status, path::CHALLENGE), CHECK_URL);
+            assert_eq!(advice(status, path::VERIFY), "");
+        }
+    }
 }

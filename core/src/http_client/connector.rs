@@ -77,28 +77,29 @@ impl Connector {
 
     async fn connect(self, to: Uri) -> Result<Connection, BoxError> {
         let Some(proxy) = self.proxies.as_ref().and_then(|proxies| proxies.intercept(&to)) else {
-            return within_limit(self.reach(to)).await;
+            return self.reach(to).await;
         };
-        within_limit(self.connect_through(&proxy, to)).await.map_err(|error| {
-            let host = proxy.uri().host().unwrap_or_default();
-            let port = proxy.uri().port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-            ThroughProxy { proxy: format!("{host}{port}"), error }.into()
-        })
+        let tls = self.tls.clone();
+        let connection = self.reach_through(&proxy, &to).await.map_err(ProxyFailed)?;
+        if to.scheme() == Some(&Scheme::HTTPS) {
+            encrypt(&tls, &to, connection).await
+        } else {
+            Ok(connection)
+        }
     }
 
-    async fn connect_through(self, proxy: &Intercept, to: Uri) -> Result<Connection, BoxError> {
+    /// Connects to a proxy, and for `https` through it.
+    async fn reach_through(self, proxy: &Intercept, to: &Uri) -> Result<Connection, BoxError> {
         if to.scheme() != Some(&Scheme::HTTPS) {
             let connection = self.reach(proxy.uri().clone()).await?;
             return Ok(Connection { is_proxied: true, ..connection });
         }
-        let tls = self.tls.clone();
         let mut tunnel = Tunnel::new(proxy.uri().clone(), ToProxy(self))
             .with_headers(HeaderMap::from_iter([(USER_AGENT, PRODUCT)]));
         if let Some(credentials) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(credentials.clone());
         }
-        let connection = tunnel.call(to.clone()).await?;
-        encrypt(&tls, &to, connection).await
+        Ok(tunnel.call(to.clone()).await?)
     }
 
     /// Connects to this host, without a proxy.
@@ -137,33 +138,24 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, to: Uri) -> Connecting {
-        Box::pin(self.clone().connect(to))
+        let connecting = timeout(CONNECT_TIMEOUT, self.clone().connect(to));
+        Box::pin(async { connecting.await.unwrap_or_else(|_| Err(TimedOut.into())) })
     }
 }
 
-async fn within_limit(
-    connecting: impl Future<Output = Result<Connection, BoxError>>,
-) -> Result<Connection, BoxError> {
-    timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(TimedOut.into()))
-}
-
-/// Why there is no connection through a proxy, which the operator may not know of.
+/// The proxy could not be reached, or refused to connect.
 #[derive(Debug)]
-struct ThroughProxy {
-    /// Its host and port, without credentials.
-    proxy: String,
-    error: BoxError,
-}
+pub(crate) struct ProxyFailed(BoxError);
 
-impl fmt::Display for ThroughProxy {
+impl fmt::Display for ProxyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "through the proxy {}", self.proxy)
+        f.write_str("the proxy failed")
     }
 }
 
-impl Error for ThroughProxy {
+impl Error for ProxyFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.error)
+        Some(&*self.0)
     }
 }
 

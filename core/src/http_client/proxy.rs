@@ -46,6 +46,11 @@ fn check(value: &str) -> std::result::Result<(), &'static str> {
     if value.is_empty() {
         return Ok(());
     }
+    // The parser of URLs ends the host there, so the start of a password would be the port.
+    let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+    if rest.split_once(['/', '?', '#']).is_some_and(|(_, rest)| rest.contains('@')) {
+        return Err("has an unescaped /, ? or # in its user name or password");
+    }
     let uri: Uri = value.parse().map_err(|_| "is not a URL")?;
     if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
         return Err("has a scheme other than http and https");
@@ -111,6 +116,15 @@ mod tests {
             ("socks5://proxy.example:1080", "has a scheme other than http and https"),
             ("/proxy.example", "has no host"),
             ("http://user:p@ss@proxy.example:3128", "has an unescaped @ in its user name or password"),
+            (
+                "http://user:4711#pass@proxy.example:3128",
+                "has an unescaped /, ? or # in its user name or password",
+            ),
+            ("user:4711/pass@proxy.example:3128", "has an unescaped /, ? or # in its user name or password"),
+            (
+                "http://user:4711?p@ss@proxy.example",
+                "has an unescaped /, ? or # in its user name or password",
+            ),
             ("http://:3128", "has no host"),
             ("http://user:pass@", "is not a URL"),
             ("http://proxy.example:", "has no port from 1 to 65535"),

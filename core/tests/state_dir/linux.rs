@@ -40,6 +40,7 @@ fn a_directory_that_others_can_read_is_refused_with_the_remedy() {
     };
     let state = place.state();
     refused(&format!("{state}/below"), ErrorCode::InvalidConfig, &["its parent directory does not exist"]);
+    refused(&format!("{state}/below/."), ErrorCode::InvalidConfig, &["its parent directory does not exist"]);
     let no_disk = ["cannot be created there", "name a directory on a disk of this machine"];
     refused("/proc/node", ErrorCode::InvalidConfig, &no_disk);
 
@@ -97,8 +98,8 @@ fn a_directory_that_cannot_be_created_is_refused_with_the_remedy() {
     set_mode(&place.0, 0o755);
     let options = [("STATE_DIR", &*place.state())];
     let refused = Worker::spawn_masked("077", 12_345, "http://127.0.0.1:1", &options).until("refused");
-    let remedy = "Permission denied (os error 13); this process runs as user 12345, who must own the directory or be \
-                  able to create it";
+    let remedy = "Permission denied (os error 13); this process runs as user 12345, who must own the directory with \
+                  mode 700, or be able to create it";
     assert!(refused.starts_with("ERR_IO"), "{refused}");
     assert!(refused.contains(remedy), "{refused}");
     // Its parent cannot even be entered.

@@ -64,6 +64,9 @@ impl FromStr for NodeUrl {
         if uri.scheme_str() != Some("http") {
             return Err(refused(" does not begin with http://"));
         }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(refused(" has a user name"));
+        }
         if uri.query().is_some() {
             return Err(refused(" has a query"));
         }
@@ -72,7 +75,7 @@ impl FromStr for NodeUrl {
             Some((_, port)) if !port.is_empty() && !port.ends_with(']') => port
                 .parse()
                 .ok()
-                .filter(|port| *port != 0)
+                .filter(|number| *number != 0 && !port.starts_with('+'))
                 .ok_or_else(|| refused(" has no port from 1 to 65535"))?,
             _ => 80,
         };

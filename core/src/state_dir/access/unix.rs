@@ -3,15 +3,18 @@
 use std::io;
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 
 /// What to do when the directory can be neither opened nor created, after the system's own words.
-pub(super) fn remedy(kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::PermissionDenied => {
+pub(super) fn remedy(error: &io::Error) -> String {
+    match Errno::from_io_error(error) {
+        Some(Errno::ACCESS) => {
             let me = rustix::process::geteuid().as_raw();
-            format!("; this process runs as user {me}, who must own the directory or be able to create it")
+            format!(
+                "; this process runs as user {me}, who must own the directory with mode 700, or be able to create it"
+            )
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; name a directory on a disk that can be written".into(),
+        Some(Errno::ROFS) => "; name a directory on a disk that can be written".into(),
         _ => String::new(),
     }
 }

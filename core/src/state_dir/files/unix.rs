@@ -34,10 +34,12 @@ pub(super) struct Files {
 impl Files {
     /// Opens the directory. Creates it if only the last part of its path is missing.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        // Without a `.` at the end, which the system does not create.
+        let path = &*path.components().collect::<PathBuf>();
         let shown = path.display();
         let refused = |what: &str| Error::invalid_config(format!("state_dir {shown}: {what}"));
         let failed = |what: &str, error: &io::Error| {
-            let remedy = access::remedy(error.kind());
+            let remedy = access::remedy(error);
             Error::new(ErrorCode::Io, format!("state_dir {shown}: {what}: {error}{remedy}"))
                 .with_os_error(error)
         };
@@ -46,6 +48,7 @@ impl Files {
         let opened = match open() {
             Err(Errno::NOENT) => {
                 make(path).map_err(|error| match error.kind() {
+                    // Such as in /proc.
                     io::ErrorKind::NotFound if path.parent().is_some_and(Path::exists) => {
                         refused("cannot be created there; name a directory on a disk of this machine")
                     }

@@ -180,6 +180,8 @@ fn bad_arguments_are_explained() {
         (["--node-url", "https://127.0.0.1"], "does not begin with http://; expected"),
         (["--node-url", "http://::1:8080"], "expected http://"),
         (["--node-url", "http://127.0.0.1:0"], "no port from 1 to 65535; expected"),
+        (["--node-url", "http://127.0.0.1:+80"], "no port from 1 to 65535; expected"),
+        (["--node-url", "http://user@127.0.0.1:80"], "has a user name; expected"),
         (["--node-url", "http://127.0.0.1:99999"], "no port from 1 to 65535; expected"),
         (["--node-url", "http://[::1]:99999/path"], "no port from 1 to 65535; expected"),
         (["--node-url", "http://127.0.0.1:80/a b"], "is not a URL: "),
