@@ -65,7 +65,12 @@ def test_every_endpoint_can_have_a_fault(dds: LocalDds) -> None:
 
 def test_an_endpoint_that_does_not_exist_is_an_error_with_all_names(dds: LocalDds) -> None:
     untyped: Any = dds
-    for call in (lambda name: untyped.inject(name, Fault.hang()), untyped.requests, untyped.wait_for_requests):
+
+    def inject(name: object) -> None:
+        untyped.inject(name, Fault.hang())
+
+    calls: list[Callable[[object], object]] = [inject, untyped.requests, untyped.wait_for_requests]
+    for call in calls:
         with pytest.raises(ValueError, match=r"^endpoint must be one of 'challenge', 'register', .*; got 'registr'$"):
             call("registr")
         with pytest.raises(TypeError, match=r"^endpoint must be a str, got int$"):
