@@ -311,7 +311,7 @@ impl Dds<'_> {
 
     /// An error of the HTTP client, fit for a log line.
     fn present_error(&self, error: &RequestError) -> String {
-        self.presentable(&foreign_error(error)) + advice::on_error(error, self.client.is_of_host())
+        self.presentable(&foreign_error(error)) + advice::on_error(error.cause(), self.client.is_of_host())
     }
 
     /// Reads the body of a success.

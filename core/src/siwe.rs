@@ -140,15 +140,15 @@ fn check_nonce(nonce: &str, format: SiweFormat) -> Result<(), String> {
 }
 
 fn check_domain(domain: &str, expected: &Expectation) -> Result<(), String> {
-    let wanted = match &expected.domain {
+    let (wanted, whose) = match &expected.domain {
         SiweDomain::Any => return Ok(()),
-        SiweDomain::OfDds => authority(&expected.dds),
-        SiweDomain::Named(name) => name.clone(),
+        SiweDomain::OfDds => (authority(&expected.dds), "the host of dds_base_url"),
+        SiweDomain::Named(name) => (name.clone(), "the option siwe_domain"),
     };
     if domain.eq_ignore_ascii_case(&wanted) {
         return Ok(());
     }
-    Err(format!("domain is {}, expected {wanted:?}", quoted(domain)))
+    Err(format!("domain is {}, expected {wanted:?}, {whose}", quoted(domain)))
 }
 
 fn check_uri(uri: &str, expected: &Expectation) -> Result<(), String> {

@@ -259,7 +259,7 @@ fn a_refusal_says_what_to_do_next() {
         (Endpoint::Challenge, refusal(401, ""), "401 Unauthorized".to_owned()),
         (Endpoint::Register, refusal(401, "invalid nonce"), "401 Unauthorized: invalid nonce".to_owned()),
         (Endpoint::Challenge, refusal(404, ""), format!("404 Not Found{CHECK_URL}")),
-        (Endpoint::Register, refusal(404, ""), format!("404 Not Found{CHECK_URL}")),
+        (Endpoint::Register, refusal(404, ""), "404 Not Found".to_owned()),
         (Endpoint::Challenge, refusal(405, ""), format!("405 Method Not Allowed{CHECK_URL}")),
         (Endpoint::Challenge, refusal(501, ""), format!("501 Not Implemented{CHECK_URL}")),
         (

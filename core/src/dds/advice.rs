@@ -25,10 +25,12 @@ pub(super) fn on_refusal(class: FailureClass, status: StatusCode, to: &str) -> &
             path::REGISTER | path::REGISTER_URL | path::ROBOT_REGISTER | path::ROBOT_VERIFY,
         ) => "; check that reg_secret is the whole text that the console shows",
         (_, StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => CHECK_PROXY,
-        // A node signs in where it has registered, so the URL is right.
-        (_, _, path::VERIFY | path::ROBOT_VERIFY) => "",
-        (FailureClass::Refused, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, _)
-        | (_, StatusCode::NOT_IMPLEMENTED, _) => CHECK_URL,
+        // The first request of a node. Before the others, the URL has proved right.
+        (
+            _,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED,
+            path::CHALLENGE | path::REGISTER_URL | path::ROBOT_REGISTER,
+        ) => CHECK_URL,
         _ => "",
     }
 }
@@ -105,11 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_url_where_the_node_has_registered_is_not_doubted() {
+    fn a_url_that_has_proved_right_is_not_doubted() {
         let advice = |status, to| on_refusal(FailureClass::Refused, status, to);
         for status in [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED] {
-            assert_eq!(advice(status, path::CHALLENGE), CHECK_URL);
-            assert_eq!(advice(status, path::VERIFY), "");
+            for first in [path::CHALLENGE, path::REGISTER_URL, path::ROBOT_REGISTER] {
+                assert_eq!(advice(status, first), CHECK_URL);
+            }
+            for later in [path::REGISTER, path::VERIFY, path::ROBOT_VERIFY] {
+                assert_eq!(advice(status, later), "");
+            }
         }
     }
 }

@@ -25,21 +25,29 @@ impl From<legacy::Error> for RequestError {
     }
 }
 
+impl RequestError {
+    /// The error itself, for whoever looks for its type.
+    pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
+        match self {
+            // The text of the client's own error says no more than that it is one.
+            Self::Connect(error) | Self::Other(error) if error.is::<legacy::Error>() => {
+                error.source().unwrap_or(&**error)
+            }
+            Self::Connect(error) | Self::Other(error) => &**error,
+            Self::TimedOut => &TimedOut,
+        }
+    }
+}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) | Self::Other(error) => error.fmt(f),
-            Self::TimedOut => TimedOut.fmt(f),
-        }
+        fmt::Display::fmt(self.cause(), f)
     }
 }
 
 impl Error for RequestError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Connect(error) | Self::Other(error) => error.source(),
-            Self::TimedOut => None,
-        }
+        self.cause().source()
     }
 }
 

@@ -70,7 +70,8 @@ impl Files {
         let (uid, identity) = (metadata.uid(), (metadata.dev(), metadata.ino()));
         access::check(uid, mode(&metadata), "chmod 700").map_err(|why| {
             refused(&format!(
-                "{why}, or name a subdirectory that does not exist yet (it is created with mode 700)"
+                "{why} if nothing else uses it, or name a subdirectory that does not exist yet (it is created with \
+                 mode 700)"
             ))
         })?;
         if let Some(kind) = remote_kind(&directory) {
