@@ -356,7 +356,9 @@ fn a_follower_registers_when_the_leader_died_before_it_had() {
     // The same for a re-arm that the leader did not finish.
     let mut second = Worker::start(&dds.url(), &[("STATE_DIR", &place.state())]);
     dds.inject(Endpoint::Challenge, Fault::Hang, 1);
-    assert_eq!(second.ask("rearm"), "Ok(()) disconnected", "as long as the leader has not registered");
+    // The leader may have begun already.
+    let rearmed = second.ask("rearm");
+    assert!(matches!(&*rearmed, "Ok(()) disconnected" | "Ok(()) registering"), "{rearmed}");
     assert!(dds.wait_for_requests(Endpoint::Challenge, 3, GUARD));
     follower.kill();
     assert_eq!(second.ask("registered"), "Ok(())");
