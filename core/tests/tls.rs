@@ -208,8 +208,8 @@ fn a_certificate_for_another_host_is_refused() {
 
 #[test]
 fn the_error_of_an_unusable_certificate_says_what_to_do() {
-    let dds = DevDds::start().unwrap();
     const CHECK_CLOCK: &str = "; check the clock of this machine, or have the certificate renewed";
+    let dds = DevDds::start().unwrap();
     type Change = fn(&mut CertificateParams);
     let cases: [(&str, Change, &str); 3] = [
         ("expired", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1), CHECK_CLOCK),
@@ -513,7 +513,7 @@ fn a_node_registers_through_a_proxy_for_plain_http() {
     }
 }
 
-/// What a proxy does to a node that connects to it.
+/// A proxy that gives every request this answer, or none.
 fn useless_proxy(answer: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -569,9 +569,9 @@ fn the_error_names_the_proxy_that_failed() {
         // The server behind the tunnel does not use TLS.
         ("https_proxy", "http", tunnel, "https://dds.invalid", "does not use TLS", ""),
     ] {
-        // The name of the user is a part of the message, but no secret.
+        // The name of the user is a word of the message. Only the password is a secret.
         let url = format!("{scheme}://proxy:pa55word@{proxy}");
-        // None of them waits for long, except for the silent ones.
+        // Only the silent proxy lets it pass.
         let timeout = if proxy == silent { "1" } else { "10" };
         in_a_process_of_its_own(
             "the_error_names_the_proxy_that_failed",
@@ -587,7 +587,7 @@ fn the_error_names_the_proxy_that_failed() {
     }
 }
 
-/// The host of a proxy may contain its password.
+/// Even if its password is the name of its host.
 #[test]
 fn the_name_of_a_proxy_is_shown_whatever_its_password_is() {
     if is_child() {

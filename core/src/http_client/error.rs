@@ -26,7 +26,7 @@ impl From<legacy::Error> for RequestError {
 }
 
 impl RequestError {
-    /// The error itself, for whoever looks for its type.
+    /// What failed. `source` begins below it, so a search for a type of error begins here.
     pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
         match self {
             // The text of the client's own error says no more than that it is one.
